@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+# The host half: build/assay, build/assay-img and the unit tests of testcases/unit.
+
+VARIANT   := $(if $(SAN),san,$(if $(FAULTS),faults,))
+HOST_OUT  := $(BUILD)$(if $(VARIANT),/$(VARIANT))
+HOST_OBJ  := $(HOST_OUT)/obj
+
+HOST_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
+	-Wshadow -Wno-unused-parameter -O2 -g -pthread -fno-strict-aliasing -Ihost -MMD -MP \
+	$(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(FAULTS),-DASSAY_FAULTS=1)
+HOST_LDFLAGS := -pthread $(if $(SAN),-fsanitize=address$(,)undefined)
+HOST_LIBS := -ljansson -luring -laio
+, := ,
+
+HOST_SRC  := $(shell find host -name '*.c' | sort)
+HOST_MAIN := host/main.c
+HOST_LIB_OBJ := $(patsubst %.c,$(HOST_OBJ)/%.o,$(filter-out $(HOST_MAIN),$(HOST_SRC)))
+UNIT_SRC  := $(shell find testcases/unit -name 'test_*.c' | sort)
+UNIT_BIN  := $(patsubst testcases/unit/%.c,$(HOST_OUT)/unit/%,$(UNIT_SRC))
+
+.PHONY: host unit-tests
+host: $(HOST_OUT)/assay
+unit-tests: $(UNIT_BIN)
+
+$(HOST_OUT)/assay: $(HOST_OBJ)/host/main.o $(HOST_OBJ)/libassay.a
+	$(CC) $(HOST_LDFLAGS) -o $@ $^ $(HOST_LIBS)
+
+# An archive, so that a unit test links only the rooms it uses.
+$(HOST_OBJ)/libassay.a: $(HOST_LIB_OBJ)
+	@rm -f $@
+	ar crs $@ $^
+
+$(HOST_OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -c -o $@ $<
+
+$(HOST_OUT)/unit/%: testcases/unit/%.c $(HOST_OBJ)/libassay.a
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -MF $@.d $(HOST_LDFLAGS) -o $@ $< $(HOST_OBJ)/libassay.a $(HOST_LIBS) -lcmocka
+
+-include $(shell find $(HOST_OBJ) $(HOST_OUT)/unit -name '*.d' 2>/dev/null)
