@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The host half: build/assay, build/assay-img and the unit tests of testcases/unit.
 
+, := ,
+
 VARIANT   := $(if $(SAN),san,$(if $(FAULTS),faults,))
 HOST_OUT  := $(BUILD)$(if $(VARIANT),/$(VARIANT))
 HOST_OBJ  := $(HOST_OUT)/obj
@@ -11,7 +13,6 @@ HOST_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wstrict-prototypes 
 	$(if $(FAULTS),-DASSAY_FAULTS=1)
 HOST_LDFLAGS := -pthread $(if $(SAN),-fsanitize=address$(,)undefined)
 HOST_LIBS := -ljansson -luring -laio
-, := ,
 
 HOST_SRC  := $(shell find host -name '*.c' | sort)
 HOST_MAIN := host/main.c
@@ -20,7 +21,7 @@ UNIT_SRC  := $(shell find testcases/unit -name 'test_*.c' | sort)
 UNIT_BIN  := $(patsubst testcases/unit/%.c,$(HOST_OUT)/unit/%,$(UNIT_SRC))
 
 .PHONY: host unit-tests
-host: $(HOST_OUT)/assay
+host: $(if $(wildcard $(HOST_MAIN)),$(HOST_OUT)/assay)
 unit-tests: $(UNIT_BIN)
 
 $(HOST_OUT)/assay: $(HOST_OBJ)/host/main.o $(HOST_OBJ)/libassay.a
