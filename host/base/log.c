@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* stderr and -d guest_errors (log.h). */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
+#define LINES_PER_SECOND 1000
+
+static atomic_bool guest_errors_shown;
+static atomic_uint_fast64_t guest_errors;
+static atomic_uint lines_this_second;
+static atomic_long this_second;
+static FILE *log_file;
+
+static void print_line(FILE *to, const char *who, const char *format, va_list args)
+{
+	char text[512];
+
+	/* One write a line: threads do not tear each other's sentences. */
+	vsnprintf(text, sizeof(text), format, args);
+	fprintf(to, "%s: %s\n", who, text);
+	fflush(to);
+}
+
+void log_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	print_line(stderr, "assay", format, args);
+	va_end(args);
+}
+
+static bool within_rate(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (atomic_exchange(&this_second, now.tv_sec) != now.tv_sec)
+		atomic_store(&lines_this_second, 0);
+	return atomic_fetch_add(&lines_this_second, 1) < LINES_PER_SECOND;
+}
+
+void log_guest_error(const char *device, const char *format, ...)
+{
+	va_list args;
+
+	atomic_fetch_add(&guest_errors, 1);
+	if (!atomic_load(&guest_errors_shown) || !within_rate())
+		return;
+	va_start(args, format);
+	print_line(log_file ? log_file : stderr, device, format, args);
+	va_end(args);
+}
+
+uint64_t log_guest_error_count(void)
+{
+	return atomic_load(&guest_errors);
+}
+
+void log_set_guest_errors(bool on)
+{
+	atomic_store(&guest_errors_shown, on);
+}
+
+int log_set_file(const char *path)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file)
+		return -errno;
+	if (log_file)
+		fclose(log_file);
+	log_file = file;
+	return 0;
+}

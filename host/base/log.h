@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What Assay says on stderr outside of start-up errors.  Silent when all is well.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Prints "assay: ..." on stderr, one line.  Any thread. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * The guest did what the datasheet or the specification forbids.  Always counted; printed as
+ * "DEVICE: ..." with `-d guest_errors` only (at most 1000 lines a second, so that a guest cannot
+ * fill a disk).  Any thread.
+ */
+void log_guest_error(const char *device, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+uint64_t log_guest_error_count(void);
+void log_set_guest_errors(bool on);
+
+/* `-D FILE`: where the lines of -d go (default stderr).  0 or -errno. */
+int log_set_file(const char *path);
+
+#endif

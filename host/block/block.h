@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Block backends: what lies behind a disk.  A front-end (IDE, virtio-blk) submits requests; a
+ * format maps guest extents to host extents; the data moves through one engine (io_uring, Linux
+ * AIO, or threads).  No guest address ever gets here: data is iovecs of host memory.
+ *
+ * Threads: a backend serves any number of loops.  block_submit() is called on the thread of
+ * request->loop, or under the machine lock when that is the main loop; `done` is called on that
+ * loop, never from within block_submit().  Opening, closing, resizing: main loop, lock held.
+ */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/error.h"
+#include "base/keyval.h"
+#include "base/list.h"
+#include "base/loop.h"
+
+#define BLOCK_SECTOR 512
+
+enum block_operation {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,	    /* what was written and completed before is stable afterwards */
+	BLOCK_DISCARD,	    /* contents undefined or zero afterwards */
+	BLOCK_WRITE_ZEROES, /* reads as zeroes afterwards */
+};
+
+#define BLOCK_FLAG_FUA	 1 /* write: stable when it completes */
+#define BLOCK_FLAG_UNMAP 2 /* write zeroes: may deallocate */
+
+struct block_request {
+	enum block_operation operation;
+	unsigned flags;
+	uint64_t offset; /* bytes, a multiple of 512 */
+	uint64_t bytes;	 /* a multiple of 512; the sum of iov for read and write */
+	const struct iovec *iov; /* kept alive by the caller until done */
+	int iov_count;
+	struct loop *loop;
+	void (*done)(struct block_request *request, int result); /* 0 or -errno */
+	void *opaque;
+	/* private: */
+	uint64_t private[16];
+	struct list link;
+};
+
+struct block_backend; /* opaque: block.c */
+
+/* A request that breaks a limit (beyond the end, unaligned, write to read-only) completes with
+ * -EINVAL or -EPERM as any other: the front-end need not check, but usually must say why. */
+void block_submit(struct block_backend *blk, struct block_request *request);
+
+uint64_t block_size(const struct block_backend *blk); /* bytes, rounded down to 512 */
+bool block_is_readonly(const struct block_backend *blk);
+bool block_write_cache(const struct block_backend *blk); /* cache= is a write-back mode */
+const char *block_id(const struct block_backend *blk);	 /* drive id or node name; never NULL */
+const char *block_serial(const struct block_backend *blk); /* -drive serial=, or NULL */
+
+/* One front-end a backend: 0, or -EBUSY with QEMU's sentence.  `resized` is called on the main loop
+ * after the size changed.  write_enabled false: the front-end itself is read-only. */
+struct block_user {
+	void (*resized)(void *opaque);
+	void *opaque;
+};
+int block_attach(struct block_backend *blk, struct block_user *user, struct error *err);
+void block_detach(struct block_backend *blk, struct block_user *user);
+
+/* Waits until no request of that loop is in flight (running that loop's completions meanwhile).
+ * On the loop's thread or, for the main loop, under the lock. */
+void block_drain(struct block_backend *blk, struct loop *loop);
+
+/*
+ * Opening.  `kv` carries -drive's keys (file, format, if, index, bus, unit, media, cache, aio,
+ * snapshot, readonly/read-only, id, serial, discard, detect-zeroes, werror, rerror, ...) or
+ * -blockdev's (driver, node-name, filename, file.driver, cache.direct, read-only, ...).  What belongs
+ * to the board (if, index, bus, unit, media) is left untaken; the rest is taken.
+ * NULL with `err` set; nothing stays open then.
+ */
+struct block_backend *block_open_drive(struct keyvals *kv, bool snapshot_all, struct error *err);
+struct block_backend *block_open_node(struct keyvals *kv, struct error *err);
+void block_close(struct block_backend *blk); /* no user, nothing in flight */
+struct block_backend *block_find(const char *id); /* by drive id or node name */
+void block_close_all(void);
+
+/* QMP block_resize: sets the size of the image (bytes).  0 or -errno. */
+int block_resize(struct block_backend *blk, uint64_t size, struct error *err);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* -object iothread,id=: an event loop in a thread of its own, to which devices pin queues. */
+#ifndef BLOCK_IOTHREAD_H
+#define BLOCK_IOTHREAD_H
+
+#include "base/error.h"
+#include "base/keyval.h"
+#include "base/loop.h"
+
+struct iothread {
+	struct list link;
+	char *id;
+	struct loop *loop;
+};
+
+/* Takes "id" and the poll-* keys that QEMU knows.  Starts the thread.  Main thread. */
+int iothread_create(struct keyvals *kv, struct error *err);
+struct iothread *iothread_find(const char *id); /* NULL: none */
+void iothread_destroy_all(void);		/* nothing may use their loops any more */
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Boards: what a machine type consists of.  A board puts devices together, loads the kernel and
+ * keeps nothing that devices need to know.
+ */
+#ifndef BOARD_BOARD_H
+#define BOARD_BOARD_H
+
+#include "base/error.h"
+#include "board/config.h"
+#include "machine/machine.h"
+
+struct board_type {
+	const char *name, *alias; /* "pc-i440fx-7.2" with alias "pc"; alias may be NULL */
+	const char *description;  /* for -machine help */
+	uint64_t default_memory;  /* bytes */
+	unsigned max_cpus;
+	/* Builds everything but -device devices; 0 or -errno. */
+	int (*build)(struct machine *machine, const struct board_config *config, struct error *err);
+	/* After all devices exist: ACPI, fw_cfg, kernel.  Also at each system reset (reload). */
+	int (*load)(struct machine *machine, const struct board_config *config, struct error *err);
+};
+
+extern const struct board_type *const board_types[]; /* NULL-terminated, default first */
+const struct board_type *board_find(const char *name); /* NULL: unknown */
+
+extern const struct device_type *const device_types[]; /* NULL-terminated, alphabetical */
+const struct device_type *device_type_find(const char *name); /* by QEMU's name or alias */
+
+/*
+ * Builds the machine that `config` describes: engine, board, serial ports, drives, devices, kernel.
+ * Character devices, block nodes and iothreads of the command line exist already.
+ * 0 or -errno with one sentence that begins with the option at fault.
+ */
+int board_create(struct machine *machine, struct board_config *config, struct error *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the command line asked for, as the board consumes it.  options/ fills it, board/ reads it.
+ */
+#ifndef BOARD_CONFIG_H
+#define BOARD_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/keyval.h"
+#include "base/list.h"
+
+#define SERIAL_MAX 4
+
+struct board_config {
+	const char *machine;	    /* "pc", "microvm"; aliases are resolved by board_find() */
+	struct keyvals *machine_kv; /* -machine's further pairs, or NULL */
+	const char *accels;	    /* "kvm:tcg": first that works; NULL: the default */
+	struct keyvals *accel_kv;   /* further pairs of -accel, or NULL */
+	const char *cpu;	    /* -cpu MODEL[,+feature...]; NULL: the machine's default */
+	uint64_t memory;	    /* bytes */
+	unsigned cpus;
+	const char *kernel, *initrd, *append; /* NULL: not given */
+	const char *firmware_path;	      /* -L */
+	const char *bios;		      /* -bios */
+	const char *boot;		      /* -boot's order/text, or NULL */
+	const char *uuid, *name;
+	struct keyvals *rtc;		      /* -rtc base=,clock=,driftfix=; or NULL */
+	bool no_defaults, no_reboot, no_shutdown, no_acpi;
+	bool start_paused; /* -S */
+	bool snapshot;	   /* -snapshot */
+
+	struct list devices; /* of struct keyvals.link: -device, implied key "driver", in order */
+	struct list drives;  /* of struct keyvals.link: -drive, -hda .. -hdd, -cdrom, in order */
+	struct list fw_cfg;  /* of struct keyvals.link: -fw_cfg name=,file=|string= */
+	const char *serial[SERIAL_MAX]; /* -serial in order; NULL: not given */
+	unsigned serial_count;
+};
+
+#endif

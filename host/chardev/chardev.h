@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Character devices: a byte stream between a device (or a monitor) and the host's side, with
+ * back-pressure in both directions.  Main loop, machine lock held.
+ */
+#ifndef CHARDEV_CHARDEV_H
+#define CHARDEV_CHARDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/keyval.h"
+#include "base/loop.h"
+
+struct chardev; /* opaque */
+
+enum chardev_event {
+	CHARDEV_OPENED, /* a peer is there (a connection, or at once for stdio and files) */
+	CHARDEV_CLOSED,
+	CHARDEV_BREAK,	  /* the line signalled a break */
+	CHARDEV_WRITABLE, /* chardev_write() had returned less than all and can take more */
+};
+
+struct chardev_user {
+	size_t (*can_receive)(void *opaque); /* how many bytes the user takes now */
+	void (*receive)(void *opaque, const uint8_t *data, size_t length);
+	void (*event)(void *opaque, enum chardev_event event); /* may be NULL */
+	void *opaque;
+};
+
+/* One user a character device (a mux has several).  0, or -EBUSY with a sentence. */
+int chardev_attach(struct chardev *chr, struct chardev_user *user, struct error *err);
+void chardev_detach(struct chardev *chr, struct chardev_user *user);
+
+/*
+ * Writes as much as the host side takes without waiting and returns that count; with nobody
+ * connected everything is taken and dropped.  After a short write CHARDEV_WRITABLE comes.
+ * When it returns, what it took is with the kernel: a VM that ends right after loses nothing.
+ */
+size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length);
+
+/* The user can take input again after can_receive() gave 0. */
+void chardev_accept_input(struct chardev *chr);
+
+/* -chardev BACKEND,id=...: stdio, null, file, pipe, pty, socket (unix and tcp, server, wait, reconnect),
+ * udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
+int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
+
+/* The short forms of -serial, -monitor, -qmp: "stdio", "mon:stdio", "null", "none", "file:PATH",
+ * "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...", "chardev:ID", "vc".
+ * Makes a character device with `id` (or finds it, for chardev:); NULL with `err` set, or NULL with
+ * err->text empty for "none". */
+struct chardev *chardev_create_short(struct loop *loop, const char *id, const char *text,
+	struct error *err);
+struct chardev *chardev_find(const char *id);
+void chardev_close_all(void); /* restores the terminal, removes sockets and pid files */
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VM's clock: nanoseconds of virtual machine time, which stands still while the VM is stopped.
+ * All device time is this clock; nothing in devices, virtio, bus or board calls the host's.
+ */
+#ifndef MACHINE_CLOCK_H
+#define MACHINE_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+
+struct vm_clock {
+	struct loop *loop; /* the main loop: timers expire there, under the machine lock */
+	bool running;
+	int64_t offset; /* host monotonic less VM time while running */
+	int64_t frozen; /* VM time while stopped */
+	struct list timers;
+	int64_t rtc_offset; /* wall clock in s less VM time in s, from -rtc */
+};
+
+struct vm_timer {
+	void (*expired)(void *opaque); /* main loop, machine lock; one-shot, may re-arm */
+	void *opaque;
+	/* private: */
+	struct vm_clock *clock;
+	struct loop_timer host;
+	struct list link;
+	int64_t deadline;
+	bool armed;
+};
+
+void vm_clock_init(struct vm_clock *clock, struct loop *loop); /* stopped, at 0 */
+void vm_clock_start(struct vm_clock *clock);
+void vm_clock_stop(struct vm_clock *clock);
+int64_t vm_clock_now(const struct vm_clock *clock); /* ns, from 0; any thread */
+
+void vm_timer_init(struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque),
+	void *opaque);
+void vm_timer_arm(struct vm_timer *timer, int64_t deadline_ns); /* replaces an earlier deadline */
+void vm_timer_cancel(struct vm_timer *timer);
+bool vm_timer_is_armed(const struct vm_timer *timer);
+
+#endif

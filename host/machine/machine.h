@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine: what every device may see of the VM, and the run state that the monitor, the board
+ * and the engine share.
+ *
+ * `lock` guards everything but the data plane of queues.  vCPU threads take it for each exit they
+ * handle; the main loop holds it around callbacks.
+ */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "machine/clock.h"
+#include "machine/device.h"
+#include "machine/irq.h"
+#include "machine/memory.h"
+#include "machine/space.h"
+
+#define GSI_COUNT 24
+
+enum run_state {
+	RUN_STATE_PRELAUNCH,	  /* -S: not started yet */
+	RUN_STATE_RUNNING,
+	RUN_STATE_PAUSED,	  /* stop */
+	RUN_STATE_SHUTDOWN,	  /* the guest shut down under -no-shutdown */
+	RUN_STATE_INTERNAL_ERROR, /* the engine cannot go on */
+	RUN_STATE_GUEST_PANICKED,
+};
+
+/* Why the VM is to end or to be reset; QMP's ShutdownCause, same order as its names. */
+enum shutdown_cause {
+	CAUSE_HOST_QMP_QUIT,
+	CAUSE_HOST_QMP_SYSTEM_RESET,
+	CAUSE_HOST_SIGNAL,
+	CAUSE_HOST_UI,
+	CAUSE_GUEST_SHUTDOWN,
+	CAUSE_GUEST_RESET,
+	CAUSE_GUEST_PANIC,
+	CAUSE_HOST_ERROR,
+};
+const char *shutdown_cause_name(enum shutdown_cause cause);
+const char *run_state_name(enum run_state state); /* QMP's RunState word */
+
+struct cpu_engine; /* cpu/engine.h; devices never look inside */
+
+/* Who wants to hear of the run state: the monitor (events), devices that poll the host. */
+struct machine_observer {
+	void (*event)(void *opaque, const char *name, enum shutdown_cause cause); /* STOP RESUME RESET
+							       SHUTDOWN POWERDOWN; main loop, lock */
+	void *opaque;
+	struct list link;
+};
+
+struct machine {
+	pthread_mutex_t lock;
+	struct loop *loop; /* the main loop */
+	struct guest_memory memory;
+	struct address_space ports, mmio;
+	struct vm_clock clock;
+	struct irq_chip irq_chip;
+	struct irq_line gsi[GSI_COUNT];
+	struct cpu_engine *engine;
+	struct list devices; /* of struct device, in the order they were realised */
+	struct list observers;
+
+	enum run_state state;
+	bool no_reboot, no_shutdown;
+	int exit_status; /* of the process, once `ended` */
+	bool ended;	 /* the main loop is to stop */
+
+	uint64_t random_state; /* machine_random() */
+
+	/* private to machine.c: requests from vCPU threads, carried out on the main loop */
+	struct loop_task request_task;
+	bool reset_requested, shutdown_requested, powerdown_requested, exit_requested;
+	enum shutdown_cause reset_cause, shutdown_cause;
+	int requested_status;
+	void (*powerdown)(void *opaque); /* registered by the power management device */
+	void *powerdown_opaque;
+};
+
+int machine_init(struct machine *machine, struct loop *loop, struct error *err);
+void machine_destroy(struct machine *machine); /* unrealises devices, newest first */
+
+/* Requests: any thread that holds the lock; carried out soon by the main loop, and the vCPU that
+ * asked executes no further instruction before that. */
+void machine_request_reset(struct machine *machine, enum shutdown_cause cause);
+void machine_request_shutdown(struct machine *machine, enum shutdown_cause cause);
+void machine_request_powerdown(struct machine *machine); /* the guest's power button */
+/* isa-debug-exit: the process ends with `status` at once; no SHUTDOWN policy applies. */
+void machine_request_exit(struct machine *machine, int status);
+
+/* Main loop, lock held. */
+void machine_start(struct machine *machine); /* cont */
+void machine_stop(struct machine *machine, enum run_state state);
+void machine_reset(struct machine *machine, enum shutdown_cause cause);
+
+void machine_observe(struct machine *machine, struct machine_observer *observer);
+void machine_emit(struct machine *machine, const char *event, enum shutdown_cause cause);
+
+/* Deterministic from the machine's seed (machine->random_state); under the lock. */
+uint64_t machine_random(struct machine *machine);
+
+#endif
