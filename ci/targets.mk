@@ -1,6 +1,70 @@
 # SPDX-License-Identifier: MIT
-# What a user calls: deps, check, soak, bench, lint, help.
+# What a user calls: deps, check, soak, bench, lint, gate, fuzz, install, help.
+#
+#   VMM=PROGRAM ACCEL=LIST   the VMM under test, another than ours
+#   ONLY=WORDS               pytest's -k: only the items whose names match
+#   PYTEST_ARGS=...          anything else for pytest
+
+VMM    ?= $(HOST_OUT)/assay
+ACCEL  ?= kvm
+ONLY   ?=
+PREFIX ?= /usr/local
+PEER   ?= $(if $(filter $(HOST_OUT)/assay,$(VMM)),qemu-system-x86_64:tcg)
+OWN    := $(filter $(HOST_OUT)/assay,$(VMM))
+
+export PYTHONDONTWRITEBYTECODE := 1
+PYTEST = $(PYTHON) -m pytest -p no:cacheprovider -q -rfEX --tb=short --vmm=$(VMM) --accel=$(ACCEL) \
+	--unit=$(HOST_OUT)/unit --junitxml=$(BUILD)/report/junit.xml $(if $(ONLY),-k "$(ONLY)") \
+	$(PYTEST_ARGS)
+
+# By default the tests of our own VMM; the peer runs the same kernels beside it, which proves them.
+CHECKED = $(if $(OWN),testcases,$(wildcard testcases/test_*.py))
+CHECK_BUILDS = all $(if $(OWN),unit-tests faults-build)
+
+.PHONY: deps
+deps:
+	@ci/deps.sh
+
+.PHONY: check
+check: $(CHECK_BUILDS)
+	@mkdir -p $(BUILD)/report
+	$(PYTEST) --peer=$(PEER) $(if $(ONLY),,--require-engine) $(CHECKED)
+
+.PHONY: soak
+soak: $(CHECK_BUILDS)
+	@mkdir -p $(BUILD)/report
+	$(PYTEST) --peer=$(PEER) --require-engine --whole $(CHECKED)
+
+# The VMM with fault injection, for the tests of the tests.
+.PHONY: faults-build check-faults
+faults-build:
+	@$(MAKE) --no-print-directory FAULTS=1 host
+
+check-faults: all faults-build
+	@mkdir -p $(BUILD)/report
+	$(PYTEST) --whole testcases/test_faults.py
+
+.PHONY: lint
+lint:
+	@ci/lint.sh
+
+.PHONY: install
+install: host
+	install -D -m 755 $(HOST_OUT)/assay $(DESTDIR)$(PREFIX)/bin/assay
 
 .PHONY: help
 help:
-	@echo "make            build the VMM and the kernels"
+	@echo "make               build the VMM (build/assay) and the kernels (build/kernels)"
+	@echo "make deps          install what is missing of ci/packages.txt (as root), say what"
+	@echo "make check         run every test: 15 minutes at most on two cores"
+	@echo "make soak          the same with nothing sampled"
+	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
+	@echo "make lint          layout, static analysis, and the order of the rooms"
+	@echo "make install       put assay into PREFIX (default /usr/local), with DESTDIR"
+	@echo "make clean         remove build/"
+	@echo
+	@echo "  VMM=qemu-system-x86_64 ACCEL=tcg   check another VMM with the same kernels"
+	@echo "  ONLY='words'                       only the tests whose names match, as pytest -k"
+	@echo "  SAN=1                              host code with ASan and UBSan"
+	@echo "  FAULTS=1                           host code with fault injection (docs/faults.md)"
+	@echo "  CC=clang                           another compiler (make clean first)"

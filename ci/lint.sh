@@ -1,0 +1,41 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# make lint: layout, static analysis, the order of the rooms.  Says what each step is; fails at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+step() {
+	local name=$1
+	shift
+	echo "lint: $name"
+	"$@" || {
+		echo "lint: $name FAILED"
+		failed=1
+	}
+}
+
+c_files() { git ls-files --cached --others --exclude-standard -- '*.c' '*.h'; }
+host_c() { git ls-files --cached --others --exclude-standard -- 'host/*.c'; }
+
+# What has found faults without crying wolf on this code.
+checks='-*,clang-analyzer-*,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
+checks+=',bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions'
+checks+=',-bugprone-implicit-widening-of-multiplication-result,-bugprone-reserved-identifier'
+checks+=',-bugprone-branch-clone,-bugprone-macro-parentheses,-bugprone-suspicious-include'
+flags=(-DASSAY_FAULTS=1 -std=c17 -D_GNU_SOURCE -Ihost -Wall -Wextra -Wno-unused-parameter)
+
+tidy_all() {
+	host_c | xargs -r -P 2 -n 4 sh -c '
+		clang-tidy --quiet --checks="'"$checks"'" --warnings-as-errors="*" "$@" -- '"${flags[*]}"' 2>/dev/null >/tmp/assay-tidy.$$ ||
+			{ cat /tmp/assay-tidy.$$; rm -f /tmp/assay-tidy.$$; exit 1; }
+		rm -f /tmp/assay-tidy.$$' sh
+}
+
+step "order of rooms, licence lines, length of files" python3 -B ci/rooms.py
+step "layout (clang-format)" sh -c "$(declare -f c_files); c_files | xargs -r clang-format --dry-run -Werror"
+step "clang-tidy" tidy_all
+step "cppcheck" cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j 2 \
+	--enable=warning,performance,portability --suppressions-list=ci/cppcheck.txt \
+	-D__x86_64__ -Ihost host
+exit $failed

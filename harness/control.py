@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The host's end of the control port: a kernel asks on its second UART, the harness answers.
+
+    guest: REQ 7 resize disk0 16777216        host: OK 7
+                                               or:  NO 7 this VMM has no block_resize
+
+Verbs are the rows of VERBS; most are one QMP command.  The harness listens and the VMM connects,
+so that no request is lost, however early the kernel sends it.
+"""
+
+import socket
+import threading
+
+from .qmp import QmpClosed, QmpError
+
+LIMIT = 4096
+
+
+class Refused(Exception):
+    pass
+
+
+def hello(port, words):
+    return "assay-harness 1"
+
+
+def resize(port, words):
+    """resize DRIVE BYTES"""
+    drive, size = words
+    port.qmp().command("block_resize", device=drive, size=int(size, 0))
+
+
+def link(port, words):
+    """link ID on|off"""
+    name, state = words
+    port.qmp().command("set_link", name=name, up=state == "on")
+
+
+def balloon(port, words):
+    """balloon BYTES"""
+    port.qmp().command("balloon", value=int(words[0], 0))
+
+
+def inject(port, words):
+    """inject nmi | inject reset"""
+    if words == ["nmi"]:
+        port.qmp().command("inject-nmi")
+    elif words == ["reset"]:
+        port.qmp().command("system_reset")
+    else:
+        raise Refused("inject nmi or reset")
+
+
+def unsupported(port, words):
+    raise Refused("not in this harness yet")
+
+
+VERBS = {
+    "hello": hello,
+    "resize": resize,
+    "link": link,
+    "balloon": balloon,
+    "inject": inject,
+    "save": unsupported,
+    "migrate": unsupported,
+    "next": unsupported,
+}
+
+
+class ControlPort:
+    """Serves one VM; `qmp` is a function that gives its QMP client."""
+
+    def __init__(self, path, qmp):
+        self.path = str(path)
+        self.qmp = qmp
+        self.log = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen(1)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        # Ends accept() in the thread; closing alone would not.
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._listener.close()
+        self._thread.join(2)
+
+    def _serve(self):
+        try:
+            peer, _ = self._listener.accept()
+        except OSError:
+            return
+        with peer:
+            rest = b""
+            while True:
+                try:
+                    data = peer.recv(4096)
+                    if not data:
+                        return
+                    rest += data
+                    while b"\n" in rest:
+                        line, _, rest = rest.partition(b"\n")
+                        answer = self._answer(line.decode("utf-8", "replace").strip("\r\0 "))
+                        if answer:
+                            peer.sendall(answer.encode() + b"\n")
+                except OSError:
+                    return
+                rest = rest[-LIMIT:]
+
+    def _answer(self, line):
+        words = line.split()
+        if len(words) < 3 or words[0] != "REQ":
+            return None  # noise of a UART test, not a request
+        self.log.append(line)
+        number, verb = words[1], words[2]
+        if verb not in VERBS:
+            return f"NO {number} no verb {verb}"
+        try:
+            said = VERBS[verb](self, words[3:])
+        except (Refused, QmpError, QmpClosed, OSError, ValueError, TimeoutError) as error:
+            return f"NO {number} {' '.join(str(error).split())}"
+        return f"OK {number} {said}" if said else f"OK {number}"

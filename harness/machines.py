@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""The machines that kernels run on, as fragments of QEMU's command line.
+
+A test module names a machine by words; each word is a row of FRAGMENTS, with parameters after a
+colon: "pc blk-pci:size=16M,serial=assay0".  What QEMU's defaults leave to it is spelled out here,
+so that one line means the same machine on every VMM.
+"""
+
+import struct
+from pathlib import Path
+
+MIB = 1 << 20
+SECTOR = 512
+UNITS = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
+
+
+class MachineError(Exception):
+    pass
+
+
+class Build:
+    """A machine being put together: the command line, the kernel's arguments, the files."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.args = []
+        self.append = []
+        self.machine = None
+        self.disks = {}  # drive id -> path
+
+    def drive(self, parameters, extra=""):
+        """A raw image with its -drive; returns the drive's id."""
+        name = parameters.get("id", f"disk{len(self.disks)}")
+        path = parameters.get("file")
+        if path is None:
+            path = self.folder / f"{name}.img"
+            if not path.exists():  # a VM started again finds what the last one wrote
+                make_image(
+                    path, size_of(parameters.get("size", "8M")), parameters.get("fill", "lba")
+                )
+        self.disks[name] = Path(path)
+        text = f"if=none,id={name},format=raw,file={path}{extra}"
+        for key in ("cache", "aio", "readonly", "snapshot"):
+            if key in parameters:
+                text += f",{key}={parameters[key]}"
+        self.args += ["-drive", text]
+        return name
+
+    def device(self, name, **properties):
+        text = "".join(f",{key.replace('_', '-')}={value}" for key, value in properties.items())
+        self.args += ["-device", name + text]
+
+
+def size_of(text):
+    text = str(text)
+    return int(text[:-1], 0) * UNITS[text[-1]] if text[-1] in UNITS else int(text, 0)
+
+
+def make_image(path, size, fill):
+    """fill=lba: each 512-byte sector is its own number, as 64-bit little-endian words;
+    fill=zero: a sparse file."""
+    with open(path, "wb") as image:
+        if fill == "lba":
+            for start in range(0, size // SECTOR, 2048):
+                stop = min(start + 2048, size // SECTOR)
+                image.write(b"".join(struct.pack("<Q", n) * 64 for n in range(start, stop)))
+        elif fill != "zero":
+            raise MachineError(f"fill={fill}: lba or zero")
+        image.truncate(size)
+
+
+def common_properties(parameters, *names):
+    return {name.replace("-", "_"): parameters[name] for name in names if name in parameters}
+
+
+def pc(build, parameters):
+    build.machine = "pc"
+    build.args += ["-machine", "pc"]
+
+
+def microvm(build, parameters):
+    build.machine = "microvm"
+    build.args += ["-machine", "microvm,acpi=off", "-global", "virtio-mmio.force-legacy=false"]
+
+
+def memory(build, parameters):
+    build.args += ["-m", parameters["size"]]
+
+
+def smp(build, parameters):
+    build.args += ["-smp", parameters["cpus"]]
+
+
+def iothread(build, parameters):
+    build.args += ["-object", "iothread,id=" + parameters.get("id", "io0")]
+
+
+BLK = ("serial", "iothread", "num-queues", "queue-size", "event_idx", "indirect_desc", "packed")
+BLK += ("discard", "write-zeroes", "seg-max", "logical_block_size", "config-wce")
+
+
+def blk_pci(build, parameters):
+    drive = build.drive(parameters)
+    more = common_properties(parameters, *BLK, "vectors", "addr", "bootindex")
+    build.device("virtio-blk-pci", drive=drive, disable_legacy="on", disable_modern="off", **more)
+
+
+def blk_mmio(build, parameters):
+    drive = build.drive(parameters)
+    build.device("virtio-blk-device", drive=drive, **common_properties(parameters, *BLK))
+
+
+def ide_hd(build, parameters):
+    """bus=ide.0|ide.1, unit=0|1"""
+    drive = build.drive(parameters)
+    more = common_properties(parameters, "serial", "model", "ver")
+    bus, unit = parameters.get("bus", "ide.0"), parameters.get("unit", "0")
+    build.device("ide-hd", drive=drive, bus=bus, unit=unit, **more)
+
+
+def device(build, parameters):
+    """Any device, with its properties: device:driver=pci-testdev"""
+    properties = {key: value for key, value in parameters.items() if key != "driver"}
+    build.device(parameters["driver"], **properties)
+
+
+def append(build, parameters):
+    build.append += [f"{key}={value}" for key, value in parameters.items()]
+
+
+FRAGMENTS = {
+    "pc": pc,
+    "microvm": microvm,
+    "mem": memory,
+    "smp": smp,
+    "iothread": iothread,
+    "blk-pci": blk_pci,
+    "blk-mmio": blk_mmio,
+    "ide-hd": ide_hd,
+    "device": device,
+    "append": append,
+}
+
+
+def put_together(words, folder):
+    """The machine that `words` describe, with its images in `folder`."""
+    build = Build(folder)
+    for word in words.split():
+        name, _, rest = word.partition(":")
+        parameters = dict(pair.split("=", 1) for pair in rest.split(",") if pair)
+        if name not in FRAGMENTS:
+            raise MachineError(f"'{word}': no such part of a machine; there are {sorted(FRAGMENTS)}")
+        FRAGMENTS[name](build, parameters)
+    if build.machine is None:
+        raise MachineError(f"'{words}': neither pc nor microvm")
+    if "-m" not in build.args:
+        build.args += ["-m", "128M"]
+    return build

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""What a run leaves behind: counts by verdict and reason, the clause matrix, the measured times."""
+
+import json
+import os
+from collections import Counter
+
+import pytest
+
+from . import tables
+from .items import KernelItem, ShuffledItem
+
+
+class Report:
+    def __init__(self, bench):
+        self.bench = bench
+        self.items = {}
+        self.verdicts = Counter()
+        self.skips = Counter()
+        self.engine_ran = 0
+
+    # -- pytest's hooks -----------------------------------------------------------------------
+
+    def pytest_report_header(self, config):
+        bench = self.bench
+        lines = [f"assay: seed of the shuffled runs {bench.seed}"]
+        for vmm in bench.vmms + bench.peers:
+            state = vmm.missing or "version " + ".".join(map(str, vmm.version))
+            lines.append(f"assay: {vmm.path} -accel {vmm.accel}: {state}")
+        return lines
+
+    def pytest_collection_modifyitems(self, items):
+        self.items = {item.nodeid: item for item in items}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        made = yield
+        outcome = made.get_result()
+        if call.when != "call" and not outcome.skipped and not outcome.failed:
+            return
+        if outcome.skipped and not hasattr(outcome, "wasxfail"):
+            self.skips[_reason(outcome)] += 1
+        if isinstance(item, KernelItem) and call.when == "call":
+            verdict = item.verdict or ("SKIP" if outcome.skipped else "ERROR")
+            self.verdicts[verdict] += 1
+            if verdict != "SKIP" and item.vmm in self.bench.vmms:
+                self.engine_ran += 1
+
+    def pytest_sessionfinish(self, session):
+        if session.config.option.collectonly:
+            return
+        self._write()
+        if session.config.option.require_engine and not self.engine_ran and not session.exitstatus:
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter, config):
+        write = terminalreporter.write_line
+        terminalreporter.section("assay")
+        for vmm in self.bench.vmms + self.bench.peers:
+            if vmm.missing:
+                write(f"{vmm.path} -accel {vmm.accel} did not run: {vmm.missing}")
+        if config.option.require_engine and not self.engine_ran:
+            write(f"FAILED: nothing ran on {self.bench.vmms[0].path}: this run proves nothing of it")
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
+        write(f"TESTs of guest kernels: {sum(self.verdicts.values())}: {counts or 'none ran'}")
+        write(f"seed of the shuffled runs: {self.bench.seed}; clauses: build/report/clauses.md")
+        ran = len(self.items) - sum(self.skips.values())
+        write(f"run: {ran}, skipped: {sum(self.skips.values())}")
+        for reason, count in self.skips.most_common():
+            write(f"  skipped {count}: {reason}")
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _write(self):
+        folder = self.bench.build / "report"
+        os.makedirs(folder, exist_ok=True)
+        results, by_clause = [], {}
+        for item in self.items.values():
+            if not isinstance(item, KernelItem) or isinstance(item, ShuffledItem):
+                continue
+            verdict = item.verdict or "NOT RUN"
+            where = f"{item.machine}-{item.vmm.label}"
+            name = f"{item.kernel}.{item.test.name}"
+            row = {"test": name, "on": where, "verdict": verdict}
+            if item.outcome:
+                row["seconds"] = round(item.outcome.seconds, 4)
+                row["metrics"] = item.outcome.metrics
+            results.append(row)
+            for clause in item.test.clauses:
+                by_clause.setdefault(clause, []).append((name, where, verdict))
+        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        self._write_clauses(folder, by_clause)
+
+    def _write_clauses(self, folder, by_clause):
+        known = tables.clauses()
+        matrix = {}
+        for clause in sorted(by_clause):
+            level, summary, source = known.get(clause, ("", "", ""))
+            matrix[clause] = {
+                "level": level,
+                "summary": summary,
+                "source": source,
+                "tests": [dict(zip(("test", "on", "verdict"), row)) for row in by_clause[clause]],
+            }
+        (folder / "clauses.json").write_text(json.dumps(matrix, indent=1) + "\n")
+        lines = ["# Clauses", "", "| clause | level | holds on | violated on | says |", "|---|---|---|---|---|"]
+        for clause, row in matrix.items():
+            good = sorted({test["on"] for test in row["tests"] if test["verdict"] == "PASS"})
+            bad = sorted(
+                f"{test['on']} ({test['test']} {test['verdict']})"
+                for test in row["tests"]
+                if test["verdict"] not in ("PASS", "SKIP", "NOT RUN")
+            )
+            cells = [clause, row["level"], " ".join(good), " ".join(bad), row["summary"]]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        untouched = sum(1 for clause in known if clause not in by_clause)
+        lines += ["", f"{len(matrix)} clauses are cited by a TEST; {untouched} of the table are not."]
+        (folder / "clauses.md").write_text("\n".join(lines) + "\n")
+
+
+def _reason(outcome):
+    if isinstance(outcome.longrepr, tuple):
+        return outcome.longrepr[2].removeprefix("Skipped: ")
+    return str(outcome.longrepr)

@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: MIT
+"""Runs the TESTs of one kernel on one machine of one VMM.
+
+One VM serves many TESTs.  After a TEST that failed the state of the VM proves nothing more: it is
+discarded and a new one runs the rest.  Outcomes are handed out as they come, so that pytest can
+wait for the first while the last is still running.
+"""
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+
+from . import ktap, machines
+from .control import ControlPort
+from .qmp import Qmp, QmpClosed, QmpError
+from .vmm import paste
+
+SILENCE = float(os.environ.get("ASSAY_SILENCE", "30"))  # seconds without a byte on COM1
+AFTER_NMI = 5.0
+KEEP_GOING = {"PASS", "SKIP", "DEVIATES"}
+MAX_APPEND = 1200  # longer lists of names are not put on a kernel's command line
+GOOD_EXIT = 1  # isa-debug-exit: (0 << 1) | 1
+FAIL_EXIT = 3
+
+
+@dataclass
+class Outcome:
+    """What became of one TEST."""
+
+    verdict: str
+    reason: str = ""
+    text: list = field(default_factory=list)
+    clauses: list = field(default_factory=list)
+    metrics: dict = field(default_factory=dict)
+    seconds: float = 0.0
+    command: str = ""
+
+
+class Session:
+    """`tests` are names in the order wanted; `total` is how many the kernel has; `folder` is for
+    the machine's images, made anew for each boot."""
+
+    def __init__(self, kernel, image, words, vmm, tests, total, folder, **options):
+        self.kernel = kernel
+        self.image = str(image)
+        self.words = words
+        self.vmm = vmm
+        self.tests = list(tests)
+        self.total = total
+        self.seed = options.get("seed")
+        self.control = options.get("control", False)
+        self.append = options.get("append", "")
+        self.environment = options.get("environment", {})
+        self.extra_args = options.get("extra_args", [])
+        self.boot = options.get("boot")  # a function that turns image and append into arguments
+        self.silence = options.get("silence", SILENCE)
+        self.folder = str(folder)
+        self.boots = 0
+        self.outcomes = {}
+        self._changed = threading.Condition()
+        self._cancelled = False
+
+    # -- for pytest ---------------------------------------------------------------------------
+
+    def outcome(self, test):
+        """Waits for the outcome of one TEST."""
+        with self._changed:
+            self._changed.wait_for(lambda: test in self.outcomes)
+            return self.outcomes[test]
+
+    def cancel(self):
+        self._cancelled = True
+
+    def run(self):
+        try:
+            self._run_all()
+        except Exception as error:  # the harness broke: every item that waits must hear of it
+            self._rest("ERROR", f"the harness: {type(error).__name__}: {error}")
+        finally:
+            self._rest("ERROR", "the run was cut short")
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _remaining(self):
+        return [test for test in self.tests if test not in self.outcomes]
+
+    def _set(self, test, outcome):
+        with self._changed:
+            if test not in self.outcomes:
+                self.outcomes[test] = outcome
+                self._changed.notify_all()
+
+    def _rest(self, verdict, reason):
+        for test in self._remaining():
+            self._set(test, Outcome(verdict, reason))
+
+    def _run_all(self):
+        while self._remaining() and not self._cancelled:
+            before = len(self.outcomes)
+            self.boots += 1
+            # Its images stay when the run is over, for the command line that repeats a failure.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.makedirs(self.folder)
+            VirtualMachine(self, self.folder, self._remaining()).run()
+            if len(self.outcomes) == before:
+                self._set(
+                    self._remaining()[0],
+                    Outcome("ERROR", "the kernel ended without a word of this TEST"),
+                )
+
+    def kernel_arguments(self, tests):
+        """What the kernel's command line says of which TESTs to run."""
+        words = [self.append] if self.append else []
+        if self.seed is not None:
+            words.append(f"seed={self.seed}")
+        if len(tests) < self.total or self.boots > 1:
+            listed = "run=" + ",".join(tests)
+            if len(listed) <= MAX_APPEND:
+                words.append(listed)
+            elif self.seed is None:
+                words.append(f"from={tests[0]}")
+        return words
+
+
+class VirtualMachine:
+    """One boot: the process, its serial port, its monitor."""
+
+    def __init__(self, session, folder, tests):
+        self.session = session
+        self.vmm = session.vmm
+        self.wanted = tests
+        self.reader = ktap.Reader()
+        self.stderr = b""
+        self._stderr_taken = 0
+        self._qmp = None
+        self._lock = threading.Lock()
+        self._sockets = tempfile.mkdtemp(prefix="assay-")  # a socket's path must be short
+        self.qmp_path = f"{self._sockets}/qmp"
+        self.control_path = f"{self._sockets}/ctl"
+        self.build = machines.put_together(session.words, folder)
+        self.started = time.monotonic()
+        self.test_started = self.started
+
+    def qmp(self):
+        with self._lock:
+            if self._qmp is None:
+                self._qmp = Qmp(self.qmp_path, timeout=5.0)
+            return self._qmp
+
+    def _boot_arguments(self, words):
+        text = " ".join(self.build.append + words)
+        if self.session.boot:
+            return self.session.boot(self.session.image, text, self._sockets)
+        return ["-kernel", self.session.image] + (["-append", text] if text else [])
+
+    def command(self, tests, bare=False):
+        control = self.control_path if self.session.control and not bare else None
+        line = self.vmm.command(
+            self.build.args + self.session.extra_args,
+            qmp=None if bare else self.qmp_path,
+            control=control,
+        )
+        return line + self._boot_arguments(self.session.kernel_arguments(tests))
+
+    def run(self):
+        control = ControlPort(self.control_path, self.qmp) if self.session.control else None
+        environment = dict(os.environ, **self.session.environment)
+        process = subprocess.Popen(
+            self.command(self.wanted),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        try:
+            self._follow(process)
+        finally:
+            self._kill(process)
+            if self._qmp:
+                self._qmp.close()
+            if control:
+                control.close()
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+    @staticmethod
+    def _kill(process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+    def _follow(self, process):
+        """Reads until the kernel has ended, a TEST failed, or nothing comes any more."""
+        selector = selectors.DefaultSelector()
+        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stderr, selectors.EVENT_READ)
+        nmi_sent = False
+        last = time.monotonic()
+        while selector.get_map():
+            limit = AFTER_NMI if nmi_sent else self.session.silence
+            ready = selector.select(0.5)
+            if self.session._cancelled:
+                return
+            if not ready and time.monotonic() < last + limit:
+                continue
+            if not ready:
+                if nmi_sent:
+                    self._wedged()
+                    return
+                nmi_sent = self._inject_nmi()
+                last = time.monotonic()
+                if not nmi_sent:
+                    self._wedged()
+                    return
+            for key, _ in ready:
+                data = os.read(key.fd, 65536)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is process.stderr:
+                    self.stderr += data
+                else:
+                    last = time.monotonic()
+                    if not self._take(self.reader.feed(data), process):
+                        return
+        self._take(self.reader.end(), process)
+        self._ended(process)
+
+    def _take(self, events, process):
+        """Hands out results; False when this VM has shown a fault and must go."""
+        for kind, what in events:
+            if kind == "begin":
+                self.test_started = time.monotonic()
+            elif kind == "result":
+                if what.name not in self.wanted:
+                    continue
+                outcome = self._outcome(what.verdict, what.reason, what)
+                self._blame_stderr(outcome)
+                self.session._set(what.name, outcome)
+                self.test_started = time.monotonic()
+                if outcome.verdict not in KEEP_GOING:
+                    return False
+                if not set(self.wanted) - set(self.session.outcomes) and self.reader.plan is None:
+                    return False
+        return True
+
+    def _outcome(self, verdict, reason, result=None):
+        result = result or self.reader.current or ktap.Result("")
+        now = time.monotonic()
+        names = [result.name] if result.name else self.wanted[:1]
+        return Outcome(
+            verdict,
+            reason,
+            list(result.text),
+            list(result.clauses),
+            dict(result.metrics),
+            now - self.test_started,
+            paste(self.command(names, bare=True)),
+        )
+
+    def _new_stderr(self):
+        lines = self.stderr.decode("utf-8", "replace").splitlines()
+        new, self._stderr_taken = lines[self._stderr_taken :], len(lines)
+        return [line for line in new if line.strip() and not self.vmm.is_chatter(line)]
+
+    def _blame_stderr(self, outcome):
+        """When all is well a VMM says nothing on stderr."""
+        said = self._new_stderr()
+        if not said:
+            return
+        outcome.text += ["the VMM said on stderr:"] + ["    " + line for line in said]
+        if outcome.verdict in ("PASS", "DEVIATES"):
+            outcome.verdict, outcome.reason = "FAIL", "stderr of the VMM was not silent"
+
+    def _unfinished(self):
+        """The TEST that was running, or the next that would have."""
+        current = self.reader.current
+        if current and current.name in self.wanted:
+            return current.name
+        left = [test for test in self.wanted if test not in self.session.outcomes]
+        return left[0] if left else None
+
+    def _inject_nmi(self):
+        try:
+            self.qmp().command("inject-nmi")
+            return True
+        except (OSError, QmpError, QmpClosed, ValueError):
+            return False
+
+    def _wedged(self):
+        test = self._unfinished()
+        if test is None:
+            return
+        outcome = self._outcome("WEDGED", f"no byte on COM1 for {self.session.silence:g} s")
+        if not self.reader.current:
+            outcome.text += self.reader.before[-20:]
+        outcome.text += self._registers()
+        self._blame_stderr(outcome)
+        self.session._set(test, outcome)
+
+    def _registers(self):
+        """The CPU's state, if the VMM can say it."""
+        try:
+            text = self.qmp().command(
+                "human-monitor-command", command_line="info registers"
+            )
+            return ["registers:"] + ["    " + line for line in text.splitlines()[:24]]
+        except (OSError, QmpError, QmpClosed, ValueError):
+            return ["registers: the VMM does not tell"]
+
+    def _ended(self, process):
+        """The process closed its output: was that the end the kernel announced?"""
+        try:
+            status = process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = None
+        left = [test for test in self.wanted if test not in self.session.outcomes]
+        if status in (GOOD_EXIT, FAIL_EXIT) and self.reader.current is None:
+            self._check_end(status, left)
+            return
+        test = self._unfinished()
+        if test is None:
+            test = self.wanted[-1]
+            self.session.outcomes.pop(test, None)
+        outcome = self._outcome("CRASH", f"the VMM ended with {_status_text(status)}")
+        if not self.reader.current:
+            outcome.text += self.reader.before[-20:]
+        self._blame_stderr(outcome)
+        self.session._set(test, outcome)
+
+    def _check_end(self, status, left):
+        if left and self.reader.plan is None:
+            test = left[0]
+            outcome = self._outcome("ERROR", f"exit status {status} and no KTAP on COM1")
+            outcome.text += self.reader.before[-20:]
+            self._blame_stderr(outcome)
+            self.session._set(test, outcome)
+        elif left:
+            # It ended as it should, and these were not in its list.
+            for test in left:
+                self.session._set(test, Outcome("ERROR", "the kernel did not run this TEST"))
+
+
+def _status_text(status):
+    if status is None:
+        return "its output closed, but did not exit"
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    if status == 0:
+        return "exit status 0: the guest reset or shut down in the middle of a TEST"
+    return f"exit status {status}"
+
+
+def run_once(kernel_image, words, vmm, append="", **options):
+    """Boots any image and reads all it prints; for Python tests that need no TEST list.
+    Returns (results by name, exit status, stderr, lines before the first TEST)."""
+    folder = options.get("folder")
+    own = None if folder else tempfile.mkdtemp(prefix="assay-")
+    build = machines.put_together(words, folder or own)
+    line = vmm.command(build.args + list(options.get("extra_args", [])))
+    text = " ".join(build.append + ([append] if append else []))
+    line += ["-kernel", str(kernel_image)] + (["-append", text] if text else [])
+    environment = dict(os.environ, **options.get("environment", {}))
+    try:
+        done = subprocess.run(
+            line,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=options.get("timeout", 60),
+            env=environment,
+        )
+    finally:
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+    reader = ktap.Reader()
+    events = reader.feed(done.stdout) + reader.end()
+    results = {what.name: what for kind, what in events if kind == "result"}
+    return results, done.returncode, done.stderr.decode("utf-8", "replace"), reader.before, line

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The VMMs that kernels run on: Assay and QEMU speak one command line, so an adapter is little.
+
+A Vmm is a program with one accelerator.  Its label stands in the name of each item: "kvm" is
+Assay's, "tcg-qemu" QEMU's.
+"""
+
+import functools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+# What QEMU says on stderr though nothing is wrong.
+QEMU_CHATTER = re.compile(
+    r"warning: (TCG doesn't support requested feature|host doesn't support requested feature)"
+    r"|terminating on signal 15"
+)
+
+
+class Vmm:
+    def __init__(self, path, accel):
+        self.path = str(path)
+        self.accel = accel
+        self.is_qemu = Path(self.path).name.startswith("qemu-system")
+        self.kind = "qemu" if self.is_qemu else "assay"
+        self.label = f"{accel}-qemu" if self.is_qemu else accel
+
+    @functools.cached_property
+    def version(self):
+        """(7, 2, 9), from what -version prints."""
+        try:
+            text = subprocess.run(
+                [self.path, "-version"], capture_output=True, text=True, timeout=20
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            return (0,)
+        found = re.search(r"version (\d+(?:\.\d+)*)", text)
+        return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
+
+    @functools.cached_property
+    def missing(self):
+        """Why this VMM cannot run here, or None."""
+        if not shutil.which(self.path):
+            return f"no {self.path}"
+        if self.accel == "kvm":
+            return kvm_missing()
+        return None
+
+    def command(self, machine_args, qmp=None, control=None):
+        """The command line but for -kernel and -append."""
+        accel = ["-accel", self.accel]
+        cpu = []
+        if self.is_qemu:
+            # Some hosts refuse the MSRs of QEMU's newer models.
+            cpu = ["-cpu", "qemu64" if self.accel == "kvm" else "max"]
+        line = [self.path, *accel, *cpu, "-nodefaults", "-display", "none", "-no-reboot"]
+        line += ["-monitor", "none", "-serial", "stdio", *machine_args]
+        line += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+        if control:
+            line += ["-chardev", f"socket,id=ctl,path={control}"]
+            line += ["-device", "isa-serial,iobase=0x2f8,irq=3,chardev=ctl,index=1"]
+        if qmp:
+            line += ["-qmp", f"unix:{qmp},server=on,wait=off"]
+        return line
+
+    def is_chatter(self, line):
+        return self.is_qemu and QEMU_CHATTER.search(line) is not None
+
+
+@functools.lru_cache(maxsize=None)
+def kvm_missing():
+    if not os.path.exists("/dev/kvm"):
+        return "no /dev/kvm"
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    return None
+
+
+def paste(line):
+    """A command line as a person can paste it."""
+    return " ".join(shlex.quote(word) for word in line)
