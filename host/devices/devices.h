@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Every device type there is, by file; board/device-list.c puts them in order. */
+#ifndef DEVICES_DEVICES_H
+#define DEVICES_DEVICES_H
+
+#include "machine/device.h"
+
+/* char/ */
+extern const struct device_type isa_serial_type;
+
+/* test/ */
+extern const struct device_type isa_debug_exit_type;
+
+#endif
