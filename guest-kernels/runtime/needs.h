@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Needs: what a TEST requires of the machine, as words separated by spaces, read by the harness from the
+ * ELF (struct test, needs) to choose a machine, and by the runtime to skip where the machine lacks it.
+ * The list is closed; a word not in it is an ERROR.
+ *
+ *	pci           PCI configuration mechanism 1 answers
+ *	mmio          virtio-mmio slots are announced on the command line
+ *	smp>=N        N processors
+ *	mem>=N        N MiB of RAM in all
+ *	disk:ata      a disk on PIIX3's IDE
+ *	disk:virtio   a virtio-blk disk, on whatever transport the machine has
+ *	net:virtio    a virtio-net device
+ *	pci-testdev   QEMU's PCI test device (1b36:0005)
+ *	rtc pit pic ioapic acpi uart2
+ *	              that hardware: CMOS clock, 8254, 8259A, 82093AA, ACPI tables and PM timer, COM2
+ *	              that is not the control port
+ *	ctl           a host that answers on the control port
+ *	probe         Assay's probe device
+ *	module        at least one module (-initrd)
+ *	multiboot     entered by Multiboot
+ *	pvh           entered by PVH
+ *	efi           entered by UEFI
+ *	life          may run with a save or migration at a checkpoint
+ *	insn:NAME     the processor executes that instruction at CPL 0 (int, int3, sse, x87, popcnt, ...)
+ *
+ * The runtime checks pci, mmio, mem, pit, acpi, ctl, module, multiboot, pvh, efi and pci-testdev itself; the
+ * rest is the harness's to provide, and a TEST that does not find its device calls SKIP().
+ */
+#ifndef ASSAY_RUNTIME_NEEDS_H
+#define ASSAY_RUNTIME_NEEDS_H
+
+#define NEEDS(words) .needs = (words)
+
+/* NULL if the machine has all, else the word it lacks (*unknown: a word not in the list). */
+const char *needs_missing(const char *words, int *unknown);
+
+#endif

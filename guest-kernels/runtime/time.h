@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time: the TSC, calibrated once, on first use, against PIT counter 2 (or the ACPI PM timer).
+ */
+#ifndef ASSAY_RUNTIME_TIME_H
+#define ASSAY_RUNTIME_TIME_H
+
+#include "runtime/io.h"
+
+/* TSC ticks a microsecond (at least 1). */
+uint64_t tsc_per_us(void);
+uint64_t tsc_hz(void);
+
+static inline uint64_t time_after_us(uint64_t us)
+{
+	return rdtsc() + us * tsc_per_us();
+}
+
+static inline bool time_passed(uint64_t deadline)
+{
+	return (int64_t)(rdtsc() - deadline) >= 0;
+}
+
+void delay_us(uint64_t us);
+uint64_t tsc_to_ns(uint64_t ticks);
+
+/* True as soon as `condition` holds, false when it does not within `us` microseconds. Tested at least once. */
+#define WAIT_UNTIL(condition, us)                                      \
+	({                                                             \
+		bool wait_ok_ = !!(condition);                         \
+		if (!wait_ok_) {                                       \
+			uint64_t wait_end_ = time_after_us(us);        \
+			do {                                           \
+				bool wait_last_ = time_passed(wait_end_); \
+				wait_ok_ = !!(condition);              \
+				if (wait_last_)                        \
+					break;                         \
+				cpu_relax();                           \
+			} while (!wait_ok_);                           \
+		}                                                      \
+		wait_ok_;                                              \
+	})
+
+#endif
