@@ -150,7 +150,7 @@ class VirtualMachine:
     def qmp(self):
         with self._lock:
             if self._qmp is None:
-                self._qmp = Qmp(self.qmp_path, timeout=5.0)
+                self._qmp = Qmp(self.qmp_path, timeout=2.0)
             return self._qmp
 
     def _boot_arguments(self, words):
