@@ -18,7 +18,7 @@ MAX_TEXT = 400
 
 # The first word after '#' of a result line, and what `# verdict` may say.
 DIRECTIVES = {"SKIP", "ERROR", "XFAIL"}
-VERDICTS = {"LEAK", "DEVIATES", "ERROR", "AMBIGUOUS"}
+VERDICTS = {"FAIL", "LEAK", "DEVIATES", "ERROR", "AMBIGUOUS"}
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Reader:
             return
         words = text.split(None, 3)
         if len(words) >= 3 and words[:2] == ["#", "clause"]:
-            self.current.clauses += words[2].split(",")
+            self.current.clauses += text.replace(",", " ").split()[2:]
         elif len(words) == 4 and words[:2] == ["#", "metric"]:
             self.current.metrics[words[2]] = words[3]
         elif len(words) >= 3 and words[:2] == ["#", "verdict"] and words[2] in VERDICTS:

@@ -27,6 +27,7 @@ class Build:
         self.append = []
         self.machine = None
         self.disks = {}  # drive id -> path
+        self.suffix = ""  # ".mb": the Multiboot form of the kernel
 
     def drive(self, parameters, extra=""):
         """A raw image with its -drive; returns the drive's id."""
@@ -124,6 +125,22 @@ def device(build, parameters):
     build.device(parameters["driver"], **properties)
 
 
+def multiboot(build, parameters):
+    build.suffix = ".mb"
+
+
+def module(build, parameters):
+    """Modules (-initrd) of `size` bytes: byte i of module n is (i * 7 + n) & 255; the command
+    line of module n is "module n"."""
+    paths = []
+    for number in range(int(parameters.get("count", "1"))):
+        path = build.folder / f"module{number}.bin"
+        size = size_of(parameters.get("size", "5000"))
+        path.write_bytes(bytes((i * 7 + number) & 255 for i in range(size)))
+        paths.append(f"{path} module {number}" if build.suffix else str(path))
+    build.args += ["-initrd", ",".join(paths)]
+
+
 def append(build, parameters):
     build.append += [f"{key}={value}" for key, value in parameters.items()]
 
@@ -138,6 +155,8 @@ FRAGMENTS = {
     "blk-mmio": blk_mmio,
     "ide-hd": ide_hd,
     "device": device,
+    "multiboot": multiboot,
+    "module": module,
     "append": append,
 }
 

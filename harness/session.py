@@ -157,7 +157,10 @@ class VirtualMachine:
         text = " ".join(self.build.append + words)
         if self.session.boot:
             return self.session.boot(self.session.image, text, self._sockets)
-        return ["-kernel", self.session.image] + (["-append", text] if text else [])
+        image = self.session.image
+        if self.build.suffix:
+            image = image.removesuffix(".elf") + self.build.suffix + ".elf"
+        return ["-kernel", image] + (["-append", text] if text else [])
 
     def command(self, tests, bare=False):
         control = self.control_path if self.session.control and not bare else None

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: MIT
+"""The guest runtime itself: what every other kernel stands on."""
+
+KERNEL = "runtime"
+MACHINES = {"pc": "pc", "microvm": "microvm"}
