@@ -57,6 +57,7 @@ struct device_type {
 	const struct property *properties;	/* PROPERTY_END; NULL: none */
 	const struct property *more_properties; /* a bus's or base's own; NULL: none */
 	size_t size;		 /* of the state; its first member is (at depth) struct device */
+	const char *const *bases; /* NULL-terminated names that -global may use too ("virtio-pci") */
 	bool internal;		 /* not for -device: the board makes it */
 
 	/* Properties are set, the bus is chosen.  0 or -errno; on failure nothing is left mapped. */
@@ -84,6 +85,7 @@ struct bus {
 	/* Checks and takes a place for `dev` before its realize (PCI slot, IDE unit). 0 or -errno. */
 	int (*plug)(struct bus *bus, struct device *dev, struct error *err);
 	void (*unplug)(struct bus *bus, struct device *dev);
+	bool (*is_full)(struct bus *bus); /* no room for one more; NULL: always room */
 	struct list link; /* the list of all busses */
 };
 

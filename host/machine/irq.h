@@ -6,6 +6,7 @@
 #ifndef MACHINE_IRQ_H
 #define MACHINE_IRQ_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ struct irq_route {
 	struct msi_message message;
 	bool attached; /* a write to fd reaches the guest */
 	unsigned gsi;  /* private to the engine */
+	atomic_uint_fast64_t *counter;
 };
 
 /* What an engine (or the models under `soft`) provides. */
@@ -50,6 +52,7 @@ struct irq_chip_ops {
 struct irq_chip {
 	const struct irq_chip_ops *ops;
 	void *opaque;
+	atomic_uint_fast64_t *counter; /* of messages sent and lines raised; may be NULL */
 };
 
 void irq_chip_send_msi(struct irq_chip *chip, struct msi_message message); /* machine lock */

@@ -47,6 +47,14 @@ const char *run_state_name(enum run_state state); /* QMP's RunState word */
 
 struct cpu_engine; /* cpu/engine.h; devices never look inside */
 
+/* What the run state asks of whatever executes guest code: the engine registers it. */
+struct machine_vcpus {
+	void (*start)(void *opaque);
+	void (*stop)(void *opaque); /* no guest code runs afterwards; releases the lock meanwhile */
+	void (*reset)(void *opaque);
+	void *opaque;
+};
+
 /* Who wants to hear of the run state: the monitor (events), devices that poll the host. */
 struct machine_observer {
 	void (*event)(void *opaque, const char *name, enum shutdown_cause cause); /* STOP RESUME RESET
@@ -64,6 +72,11 @@ struct machine {
 	struct irq_chip irq_chip;
 	struct irq_line gsi[GSI_COUNT];
 	struct cpu_engine *engine;
+	struct machine_vcpus vcpus;
+	/* The board's part of a reset, after all devices: loads the kernel again and sets the first
+	 * vCPU's registers. */
+	void (*reload)(void *opaque);
+	void *reload_opaque;
 	struct list devices; /* of struct device, in the order they were realised */
 	struct list observers;
 
@@ -73,6 +86,10 @@ struct machine {
 	bool ended;	 /* the main loop is to stop */
 
 	uint64_t random_state; /* machine_random() */
+
+	/* What query-stats and the benchmark count; any thread. */
+	atomic_uint_fast64_t kicks;	 /* doorbells that came as a signal, not as an exit */
+	atomic_uint_fast64_t interrupts; /* lines raised and messages sent */
 
 	/* private to machine.c: requests from vCPU threads, carried out on the main loop */
 	struct loop_task request_task;
@@ -93,6 +110,9 @@ void machine_request_shutdown(struct machine *machine, enum shutdown_cause cause
 void machine_request_powerdown(struct machine *machine); /* the guest's power button */
 /* isa-debug-exit: the process ends with `status` at once; no SHUTDOWN policy applies. */
 void machine_request_exit(struct machine *machine, int status);
+
+/* Is a request waiting that forbids the vCPU that made it to go on?  Lock held. */
+bool machine_request_pending(const struct machine *machine);
 
 /* Main loop, lock held. */
 void machine_start(struct machine *machine); /* cont */

@@ -70,7 +70,6 @@ struct address_space {
 	const char *name;
 	bool is_port;
 	struct list regions; /* by priority, newest first within one */
-	struct region *last; /* the region that answered last: most accesses repeat */
 	struct space_listener *listener;
 };
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The engines that are built in (engine.h). */
+#include "cpu/engine.h"
+
+#include <string.h>
+
+const struct cpu_engine_ops *const engines[] = {&kvm_engine_ops, NULL};
+
+const struct cpu_engine_ops *engine_find(const char *name)
+{
+	for (unsigned i = 0; engines[i]; i++)
+		if (strcmp(engines[i]->name, name) == 0)
+			return engines[i];
+	return NULL;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What executes guest code.  KVM is one engine; the software processor will be another.  An engine
+ * reaches memory and devices through the listeners and spaces of machine/ only.
+ */
+#ifndef CPU_ENGINE_H
+#define CPU_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "cpu/state.h"
+#include "machine/machine.h"
+
+/* Why vCPUs came out, and what went past them; the names query-stats prints. */
+struct engine_counters {
+	uint64_t exits;		/* returns from the engine to us, all reasons */
+	uint64_t port_exits, mmio_exits, halt_exits, interrupted_exits;
+};
+
+struct engine_config {
+	const char *cpu;	/* -cpu: MODEL[,+feature][,-feature][,feature=on|off] */
+	unsigned cpus;
+	bool interrupt_controllers; /* PIC, IOAPIC, LAPIC (all boards here) */
+	bool pit;
+};
+
+struct cpu_engine;
+
+struct cpu_engine_ops {
+	const char *name; /* -accel's: "kvm" */
+	/* 0 when the engine could run here, else -errno with the reason. */
+	int (*probe)(struct error *err);
+	/* Creates the VM and vCPUs and installs listeners; memory must be there already.  On success
+	 * machine->engine and machine->irq_chip, machine->gsi are set. */
+	int (*create)(struct machine *machine, const struct engine_config *config,
+		struct error *err);
+	void (*destroy)(struct cpu_engine *engine); /* vCPUs are stopped */
+
+	/* Main loop, lock held. */
+	void (*start)(struct cpu_engine *engine); /* vCPUs run until stop() */
+	/* Releases the lock while it waits; no vCPU executes guest code afterwards. */
+	void (*stop)(struct cpu_engine *engine);
+	/* To power-on state; interrupt controllers too.  vCPUs are stopped. */
+	void (*reset)(struct cpu_engine *engine);
+	int (*set_state)(struct cpu_engine *engine, unsigned cpu, const struct cpu_state *state);
+	int (*get_state)(struct cpu_engine *engine, unsigned cpu, struct cpu_state *state);
+	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
+	/* Of one vCPU.  Any thread. */
+	void (*counters)(const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out);
+	/* The host's id of the vCPU's thread. */
+	int (*thread_id)(const struct cpu_engine *engine, unsigned cpu);
+};
+
+struct cpu_engine {
+	const struct cpu_engine_ops *ops;
+	struct machine *machine;
+	unsigned cpus;
+};
+
+extern const struct cpu_engine_ops kvm_engine_ops;
+
+/* NULL-terminated; the order is that of the default choice. */
+extern const struct cpu_engine_ops *const engines[];
+const struct cpu_engine_ops *engine_find(const char *name); /* NULL: unknown */
+
+#endif

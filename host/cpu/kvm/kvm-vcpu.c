@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vCPU threads under KVM: run until an exit, handle it under the machine lock, go on.
+ *
+ * A thread parks when it is told to stop, or when the exit it handled asked for a reset or for the
+ * VM's end: then no further instruction of the guest may run before the main loop has acted.
+ */
+#include "cpu/kvm/kvm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define SIGNAL_KICK SIGUSR1 /* brings a thread out of KVM_RUN; its handler does nothing */
+
+static void handle_io(struct kvm_vcpu *vcpu)
+{
+	struct address_space *ports = &vcpu->kvm->engine.machine->ports;
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	unsigned size = run->io.size;
+
+	vcpu->counters.port_exits++;
+	vcpu->io_unfinished = true;
+	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+		uint64_t value = 0;
+
+		if (run->io.direction == KVM_EXIT_IO_IN) {
+			value = space_read(ports, run->io.port, size);
+			memcpy(data, &value, size);
+		} else {
+			memcpy(&value, data, size);
+			space_write(ports, run->io.port, value, size);
+		}
+	}
+}
+
+static void handle_mmio(struct kvm_vcpu *vcpu)
+{
+	struct address_space *mmio = &vcpu->kvm->engine.machine->mmio;
+	struct kvm_run *run = vcpu->run;
+	unsigned size = run->mmio.len > 8 ? 8 : run->mmio.len;
+	uint64_t value = 0;
+
+	vcpu->counters.mmio_exits++;
+	vcpu->io_unfinished = true;
+	if (run->mmio.is_write) {
+		memcpy(&value, run->mmio.data, size);
+		space_write(mmio, run->mmio.phys_addr, value, size);
+	} else {
+		value = space_read(mmio, run->mmio.phys_addr, size);
+		memcpy(run->mmio.data, &value, size);
+	}
+}
+
+static void handle_halt(struct kvm_vcpu *vcpu)
+{
+	/* The kernel's LAPIC waits by itself; here only when the guest can never wake up. */
+	vcpu->counters.halt_exits++;
+}
+
+/* "RIP 0010:ffff... bytes 0f 0b ...": what a person needs first. */
+static void describe(struct kvm_vcpu *vcpu, char *text, size_t size)
+{
+	struct machine *machine = vcpu->kvm->engine.machine;
+	struct cpu_state state;
+	uint8_t bytes[15];
+	uint64_t rip, address;
+	int used;
+
+	if (kvm_state_get(vcpu, &state) < 0) {
+		snprintf(text, size, "registers cannot be read");
+		return;
+	}
+	rip = state.rip;
+	used = snprintf(text, size, "CS:RIP %04x:%016llx CR0 %llx CR3 %llx", state.cs.selector,
+		(unsigned long long)rip, (unsigned long long)state.cr0,
+		(unsigned long long)state.cr3);
+	address = state.cs.base + rip;
+	if (state.cr0 & 0x80000000) {
+		struct kvm_translation translation = {.linear_address = address};
+
+		if (ioctl(vcpu->fd, KVM_TRANSLATE, &translation) < 0 || !translation.valid)
+			return;
+		address = translation.physical_address;
+	}
+	if (guest_read(&machine->memory, address, bytes, sizeof(bytes)) < 0)
+		return;
+	used += snprintf(text + used, size - used, " bytes");
+	for (unsigned i = 0; i < sizeof(bytes) && used + 4 < (int)size; i++)
+		used += snprintf(text + used, size - used, " %02x", bytes[i]);
+}
+
+/* The engine cannot go on: one line, and the VM stops or ends (docs/command-line.md). */
+static void handle_failure(struct kvm_vcpu *vcpu, const char *what, unsigned long long detail)
+{
+	struct machine *machine = vcpu->kvm->engine.machine;
+	char where[256];
+
+	describe(vcpu, where, sizeof(where));
+	log_error("%s (%llu) on vCPU %u: %s", what, detail, vcpu->index, where);
+	machine_request_shutdown(machine, CAUSE_HOST_ERROR);
+}
+
+static void handle_internal_error(struct kvm_vcpu *vcpu)
+{
+	handle_failure(vcpu, "KVM internal error, suberror", vcpu->run->internal.suberror);
+}
+
+static void handle_fail_entry(struct kvm_vcpu *vcpu)
+{
+	handle_failure(vcpu, "KVM: guest entry failed, reason",
+		vcpu->run->fail_entry.hardware_entry_failure_reason);
+}
+
+/* A triple fault resets the machine, as the PC's chipset does. */
+static void handle_shutdown(struct kvm_vcpu *vcpu)
+{
+	char where[256];
+
+	describe(vcpu, where, sizeof(where));
+	log_error("triple fault on vCPU %u: %s", vcpu->index, where);
+	machine_request_reset(vcpu->kvm->engine.machine, CAUSE_GUEST_RESET);
+}
+
+static void handle_system_event(struct kvm_vcpu *vcpu)
+{
+	struct machine *machine = vcpu->kvm->engine.machine;
+
+	if (vcpu->run->system_event.type == KVM_SYSTEM_EVENT_RESET)
+		machine_request_reset(machine, CAUSE_GUEST_RESET);
+	else
+		machine_request_shutdown(machine, CAUSE_GUEST_SHUTDOWN);
+}
+
+static void (*const handlers[])(struct kvm_vcpu *vcpu) = {
+	[KVM_EXIT_IO] = handle_io,
+	[KVM_EXIT_MMIO] = handle_mmio,
+	[KVM_EXIT_HLT] = handle_halt,
+	[KVM_EXIT_SHUTDOWN] = handle_shutdown,
+	[KVM_EXIT_INTERNAL_ERROR] = handle_internal_error,
+	[KVM_EXIT_FAIL_ENTRY] = handle_fail_entry,
+	[KVM_EXIT_SYSTEM_EVENT] = handle_system_event,
+};
+
+static void handle_exit(struct kvm_vcpu *vcpu)
+{
+	uint32_t reason = vcpu->run->exit_reason;
+
+	if (reason < sizeof(handlers) / sizeof(handlers[0]) && handlers[reason])
+		handlers[reason](vcpu);
+	else if (reason != KVM_EXIT_INTR && reason != KVM_EXIT_IRQ_WINDOW_OPEN)
+		handle_failure(vcpu, "KVM: exit of an unknown kind", reason);
+}
+
+/* The kernel puts the result of a read into the registers at the next KVM_RUN only. */
+static void finish_io(struct kvm_vcpu *vcpu)
+{
+	if (!vcpu->io_unfinished)
+		return;
+	vcpu->run->immediate_exit = 1;
+	ioctl(vcpu->fd, KVM_RUN, 0);
+	vcpu->io_unfinished = false;
+}
+
+static bool may_run(const struct kvm_engine *kvm)
+{
+	return kvm->running && !machine_request_pending(kvm->engine.machine);
+}
+
+static void park(struct kvm_vcpu *vcpu)
+{
+	struct kvm_engine *kvm = vcpu->kvm;
+
+	finish_io(vcpu);
+	vcpu->parked = true;
+	pthread_cond_broadcast(&kvm->parked_cond);
+	while (!kvm->quit && !may_run(kvm))
+		pthread_cond_wait(&kvm->run_cond, &kvm->engine.machine->lock);
+	vcpu->parked = false;
+	vcpu->run->immediate_exit = 0;
+}
+
+static void *vcpu_main(void *opaque)
+{
+	struct kvm_vcpu *vcpu = opaque;
+	struct kvm_engine *kvm = vcpu->kvm;
+	pthread_mutex_t *lock = &kvm->engine.machine->lock;
+	int rc, error;
+
+	vcpu->thread_id = syscall(SYS_gettid);
+	pthread_setname_np(pthread_self(), "vcpu");
+	pthread_mutex_lock(lock);
+	while (!kvm->quit) {
+		if (!may_run(kvm)) {
+			park(vcpu);
+			continue;
+		}
+		pthread_mutex_unlock(lock);
+		rc = ioctl(vcpu->fd, KVM_RUN, 0);
+		error = errno;
+		pthread_mutex_lock(lock);
+		vcpu->io_unfinished = false;
+		vcpu->counters.exits++;
+		if (rc == 0)
+			handle_exit(vcpu);
+		else if (error == EINTR || error == EAGAIN)
+			vcpu->counters.interrupted_exits++;
+		else
+			handle_failure(vcpu, "KVM_RUN failed, error", error);
+	}
+	vcpu->parked = true;
+	pthread_cond_broadcast(&kvm->parked_cond);
+	pthread_mutex_unlock(lock);
+	return NULL;
+}
+
+static void kick_handler(int signal)
+{
+}
+
+static int start_thread(struct kvm_vcpu *vcpu)
+{
+	struct sigaction action = {.sa_handler = kick_handler};
+	sigset_t all, before;
+	int rc;
+
+	sigaction(SIGNAL_KICK, &action, NULL);
+	/* Signals meant for the process are the main thread's. */
+	sigfillset(&all);
+	sigdelset(&all, SIGNAL_KICK);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	rc = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	vcpu->thread_started = rc == 0;
+	return -rc;
+}
+
+void kvm_vcpus_start(struct kvm_engine *kvm)
+{
+	kvm->running = true;
+	for (unsigned i = 0; i < kvm->engine.cpus; i++) {
+		struct kvm_vcpu *vcpu = &kvm->vcpus[i];
+
+		if (!vcpu->thread_started && start_thread(vcpu) < 0)
+			log_error("cannot start the thread of vCPU %u", i);
+	}
+	pthread_cond_broadcast(&kvm->run_cond);
+}
+
+static void wait_parked(struct kvm_engine *kvm)
+{
+	for (unsigned i = 0; i < kvm->engine.cpus; i++) {
+		struct kvm_vcpu *vcpu = &kvm->vcpus[i];
+
+		if (!vcpu->thread_started || vcpu->parked)
+			continue;
+		/* Before KVM_RUN the flag makes it return, within it the signal does. */
+		vcpu->run->immediate_exit = 1;
+		pthread_kill(vcpu->thread, SIGNAL_KICK);
+	}
+	for (unsigned i = 0; i < kvm->engine.cpus; i++)
+		while (kvm->vcpus[i].thread_started && !kvm->vcpus[i].parked)
+			pthread_cond_wait(&kvm->parked_cond, &kvm->engine.machine->lock);
+}
+
+void kvm_vcpus_stop(struct kvm_engine *kvm)
+{
+	kvm->running = false;
+	wait_parked(kvm);
+}
+
+int kvm_vcpu_create(struct kvm_engine *kvm, unsigned index, const struct engine_config *config,
+	struct error *err)
+{
+	struct kvm_vcpu *vcpu = &kvm->vcpus[index];
+	int size = ioctl(kvm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	int rc;
+
+	vcpu->kvm = kvm;
+	vcpu->index = index;
+	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, index);
+	if (vcpu->fd < 0)
+		return error_set_errno(err, errno, "KVM cannot create vCPU %u", index);
+	kvm->engine.cpus = index + 1;
+	vcpu->run_size = size > 0 ? size : 4096;
+	vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED) {
+		vcpu->run = NULL;
+		return error_set_errno(err, errno, "cannot map vCPU %u", index);
+	}
+	rc = kvm_cpuid_set(vcpu, config->cpu, err);
+	return rc < 0 ? rc : kvm_state_capture(vcpu, err);
+}
+
+void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	struct kvm_engine *kvm = vcpu->kvm;
+
+	if (vcpu->thread_started) {
+		pthread_mutex_lock(&kvm->engine.machine->lock);
+		kvm->quit = true;
+		pthread_cond_broadcast(&kvm->run_cond);
+		pthread_mutex_unlock(&kvm->engine.machine->lock);
+		pthread_join(vcpu->thread, NULL);
+	}
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->run_size);
+	if (vcpu->fd > 0)
+		close(vcpu->fd);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* Run state, reset and the end of a VM (machine.h). */
+#include "machine/machine.h"
+
+#include <errno.h>
+
+static const char *const cause_names[] = {
+	[CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
+	[CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
+	[CAUSE_HOST_SIGNAL] = "host-signal",
+	[CAUSE_HOST_UI] = "host-ui",
+	[CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
+	[CAUSE_GUEST_RESET] = "guest-reset",
+	[CAUSE_GUEST_PANIC] = "guest-panic",
+	[CAUSE_HOST_ERROR] = "host-error",
+};
+
+static const char *const state_names[] = {
+	[RUN_STATE_PRELAUNCH] = "prelaunch",
+	[RUN_STATE_RUNNING] = "running",
+	[RUN_STATE_PAUSED] = "paused",
+	[RUN_STATE_SHUTDOWN] = "shutdown",
+	[RUN_STATE_INTERNAL_ERROR] = "internal-error",
+	[RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+};
+
+const char *shutdown_cause_name(enum shutdown_cause cause)
+{
+	return cause_names[cause];
+}
+
+const char *run_state_name(enum run_state state)
+{
+	return state_names[state];
+}
+
+static void carry_out_requests(void *opaque);
+
+int machine_init(struct machine *machine, struct loop *loop, struct error *err)
+{
+	pthread_mutexattr_t attr;
+	int rc;
+
+	*machine = (struct machine){.loop = loop, .random_state = 0x9e3779b97f4a7c15};
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	rc = pthread_mutex_init(&machine->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+	if (rc)
+		return error_set_errno(err, rc, "cannot create the machine lock");
+	loop_set_lock(loop, &machine->lock);
+	space_init(&machine->ports, "I/O", true);
+	space_init(&machine->mmio, "memory", false);
+	vm_clock_init(&machine->clock, loop);
+	list_init(&machine->devices);
+	list_init(&machine->observers);
+	machine->request_task = (struct loop_task){.run = carry_out_requests, .opaque = machine};
+	return 0;
+}
+
+void machine_destroy(struct machine *machine)
+{
+	while (!list_empty(&machine->devices))
+		device_destroy(container_of(machine->devices.prev, struct device, link));
+	memory_destroy(&machine->memory);
+	pthread_mutex_destroy(&machine->lock);
+}
+
+void machine_observe(struct machine *machine, struct machine_observer *observer)
+{
+	list_add_tail(&machine->observers, &observer->link);
+}
+
+void machine_emit(struct machine *machine, const char *event, enum shutdown_cause cause)
+{
+	struct list *pos, *next;
+
+	list_for_each_safe(pos, next, &machine->observers)
+	{
+		struct machine_observer *observer =
+			container_of(pos, struct machine_observer, link);
+
+		observer->event(observer->opaque, event, cause);
+	}
+}
+
+void machine_request_reset(struct machine *machine, enum shutdown_cause cause)
+{
+	machine->reset_requested = true;
+	machine->reset_cause = cause;
+	loop_post(machine->loop, &machine->request_task);
+}
+
+void machine_request_shutdown(struct machine *machine, enum shutdown_cause cause)
+{
+	machine->shutdown_requested = true;
+	machine->shutdown_cause = cause;
+	loop_post(machine->loop, &machine->request_task);
+}
+
+void machine_request_powerdown(struct machine *machine)
+{
+	machine->powerdown_requested = true;
+	loop_post(machine->loop, &machine->request_task);
+}
+
+void machine_request_exit(struct machine *machine, int status)
+{
+	machine->exit_requested = true;
+	machine->requested_status = status;
+	loop_post(machine->loop, &machine->request_task);
+}
+
+bool machine_request_pending(const struct machine *machine)
+{
+	return machine->exit_requested || machine->shutdown_requested || machine->reset_requested;
+}
+
+void machine_start(struct machine *machine)
+{
+	if (machine->state == RUN_STATE_RUNNING)
+		return;
+	machine->state = RUN_STATE_RUNNING;
+	vm_clock_start(&machine->clock);
+	machine_emit(machine, "RESUME", CAUSE_HOST_UI);
+	machine->vcpus.start(machine->vcpus.opaque);
+}
+
+void machine_stop(struct machine *machine, enum run_state state)
+{
+	bool was_running = machine->state == RUN_STATE_RUNNING;
+
+	if (was_running) {
+		machine->vcpus.stop(machine->vcpus.opaque);
+		vm_clock_stop(&machine->clock);
+	}
+	machine->state = state;
+	if (was_running)
+		machine_emit(machine, "STOP", CAUSE_HOST_UI);
+}
+
+void machine_reset(struct machine *machine, enum shutdown_cause cause)
+{
+	bool was_running = machine->state == RUN_STATE_RUNNING;
+	struct list *pos;
+
+	if (was_running)
+		machine->vcpus.stop(machine->vcpus.opaque);
+	machine->vcpus.reset(machine->vcpus.opaque);
+	list_for_each(pos, &machine->devices)
+		device_reset(container_of(pos, struct device, link));
+	if (machine->reload)
+		machine->reload(machine->reload_opaque);
+	machine_emit(machine, "RESET", cause);
+	/* A VM that had shut down or failed waits, reset, for cont. */
+	if (!was_running && machine->state != RUN_STATE_PRELAUNCH)
+		machine->state = RUN_STATE_PAUSED;
+	if (was_running)
+		machine->vcpus.start(machine->vcpus.opaque);
+}
+
+static void end(struct machine *machine, int status)
+{
+	if (machine->state == RUN_STATE_RUNNING) {
+		machine->vcpus.stop(machine->vcpus.opaque);
+		vm_clock_stop(&machine->clock);
+	}
+	machine->exit_status = status;
+	machine->ended = true;
+	loop_stop(machine->loop);
+}
+
+static void shut_down(struct machine *machine)
+{
+	bool by_host = machine->shutdown_cause == CAUSE_HOST_QMP_QUIT ||
+		       machine->shutdown_cause == CAUSE_HOST_SIGNAL ||
+		       machine->shutdown_cause == CAUSE_HOST_UI;
+
+	machine_emit(machine, "SHUTDOWN", machine->shutdown_cause);
+	if (machine->no_shutdown && !by_host) {
+		machine_stop(machine, RUN_STATE_SHUTDOWN);
+		return;
+	}
+	end(machine, machine->shutdown_cause == CAUSE_HOST_ERROR ? 1 : 0);
+}
+
+static void carry_out_requests(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	if (machine->exit_requested) {
+		end(machine, machine->requested_status);
+		return;
+	}
+	if (machine->reset_requested && machine->no_reboot) {
+		machine->reset_requested = false;
+		machine->shutdown_requested = true;
+		machine->shutdown_cause = machine->reset_cause;
+	}
+	if (machine->shutdown_requested) {
+		machine->shutdown_requested = false;
+		shut_down(machine);
+	} else if (machine->reset_requested) {
+		machine->reset_requested = false;
+		machine_reset(machine, machine->reset_cause);
+	} else if (machine->powerdown_requested) {
+		machine->powerdown_requested = false;
+		machine_emit(machine, "POWERDOWN", CAUSE_HOST_UI);
+		if (machine->powerdown)
+			machine->powerdown(machine->powerdown_opaque);
+	}
+}
+
+/* xorshift64*: small, seeded, the same on every host. */
+uint64_t machine_random(struct machine *machine)
+{
+	uint64_t x = machine->random_state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	machine->random_state = x;
+	return x * 0x2545f4914f6cdd1d;
+}
