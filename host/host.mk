@@ -8,7 +8,7 @@ HOST_OUT  := $(BUILD)$(if $(VARIANT),/$(VARIANT))
 HOST_OBJ  := $(HOST_OUT)/obj
 
 HOST_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
-	-Wshadow -Wno-unused-parameter -O2 -g -pthread -fno-strict-aliasing -Ihost -MMD -MP \
+	-Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -O2 -g -pthread -fno-strict-aliasing -Ihost -MMD -MP \
 	$(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(FAULTS),-DASSAY_FAULTS=1)
 HOST_LDFLAGS := -pthread $(if $(SAN),-fsanitize=address$(,)undefined)

@@ -30,6 +30,7 @@
 #define PCI_REVISION	       0x08
 #define PCI_CLASS_PROG	       0x09
 #define PCI_CLASS	       0x0a /* 16 bits: class << 8 | subclass */
+#define PCI_CACHE_LINE_SIZE    0x0c
 #define PCI_HEADER_TYPE	       0x0e
 #define PCI_BAR0	       0x10
 #define PCI_SUBSYSTEM_VENDOR   0x2c
@@ -51,8 +52,9 @@ struct pci_bar {
 
 struct msix_vector {
 	struct irq_route route;
-	bool pending; /* the PBA bit; set while masked */
-	bool used;    /* a device fires it from a thread: keep its route attached */
+	atomic_bool pending; /* the PBA bit; set while masked */
+	unsigned used; /* how many msix_use(): its route is attached while it is not masked */
+	atomic_bool masked; /* by its own bit, the function's, or MSI-X being off */
 };
 
 struct msix {
@@ -60,7 +62,8 @@ struct msix {
 	uint8_t capability;
 	uint8_t *table; /* count entries of 16 bytes, as the guest wrote them */
 	struct msix_vector *vectors;
-	struct region table_region, pba_region;
+	struct region bar; /* table at 0, PBA at half of it */
+	bool enabled, function_masked;
 };
 
 struct pci_device {
@@ -72,7 +75,9 @@ struct pci_device {
 	struct pci_bar bars[PCI_BARS];
 	uint8_t next_capability; /* where pci_add_capability() goes on, from 0x40 */
 	struct msix msix;
-	bool intx_level;
+	bool multifunction;
+	bool intx_wanted; /* what the device says, whether or not the pin may follow */
+	bool intx_level;  /* the pin */
 
 	/* Optional: the device sees configuration accesses after (write) or before (read) the
 	 * generic part, for registers of its own.  offset and size as the guest used them. */
@@ -90,8 +95,7 @@ void pci_set_ids(struct pci_device *pci, uint16_t vendor, uint16_t device, uint3
 void pci_set_subsystem(struct pci_device *pci, uint16_t vendor, uint16_t id);
 void pci_set_interrupt_pin(struct pci_device *pci, unsigned pin); /* 1 = INTA */
 
-/* A sub-area of the BAR is a region of its own: pci_bar_add_region() maps `region` at `offset` of
- * the BAR with a higher priority, following the BAR as the guest moves and disables it. */
+/* The BAR's region is mapped where the guest puts it, while the command register lets it decode. */
 void pci_register_bar(struct pci_device *pci, unsigned bar, enum pci_bar_kind kind,
 	bool prefetchable, uint64_t size, struct region *region);
 /* Where the guest put the BAR, or UINT64_MAX while it does not decode. */
@@ -107,16 +111,22 @@ void pci_set_intx(struct pci_device *pci, bool level);
 bool pci_is_master(const struct pci_device *pci); /* may it reach memory and send messages? */
 
 /*
- * MSI-X (PCI 3.0, 6.8): capability, table at `table_offset` and PBA at `pba_offset` inside BAR
- * `bar`, which msix_init() registers with its own regions (exclusive BAR, 4 KiB or more).
+ * MSI-X (PCI 3.0, 6.8): the capability, and a BAR of its own (32-bit memory, 4 KiB for up to 128
+ * vectors) with the table at its start and the PBA at half of it.  vectors: 1 to 2048.
  */
 int msix_init(struct pci_device *pci, unsigned vectors, unsigned bar, struct error *err);
 void msix_destroy(struct pci_device *pci);
+void msix_config_written(struct pci_device *pci, unsigned offset, unsigned size); /* pci.c */
+void msix_reset(struct pci_device *pci);
 bool msix_enabled(const struct pci_device *pci);
 /* Under the lock: sends or marks pending.  vector >= count: nothing happens. */
 void msix_notify(struct pci_device *pci, unsigned vector);
-/* An eventfd-backed path for loops without the lock: after msix_use() the vector can be fired from
- * any thread by msix_fire(); while it is masked the fire is remembered and the PBA bit set. */
+/*
+ * A path for loops without the lock: between msix_use() and msix_unuse() (counted) the vector can be
+ * fired from any thread; while it is masked the PBA bit is set instead, and the message goes out
+ * when the guest unmasks.  Also when MSI-X is off the fire is kept as pending: the caller decides
+ * by msix_enabled() whether INTx is meant.
+ */
 int msix_use(struct pci_device *pci, unsigned vector, struct error *err);
 void msix_unuse(struct pci_device *pci, unsigned vector);
 void msix_fire(struct pci_device *pci, unsigned vector);
@@ -136,6 +146,5 @@ struct pci_bus {
 
 void pci_bus_init(struct pci_bus *bus, struct machine *machine, const char *name);
 struct pci_device *pci_bus_device(struct pci_bus *bus, unsigned devfn); /* NULL: absent */
-void pci_reset_common(struct pci_device *pci); /* the bus calls it before the device's own reset */
 
 #endif

@@ -58,6 +58,8 @@ struct device *device_find(struct machine *machine, const char *id)
 
 void device_reset(struct device *dev)
 {
+	if (dev->bus && dev->bus->reset)
+		dev->bus->reset(dev->bus, dev);
 	if (dev->type->reset)
 		dev->type->reset(dev);
 }

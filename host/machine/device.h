@@ -85,6 +85,8 @@ struct bus {
 	/* Checks and takes a place for `dev` before its realize (PCI slot, IDE unit). 0 or -errno. */
 	int (*plug)(struct bus *bus, struct device *dev, struct error *err);
 	void (*unplug)(struct bus *bus, struct device *dev);
+	/* The bus's part of a reset of `dev`, before the device's own.  NULL: none. */
+	void (*reset)(struct bus *bus, struct device *dev);
 	bool (*is_full)(struct bus *bus); /* no room for one more; NULL: always room */
 	struct list link; /* the list of all busses */
 };
