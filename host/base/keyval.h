@@ -33,6 +33,12 @@ struct keyvals {
  */
 struct keyvals *keyvals_parse(const char *option, const char *text, const char *implied,
 	struct error *err);
+/*
+ * The stricter grammar of QEMU's newer options (-machine, -smp, -boot, -object, -blockdev): no flags
+ * without '=', keys of letters, digits, '-', '_' and '.' only.
+ */
+struct keyvals *keyvals_parse_strict(const char *option, const char *text, const char *implied,
+	struct error *err);
 struct keyvals *keyvals_new(const char *origin);
 void keyvals_free(struct keyvals *kv);
 void keyvals_set(struct keyvals *kv, const char *key, const char *value); /* copies both */
@@ -43,6 +49,9 @@ const char *keyvals_take(struct keyvals *kv, const char *key);
 
 /* The first key that nobody took, or NULL. */
 const char *keyvals_left(const struct keyvals *kv);
+
+/* QEMU's rule for ids: a letter, then letters, digits, '-', '.', '_'. */
+bool id_is_wellformed(const char *id);
 
 /* Values: 0, or -EINVAL with a sentence that names `key` and what it takes, as QEMU words it. */
 int parse_bool(const char *key, const char *value, bool *out, struct error *err); /* on|yes|true|y.. */

@@ -55,6 +55,24 @@ int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
 struct chardev *chardev_create_short(struct loop *loop, const char *id, const char *text,
 	struct error *err);
 struct chardev *chardev_find(const char *id);
-void chardev_close_all(void); /* restores the terminal, removes sockets and pid files */
+void chardev_close_all(void); /* restores the terminal, removes sockets */
+
+/* Ctrl-A x on a mux asks for the end of the VM by calling this.  Set before the loop runs. */
+void chardev_on_terminate(void (*terminate)(void *opaque), void *opaque);
+/* After the process was stopped and continued (SIGCONT): the terminal is raw again. */
+void chardev_terminal_resume(void);
+
+/* For -h and the monitor. */
+struct chardev_info {
+	const char *label, *filename; /* "serial0", "unix:/tmp/x,server=on" */
+	bool frontend_open;
+};
+void chardev_for_each(
+	void (*visit)(void *opaque, const struct chardev_info *info), void *opaque);
+const char *chardev_id(const struct chardev *chr);
+void chardev_print_backends(void); /* -chardev help */
+
+/* Ring buffers only: -EINVAL for another kind.  Reads at most `size` bytes, returns how many. */
+long chardev_ring_read(struct chardev *chr, uint8_t *data, size_t size);
 
 #endif
