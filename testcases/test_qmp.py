@@ -265,8 +265,10 @@ def test_quit(start):
 def test_the_guests_own_end_is_told(start):
     exits = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-S"]
     running = start(probe.exits(0), *exits)
-    qmp = running.qmp
-    qmp.command("cont")
+    try:
+        running.qmp.command("cont")
+    except QmpClosed:
+        pass  # the guest was faster than the answer
     assert running.wait() == 1
 
 

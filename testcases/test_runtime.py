@@ -3,3 +3,4 @@
 
 KERNEL = "runtime"
 MACHINES = {"pc": "pc", "microvm": "microvm"}
+NO_FAULTS = "guest code only: no seam of the VMM is in it"

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The tests of the tests: with the fault that it is there to notice, each TEST must fail.
+
+Rows of faults.tsv name in their last column the TESTs that they break.  Here each such TEST runs alone
+on build/faults/assay with that one fault.  `make check` takes a sample by the run's seed, `make
+check-faults` and `make soak` take all.
+
+A module may set NO_FAULTS = "why" (the whole kernel) or NO_FAULTS = {"test": "why"}: what is proven
+there has no seam in the VMM.
+"""
+
+import random
+import runpy
+from pathlib import Path
+
+import pytest
+
+from harness import elf, tables
+from harness.session import Session
+from harness.vmm import Vmm
+
+HERE = Path(__file__).resolve().parent
+SAMPLE = 40
+NOTICED = {"FAIL", "LEAK", "DEVIATES", "WEDGED"}
+FAULTS_VMM = "build/faults/assay"
+
+
+def modules():
+    """kernel -> what its test module says"""
+    found = {}
+    for path in sorted(HERE.glob("test_*.py")):
+        if "\nKERNEL = " in path.read_text():
+            module = runpy.run_path(str(path))
+            found[module["KERNEL"]] = module
+    return found
+
+
+def cases(config):
+    """(fault, kernel, test, machine) of the table, or a sample of them."""
+    every = [(fault, *broken) for fault in tables.faults() for broken in fault.breaks]
+    bench = config.assay
+    if bench.whole or config.option.keyword or len(every) <= SAMPLE:
+        return every
+    chosen = set(random.Random(bench.seed).sample(range(len(every)), SAMPLE))
+    return [case for number, case in enumerate(every) if number in chosen]
+
+
+def pytest_generate_tests(metafunc):
+    if "case" in metafunc.fixturenames:
+        found = cases(metafunc.config)
+        names = [f"{fault.name}-{kernel}.{test}" for fault, kernel, test, _ in found]
+        metafunc.parametrize("case", found, ids=names)
+
+
+@pytest.fixture
+def faulty(bench):
+    vmm = Vmm(str(bench.root / FAULTS_VMM), bench.vmm.accel)
+    if bench.vmm.is_qemu:
+        pytest.skip("faults are in our own VMM only")
+    if vmm.missing:
+        pytest.skip(vmm.missing)
+    return vmm
+
+
+def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
+    listed = bench.tests(kernel)
+    control = any("ctl" in entry.needs for entry in listed)
+    session = Session(
+        kernel,
+        bench.image(kernel),
+        words,
+        vmm,
+        [test],
+        len(listed),
+        folder=bench.build / "run" / f"fault-{fault.name}-{machine}",
+        control=control,
+        silence=10.0,
+        environment={
+            "ASSAY_FAULTS": fault.name,
+            "ASSAY_FAULTS_TABLE": str(tables.HERE / "faults.tsv"),
+            "ASSAY_FAULTS_LOG": str(log),
+        },
+    )
+    session.run()
+    return session.outcomes[test]
+
+
+def test_it_is_noticed(bench, faulty, case, tmp_path):
+    fault, kernel, test, machine = case
+    module = modules().get(kernel)
+    assert module, f"{kernel}: no module in testcases/ has this KERNEL"
+    assert test in {entry.name for entry in bench.tests(kernel)}, f"{kernel} has no TEST {test}"
+    machines = module.get("MACHINES", {"pc": "pc"})
+    assert not machine or machine in machines, f"{kernel} has no machine {machine}"
+    for name in [machine] if machine else list(machines):
+        log = tmp_path / "log"
+        outcome = outcome_with(bench, faulty, fault, kernel, test, name, machines[name], log)
+        if outcome.verdict != "SKIP":
+            break
+    acted = log.exists() and fault.name in log.read_text().split()
+    text = "\n".join([f"{outcome.verdict} {outcome.reason} on {name}", *outcome.text])
+    text += f"\nASSAY_FAULTS={fault.name} {outcome.command.replace('/assay ', '/assay ', 1)}"
+    assert acted, f"the fault never acted: its seam or match is wrong\n{text}"
+    assert outcome.verdict in NOTICED, f"the TEST did not notice\n{text}"
+    assert "stderr of the VMM" not in outcome.reason, text
+
+
+def test_every_test_has_a_fault(bench):
+    """A TEST that no fault breaks has not been shown to be able to fail."""
+    broken = {(kernel, test) for fault in tables.faults() for kernel, test, _ in fault.breaks}
+    without, unknown = [], []
+    known = set()
+    for kernel, module in modules().items():
+        exempt = module.get("NO_FAULTS", {})
+        try:
+            listed = bench.tests(kernel)
+        except (OSError, elf.ElfError):
+            continue
+        known |= {(kernel, test.name) for test in listed}
+        for test in listed:
+            if isinstance(exempt, str) or test.name in exempt or (kernel, test.name) in broken:
+                continue
+            without.append(f"{kernel}.{test.name}")
+    unknown = sorted(f"{kernel}.{test}" for kernel, test in broken - known)
+    assert not unknown, "faults.tsv names TESTs that are not there: " + " ".join(unknown)
+    assert not without, f"{len(without)} TESTs without a fault:\n" + "\n".join(without)
