@@ -13,12 +13,15 @@
 struct board_type {
 	const char *name, *alias; /* "pc-i440fx-7.2" with alias "pc"; alias may be NULL */
 	const char *description;  /* for -machine help */
-	uint64_t default_memory;  /* bytes */
+	uint64_t default_memory;   /* bytes */
+	const char *default_drive; /* -drive without if=: "ide", "virtio" */
 	unsigned max_cpus;
 	/* Builds everything but -device devices; 0 or -errno. */
 	int (*build)(struct machine *machine, const struct board_config *config, struct error *err);
-	/* After all devices exist: ACPI, fw_cfg, kernel.  Also at each system reset (reload). */
-	int (*load)(struct machine *machine, const struct board_config *config, struct error *err);
+	/* After all devices exist, and at each system reset: what firmware would do.  Sets *rsdp to
+	 * the guest address of the ACPI root pointer, or leaves it 0. */
+	int (*load)(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
+		struct error *err);
 };
 
 extern const struct board_type *const board_types[]; /* NULL-terminated, default first */

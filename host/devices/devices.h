@@ -8,6 +8,10 @@
 /* char/ */
 extern const struct device_type isa_serial_type;
 
+/* chipset/ */
+extern const struct device_type i440fx_type;
+extern const struct device_type piix3_type;
+
 /* test/ */
 extern const struct device_type isa_debug_exit_type;
 

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "base/log.h"
+
 static const char *const cause_names[] = {
 	[CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
 	[CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
@@ -159,6 +161,12 @@ void machine_reset(struct machine *machine, enum shutdown_cause cause)
 		machine->vcpus.start(machine->vcpus.opaque);
 }
 
+void machine_fail(struct machine *machine, const char *why)
+{
+	log_error("%s", why);
+	machine_request_shutdown(machine, CAUSE_HOST_ERROR);
+}
+
 static void end(struct machine *machine, int status)
 {
 	if (machine->state == RUN_STATE_RUNNING) {
@@ -178,7 +186,9 @@ static void shut_down(struct machine *machine)
 
 	machine_emit(machine, "SHUTDOWN", machine->shutdown_cause);
 	if (machine->no_shutdown && !by_host) {
-		machine_stop(machine, RUN_STATE_SHUTDOWN);
+		machine_stop(machine, machine->shutdown_cause == CAUSE_HOST_ERROR
+					      ? RUN_STATE_INTERNAL_ERROR
+					      : RUN_STATE_SHUTDOWN);
 		return;
 	}
 	end(machine, machine->shutdown_cause == CAUSE_HOST_ERROR ? 1 : 0);

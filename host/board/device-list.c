@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The one list of device types, alphabetical by name.  A new device is one line here. */
+#include <stddef.h>
+#include <string.h>
+
+#include "board/board.h"
+#include "devices/devices.h"
+
+const struct device_type *const device_types[] = {
+	&i440fx_type,
+	&isa_debug_exit_type,
+	&isa_serial_type,
+	&piix3_type,
+	NULL,
+};
+
+const struct device_type *device_type_find(const char *name)
+{
+	for (unsigned i = 0; device_types[i]; i++)
+		if (strcmp(device_types[i]->name, name) == 0)
+			return device_types[i];
+	return NULL;
+}
