@@ -14,6 +14,7 @@
 #include "board/boot.h"
 #include "board/drive.h"
 #include "board/pc.h"
+#include "bus/isa.h"
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
 #include "devices/devices.h"
@@ -213,6 +214,7 @@ static void reload_after_reset(void *opaque)
 int board_create(struct machine *machine, struct board_config *config, struct error *err)
 {
 	static struct reload reload;
+	static struct bus isa;
 	const struct board_type *type = board_find(config->machine ? config->machine : "pc");
 	int rc;
 
@@ -227,6 +229,7 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	rc = add_memory(machine, config->memory ? config->memory : type->default_memory, err);
 	if (rc == 0)
 		rc = start_engine(machine, config, err);
+	isa_bus_init(&isa, machine);
 	if (rc == 0)
 		rc = type->build(machine, config, err);
 	if (rc == 0)
