@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# make lint: layout, static analysis, the order of the rooms.  Says what each step is; fails at the end.
+# make lint (and make format): layout, static analysis, the order of the rooms.  Says what each step is; fails at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,15 +25,31 @@ checks+=',-bugprone-implicit-widening-of-multiplication-result,-bugprone-reserve
 checks+=',-bugprone-branch-clone,-bugprone-macro-parentheses,-bugprone-suspicious-include,-bugprone-suspicious-string-compare'
 flags=(-DASSAY_FAULTS=1 -std=c17 -D_GNU_SOURCE -Ihost -Wall -Wextra -Wno-unused-parameter)
 
+if [ "${1:-}" = format ]; then
+	c_files | xargs -r clang-format -i
+	exit
+fi
+
+layout() {
+	local bad=0
+	for file in $(c_files); do
+		clang-format --dry-run -Werror "$file" 2>/dev/null || {
+			echo "$file: not laid out by .clang-format; make format does it"
+			bad=1
+		}
+	done
+	return $bad
+}
+
 tidy_all() {
 	host_c | xargs -r -P 2 -n 4 sh -c '
 		clang-tidy --quiet --checks="'"$checks"'" --warnings-as-errors="*" "$@" -- '"${flags[*]}"' 2>/dev/null >/tmp/assay-tidy.$$ ||
-			{ cat /tmp/assay-tidy.$$; rm -f /tmp/assay-tidy.$$; exit 1; }
+			{ grep -E "error:|warning:" /tmp/assay-tidy.$$; rm -f /tmp/assay-tidy.$$; exit 1; }
 		rm -f /tmp/assay-tidy.$$' sh
 }
 
 step "order of rooms, licence lines, length of files" python3 -B ci/rooms.py
-step "layout (clang-format)" sh -c "$(declare -f c_files); c_files | xargs -r clang-format --dry-run -Werror"
+step "layout (clang-format)" layout
 step "clang-tidy" tidy_all
 step "cppcheck" cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j 2 \
 	--enable=warning,performance,portability --suppressions-list=ci/cppcheck.txt \

@@ -44,9 +44,12 @@ check-faults: all faults-build
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --whole testcases/test_faults.py
 
-.PHONY: lint
+.PHONY: lint format
 lint:
 	@ci/lint.sh
+
+format:
+	@ci/lint.sh format
 
 .PHONY: install
 install: host
@@ -60,6 +63,7 @@ help:
 	@echo "make soak          the same with nothing sampled"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
 	@echo "make lint          layout, static analysis, and the order of the rooms"
+	@echo "make format        lay the C code out by .clang-format"
 	@echo "make install       put assay into PREFIX (default /usr/local), with DESTDIR"
 	@echo "make clean         remove build/"
 	@echo

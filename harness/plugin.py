@@ -69,6 +69,7 @@ class Bench:
         self.vmm = next((vmm for vmm in self.vmms if not vmm.missing), self.vmms[0])
         self.pool = Pool(option.jobs)
         self.sessions = {}
+        self.notes = []  # what the run must say of itself at its end
         self.kernels = {}
         self.ambiguous = tables.ambiguous()
         self.root = ROOT

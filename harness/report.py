@@ -64,6 +64,8 @@ class Report:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
         write(f"TESTs of guest kernels: {sum(self.verdicts.values())}: {counts or 'none ran'}")
         write(f"seed of the shuffled runs: {self.bench.seed}; clauses: build/report/clauses.md")
+        for note in self.bench.notes:
+            write(note)
         ran = len(self.items) - sum(self.skips.values())
         write(f"run: {ran}, skipped: {sum(self.skips.values())}")
         for reason, count in self.skips.most_common():
