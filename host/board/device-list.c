@@ -7,10 +7,13 @@
 #include "devices/devices.h"
 
 const struct device_type *const device_types[] = {
+	&fw_cfg_type,
 	&i440fx_type,
 	&isa_debug_exit_type,
 	&isa_serial_type,
+	&mc146818rtc_type,
 	&piix3_type,
+	&piix4_pm_type,
 	NULL,
 };
 

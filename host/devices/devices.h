@@ -9,8 +9,11 @@
 extern const struct device_type isa_serial_type;
 
 /* chipset/ */
+extern const struct device_type fw_cfg_type;
 extern const struct device_type i440fx_type;
+extern const struct device_type mc146818rtc_type;
 extern const struct device_type piix3_type;
+extern const struct device_type piix4_pm_type;
 
 /* test/ */
 extern const struct device_type isa_debug_exit_type;
