@@ -51,6 +51,14 @@ def inject(port, words):
         raise Refused("inject nmi or reset")
 
 
+def ends(port, words):
+    """ends reset | ends shutdown: the guest will do that now, and it is how its TEST passes"""
+    if words not in (["reset"], ["shutdown"]):
+        raise Refused("ends reset or shutdown")
+    port.qmp()  # connected before, or the event would be missed
+    port.vm.expected_end = words[0]
+
+
 def unsupported(port, words):
     raise Refused("not in this harness yet")
 
@@ -61,6 +69,7 @@ VERBS = {
     "link": link,
     "balloon": balloon,
     "inject": inject,
+    "ends": ends,
     "save": unsupported,
     "migrate": unsupported,
     "next": unsupported,
@@ -68,11 +77,12 @@ VERBS = {
 
 
 class ControlPort:
-    """Serves one VM; `qmp` is a function that gives its QMP client."""
+    """Serves one VM: `vm` has qmp(), which gives its QMP client, and expected_end."""
 
-    def __init__(self, path, qmp):
+    def __init__(self, path, vm):
         self.path = str(path)
-        self.qmp = qmp
+        self.vm = vm
+        self.qmp = vm.qmp
         self.log = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)

@@ -138,6 +138,7 @@ class VirtualMachine:
         self.reader = ktap.Reader()
         self.stderr = b""
         self._stderr_taken = 0
+        self.expected_end = None  # "reset" or "shutdown", when the guest has announced it
         self._qmp = None
         self._lock = threading.Lock()
         self._sockets = tempfile.mkdtemp(prefix="assay-")  # a socket's path must be short
@@ -172,7 +173,7 @@ class VirtualMachine:
         return line + self._boot_arguments(self.session.kernel_arguments(tests))
 
     def run(self):
-        control = ControlPort(self.control_path, self.qmp) if self.session.control else None
+        control = ControlPort(self.control_path, self) if self.session.control else None
         environment = dict(os.environ, **self.session.environment)
         process = subprocess.Popen(
             self.command(self.wanted),
@@ -328,6 +329,9 @@ class VirtualMachine:
         except subprocess.TimeoutExpired:
             status = None
         left = [test for test in self.wanted if test not in self.session.outcomes]
+        if self.expected_end and self.reader.current:
+            self._check_announced_end(status)
+            return
         if status in (GOOD_EXIT, FAIL_EXIT) and self.reader.current is None:
             self._check_end(status, left)
             return
@@ -340,6 +344,19 @@ class VirtualMachine:
             outcome.text += self.reader.before[-20:]
         self._blame_stderr(outcome)
         self.session._set(test, outcome)
+
+    def _check_announced_end(self, status):
+        """The TEST passes if the VMM says that the guest did what it announced."""
+        try:
+            event = self.qmp().wait_event("SHUTDOWN", 2.0)
+            reason = event.get("data", {}).get("reason", "")
+        except (OSError, QmpError, QmpClosed, ValueError, KeyError):
+            reason = "no SHUTDOWN event"
+        good = status == 0 and reason == f"guest-{self.expected_end}"
+        text = "" if good else f"announced {self.expected_end}, ended with status {status}: {reason}"
+        outcome = self._outcome("PASS" if good else "FAIL", text)
+        self._blame_stderr(outcome)
+        self.session._set(self.reader.current.name, outcome)
 
     def _check_end(self, status, left):
         if left and self.reader.plan is None:
