@@ -2,4 +2,40 @@
 """Boot and memory: what a kernel finds when it is entered."""
 
 KERNEL = "boot"
-MACHINES = {"pc": "pc", "microvm": "microvm", "multiboot": "pc multiboot"}
+WORDS = "mem:size=128M module append:ram=128M,echo=The-quick-brown-fox/jumps.over_13_lazy-dogs"
+MACHINES = {
+    "pc": f"pc {WORDS}",
+    "microvm": f"microvm {WORDS}",
+    "multiboot": f"pc multiboot {WORDS}",
+    "big": "pc mem:size=5G append:ram=5G",
+}
+ENGINE = "the processor is judged, and it has no seam"
+ENTRY = "registers at entry pass no seam"
+NO_FAULTS = {
+    "divide_error": ENGINE,
+    "divide_overflow": ENGINE,
+    "invalid_opcode": ENGINE,
+    "breakpoint_is_a_trap": ENGINE,
+    "protection_noncanonical": ENGINE,
+    "protection_bad_selector": ENGINE,
+    "fault_not_present": ENGINE,
+    "fault_write_not_present": ENGINE,
+    "fault_read_only": ENGINE,
+    "fault_supervisor_page": ENGINE,
+    "fault_no_execute": ENGINE,
+    "accessed_and_dirty": ENGINE,
+    "invlpg_forgets_translation": ENGINE,
+    "cpuid_baseline": ENGINE,
+    "cpuid_apic_id": ENGINE,
+    "efer_reads_true": ENGINE,
+    "efer_reserved_bits": ENGINE,
+    "msr_unknown": ENGINE,
+    "apic_base_is_enabled": ENGINE,
+    "tsc_is_monotonic": ENGINE,
+    "tsc_msr_agrees": ENGINE,
+    "pvh_control_registers": ENTRY,
+    "pvh_flags": ENTRY,
+    "multiboot_registers": ENTRY,
+    "ram_page_across_slots": "guest RAM is the engine's, without a seam",
+    "a20_is_open": "guest RAM is the engine's, without a seam",
+}
