@@ -172,7 +172,26 @@ void loop_post(struct loop *loop, struct loop_task *task)
 		else
 			loop->tasks = task;
 		loop->tasks_tail = task;
-		wake(loop);
+		/* The loop's own thread looks for tasks before it waits. */
+		if (!loop_is_current(loop))
+			wake(loop);
+	}
+	pthread_mutex_unlock(&loop->tasks_lock);
+}
+
+void loop_cancel(struct loop *loop, struct loop_task *task)
+{
+	struct loop_task **link, *last = NULL;
+
+	pthread_mutex_lock(&loop->tasks_lock);
+	for (link = &loop->tasks; *link; last = *link, link = &(*link)->next) {
+		if (*link != task)
+			continue;
+		*link = task->next;
+		if (loop->tasks_tail == task)
+			loop->tasks_tail = last;
+		task->pending = false;
+		break;
 	}
 	pthread_mutex_unlock(&loop->tasks_lock);
 }

@@ -43,9 +43,7 @@ struct block_request {
 	struct loop *loop;
 	void (*done)(struct block_request *request, int result); /* 0 or -errno */
 	void *opaque;
-	/* private: */
-	uint64_t private[16];
-	struct list link;
+	uint64_t private[36]; /* block.c's */
 };
 
 struct block_backend; /* opaque: block.c */
@@ -54,14 +52,15 @@ struct block_backend; /* opaque: block.c */
  * -EINVAL or -EPERM as any other: the front-end need not check, but usually must say why. */
 void block_submit(struct block_backend *blk, struct block_request *request);
 
-uint64_t block_size(const struct block_backend *blk); /* bytes, rounded down to 512 */
+uint64_t block_size(const struct block_backend *blk); /* bytes, rounded up to 512 as QEMU does */
 bool block_is_readonly(const struct block_backend *blk);
 bool block_write_cache(const struct block_backend *blk); /* cache= is a write-back mode */
+bool block_can_discard(const struct block_backend *blk); /* discard=unmap: worth announcing */
 const char *block_id(const struct block_backend *blk);	 /* drive id or node name; never NULL */
 const char *block_serial(const struct block_backend *blk); /* -drive serial=, or NULL */
 
-/* One front-end a backend: 0, or -EBUSY with QEMU's sentence.  `resized` is called on the main loop
- * after the size changed.  write_enabled false: the front-end itself is read-only. */
+/* One front-end a backend: 0, or -EBUSY (or -ENOMEDIUM) with QEMU's sentence.  `resized` is called on the main loop
+ * after the size changed. */
 struct block_user {
 	void (*resized)(void *opaque);
 	void *opaque;
@@ -78,15 +77,16 @@ void block_drain(struct block_backend *blk, struct loop *loop);
  * snapshot, readonly/read-only, id, serial, discard, detect-zeroes, werror, rerror, ...) or
  * -blockdev's (driver, node-name, filename, file.driver, cache.direct, read-only, ...).  What belongs
  * to the board (if, index, bus, unit, media) is left untaken; the rest is taken.
- * NULL with `err` set; nothing stays open then.
+ * A -drive without id is named driveN: the board gives QEMU's names ("ide0-hd0") by setting id
+ * first.  NULL with `err` set; nothing stays open then.
  */
 struct block_backend *block_open_drive(struct keyvals *kv, bool snapshot_all, struct error *err);
 struct block_backend *block_open_node(struct keyvals *kv, struct error *err);
 void block_close(struct block_backend *blk); /* no user, nothing in flight */
 struct block_backend *block_find(const char *id); /* by drive id or node name */
-void block_close_all(void);
+void block_close_all(void); /* before iothread_destroy_all() */
 
-/* QMP block_resize: sets the size of the image (bytes).  0 or -errno. */
+/* QMP block_resize: sets the size of the image (bytes), up or down.  0 or -errno. */
 int block_resize(struct block_backend *blk, uint64_t size, struct error *err);
 
 #endif

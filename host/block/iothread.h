@@ -18,4 +18,8 @@ int iothread_create(struct keyvals *kv, struct error *err);
 struct iothread *iothread_find(const char *id); /* NULL: none */
 void iothread_destroy_all(void);		/* nothing may use their loops any more */
 
+/* Runs it on the loop's thread and waits, if the loop is an iothread's; else at once, right here
+ * (the main loop's work, under the machine lock).  Main thread. */
+void iothread_call(struct loop *loop, void (*run)(void *opaque), void *opaque);
+
 #endif
