@@ -9,10 +9,12 @@
 const struct device_type *const device_types[] = {
 	&fw_cfg_type,
 	&i440fx_type,
+	&ide_hd_type,
 	&isa_debug_exit_type,
 	&isa_serial_type,
 	&mc146818rtc_type,
 	&piix3_type,
+	&piix3_ide_type,
 	&piix4_pm_type,
 	NULL,
 };

@@ -3,46 +3,96 @@
 #include "board/pc.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "board/firmware.h"
 #include "devices/chipset/i440fx.h"
+#include "devices/chipset/rtc.h"
 #include "devices/devices.h"
 
 #define MIB (1ULL << 20)
 
 /* The functions of slot 1, where QEMU has them. */
 static const struct {
-	const char *type, *address;
+	const struct device_type *type;
+	const char *address;
 } functions[] = {
-	{"PIIX3", "01.0"},
-	{"piix3-ide", "01.1"},
-	{"PIIX4_PM", "01.3"},
+	{&piix3_type, "01.0"},
+	{&piix3_ide_type, "01.1"},
+	{&piix4_pm_type, "01.3"},
 };
 
-static int add_function(struct machine *machine, const char *name, const char *address,
-	struct error *err)
+/* Battery-backed memory that firmware and kernels read the size of memory from. */
+#define CMOS_BASE_KIB	 0x15 /* 16 bits: below 640 KiB */
+#define CMOS_EXTENDED_KIB 0x17 /* 16 bits: above 1 MiB, 63 MiB at most; again at 0x30 */
+#define CMOS_EXTENDED_2	 0x30
+#define CMOS_ABOVE_16M	 0x34 /* 16 bits: 64 KiB units above 16 MiB, below 4 GiB */
+#define CMOS_ABOVE_4G	 0x5b /* 24 bits: 64 KiB units */
+#define CMOS_EQUIPMENT	 0x14
+#define CMOS_BOOT	 0x3d
+
+static void set_number(struct device *rtc, unsigned index, uint64_t value, unsigned size)
 {
-	const struct device_type *type = device_type_find(name);
+	for (unsigned i = 0; i < size; i++)
+		rtc_set_cmos(rtc, index + i, value >> (i * 8));
+}
+
+static void set_cmos(struct device *rtc)
+{
+	const struct guest_memory *mem = &rtc->machine->memory;
+	uint64_t low = 0, high = 0, extended, above_16m;
+
+	for (unsigned i = 0; i < mem->count; i++) {
+		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
+
+		if (end <= 4096 * MIB && end > low)
+			low = end;
+		if (end > 4096 * MIB)
+			high = end - 4096 * MIB;
+	}
+	extended = low > MIB ? (low - MIB) >> 10 : 0;
+	above_16m = low > 16 * MIB ? (low - 16 * MIB) >> 16 : 0;
+	set_number(rtc, CMOS_BASE_KIB, 640, 2);
+	set_number(rtc, CMOS_EXTENDED_KIB, extended > 65535 ? 65535 : extended, 2);
+	set_number(rtc, CMOS_EXTENDED_2, extended > 65535 ? 65535 : extended, 2);
+	set_number(rtc, CMOS_ABOVE_16M, above_16m > 65535 ? 65535 : above_16m, 2);
+	set_number(rtc, CMOS_ABOVE_4G, high >> 16, 3);
+	rtc_set_cmos(rtc, CMOS_EQUIPMENT, 0x06); /* a coprocessor and a PS/2 port */
+	rtc_set_cmos(rtc, CMOS_BOOT, 0x32);
+}
+
+static int add_function(struct machine *machine, const struct device_type *type,
+	const char *address, struct error *err)
+{
 	struct keyvals *kv = keyvals_new("-machine pc");
 	struct device *dev;
 
-	if (!type || !kv) {
-		keyvals_free(kv);
-		return type ? error_set(err, ENOMEM, "out of memory") : 0;
-	}
+	if (!kv)
+		return error_set(err, ENOMEM, "out of memory");
 	keyvals_set(kv, "addr", address);
 	dev = device_create(machine, type, NULL, kv, err);
 	keyvals_free(kv);
-	return dev ? 0 : error_prefix(err, -EINVAL, "%s: ", name);
+	return dev ? 0 : error_prefix(err, -EINVAL, "%s: ", type->name);
 }
 
 static int pc_build(struct machine *machine, const struct board_config *config, struct error *err)
 {
 	struct device *bridge = device_create(machine, &i440fx_type, NULL, NULL, err);
+	struct device *rtc;
 	int rc = bridge ? 0 : -EINVAL;
 
 	for (unsigned i = 0; i < sizeof(functions) / sizeof(functions[0]) && rc == 0; i++)
 		rc = add_function(machine, functions[i].type, functions[i].address, err);
-	return rc;
+	if (rc < 0)
+		return rc;
+	rc = firmware_set_clock(machine, config, err);
+	if (rc < 0)
+		return rc;
+	rtc = device_create(machine, &mc146818rtc_type, NULL, NULL, err);
+	if (!rtc)
+		return error_prefix(err, -EINVAL, "%s: ", mc146818rtc_type.name);
+	set_cmos(rtc);
+	return firmware_create(machine, err);
 }
 
 static int pc_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
@@ -51,7 +101,7 @@ static int pc_load(struct machine *machine, const struct board_config *config, u
 	struct bus *bus = bus_find(machine, "PCI", "pci.0");
 
 	pci_setup(container_of(bus, struct pci_bus, bus));
-	return 0;
+	return firmware_load(machine, config, rsdp, err);
 }
 
 const struct board_type board_pc = {

@@ -15,6 +15,10 @@ extern const struct device_type mc146818rtc_type;
 extern const struct device_type piix3_type;
 extern const struct device_type piix4_pm_type;
 
+/* storage/ */
+extern const struct device_type ide_hd_type;
+extern const struct device_type piix3_ide_type;
+
 /* test/ */
 extern const struct device_type isa_debug_exit_type;
 

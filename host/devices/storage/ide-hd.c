@@ -3,6 +3,7 @@
  * ide-hd: an ATA disk on the bus "IDE", with QEMU's properties.  Geometry is the standard one of
  * ATA/ATAPI-6 (16 heads, 63 sectors, 16383 cylinders at most) unless it is given.
  */
+#include "devices/devices.h"
 #include "devices/storage/ide.h"
 
 #include <errno.h>

@@ -227,7 +227,5 @@ void ide_dma_release(struct ide_channel *channel); /* the memory of the last par
 uint8_t ide_dma_read(struct ide_channel *channel, unsigned offset);
 void ide_dma_write(struct ide_channel *channel, unsigned offset, uint8_t value);
 
-/* piix3-ide.c, ide-hd.c */
-extern const struct device_type piix3_ide_type, ide_hd_type;
 
 #endif

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "bus/pci.h"
+#include "devices/devices.h"
 #include "devices/storage/ide.h"
 
 #define PIIX3_IDETIM	 0x40

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fw_cfg's items under the keys QEMU uses (docs/specs/fw_cfg.rst there), -fw_cfg's own files, ACPI,
+ * and the wall clock of -rtc.
+ */
+#include "board/firmware.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "board/memmap.h"
+#include "devices/chipset/fw-cfg.h"
+#include "devices/devices.h"
+
+#define FW_CFG_FILE_LIMIT (64u << 20)
+
+static int parse_date(const char *text, int64_t *seconds)
+{
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (!end)
+		end = strptime(text, "%Y-%m-%d", &tm);
+	if (!end || *end)
+		return -EINVAL;
+	*seconds = timegm(&tm);
+	return 0;
+}
+
+int firmware_set_clock(struct machine *machine, const struct board_config *config,
+	struct error *err)
+{
+	const char *base = config->rtc ? keyvals_get(config->rtc, "base") : NULL;
+	int64_t now = time(NULL);
+	struct tm local;
+
+	if (base && strcmp(base, "localtime") == 0) {
+		localtime_r(&now, &local);
+		now += local.tm_gmtoff;
+	} else if (base && strcmp(base, "utc") != 0 && parse_date(base, &now) < 0) {
+		return error_set(err, EINVAL, "-rtc base=%s: invalid datetime format", base);
+	}
+	machine->clock.rtc_offset = now - vm_clock_now(&machine->clock) / 1000000000;
+	return 0;
+}
+
+static struct device *find_fw_cfg(struct machine *machine)
+{
+	struct list *pos;
+
+	list_for_each(pos, &machine->devices)
+	{
+		struct device *dev = container_of(pos, struct device, link);
+
+		if (dev->type == &fw_cfg_type)
+			return dev;
+	}
+	return NULL;
+}
+
+int firmware_create(struct machine *machine, struct error *err)
+{
+	return device_create(machine, &fw_cfg_type, NULL, NULL, err) ? 0 : -EINVAL;
+}
+
+static int add_e820(struct device *fw_cfg, struct error *err)
+{
+	struct memmap_entry map[MEMMAP_MAX];
+	unsigned count = memmap_build(&fw_cfg->machine->memory, map);
+	uint8_t table[MEMMAP_MAX * 20];
+
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(table + i * 20, &map[i].address, 8);
+		memcpy(table + i * 20 + 8, &map[i].length, 8);
+		memcpy(table + i * 20 + 16, &map[i].type, 4);
+	}
+	return fw_cfg_add_file(fw_cfg, "etc/e820", table, count * 20, err);
+}
+
+/* A whole file as an item; 0 or -errno with a sentence. */
+static int add_path(struct device *fw_cfg, const char *name, const char *path, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	void *data = NULL;
+	int rc;
+
+	if (fd < 0)
+		return error_set_errno(err, errno, "can't load %s", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FW_CFG_FILE_LIMIT) {
+		rc = error_set(err, EINVAL, "can't load %s: not a file of at most 64 MiB", path);
+	} else if (!(data = malloc(st.st_size + 1))) {
+		rc = error_set(err, ENOMEM, "out of memory");
+	} else if (pread(fd, data, st.st_size, 0) != st.st_size) {
+		rc = error_set(err, EIO, "can't load %s: short read", path);
+	} else {
+		rc = fw_cfg_add_file(fw_cfg, name, data, st.st_size, err);
+	}
+	free(data);
+	close(fd);
+	return rc;
+}
+
+/* -fw_cfg [name=]NAME,file=PATH|string=TEXT */
+static int add_option(struct device *fw_cfg, struct keyvals *kv, struct error *err)
+{
+	const char *name = keyvals_get(kv, "name");
+	const char *path = keyvals_get(kv, "file");
+	const char *text = keyvals_get(kv, "string");
+
+	if (!name || !*name)
+		return error_set(err, EINVAL, "name= is missing");
+	if (strlen(name) > FW_CFG_NAME_MAX)
+		return error_set(err, EINVAL, "name too long (max. %d characters)", FW_CFG_NAME_MAX);
+	if (!path == !text)
+		return error_set(err, EINVAL, "one of file= and string= is needed");
+	return path ? add_path(fw_cfg, name, path, err)
+		    : fw_cfg_add_file(fw_cfg, name, text, strlen(text), err);
+}
+
+static int add_options(struct device *fw_cfg, const struct board_config *config, struct error *err)
+{
+	struct list *pos;
+
+	list_for_each(pos, &config->fw_cfg)
+	{
+		struct keyvals *kv = container_of(pos, struct keyvals, link);
+		int rc = add_option(fw_cfg, kv, err);
+
+		if (rc < 0)
+			return error_prefix(err, rc, "%s: ", kv->origin);
+	}
+	return 0;
+}
+
+static int add_kernel(struct device *fw_cfg, const struct board_config *config, struct error *err)
+{
+	const char *append = config->append ? config->append : "";
+	size_t length = config->kernel ? strlen(append) + 1 : 0;
+	int rc = fw_cfg_add_number(fw_cfg, FW_CFG_CMDLINE_SIZE, length, 4, err);
+
+	if (rc == 0 && length)
+		rc = fw_cfg_add(fw_cfg, FW_CFG_CMDLINE_DATA, append, length, err);
+	return rc;
+}
+
+static int add_numbers(struct device *fw_cfg, const struct board_config *config,
+	struct error *err)
+{
+	const struct guest_memory *mem = &fw_cfg->machine->memory;
+	uint64_t memory = 0;
+	const struct {
+		uint16_t key;
+		uint64_t value;
+		unsigned size;
+	} numbers[] = {
+		{FW_CFG_NOGRAPHIC, 1, 2},
+		{FW_CFG_NB_CPUS, config->cpus, 2},
+		{FW_CFG_MAX_CPUS, config->cpus, 2},
+		{FW_CFG_BOOT_MENU, 0, 2},
+		{FW_CFG_IRQ0_OVERRIDE, 1, 4},
+	};
+	int rc = 0;
+
+	for (unsigned i = 0; i < mem->count; i++)
+		memory += mem->blocks[i].size;
+	/* What -m said: the VGA window is no RAM here, but no loss to the guest's account. */
+	rc = fw_cfg_add_number(fw_cfg, FW_CFG_RAM_SIZE, config->memory ? config->memory : memory, 8,
+		err);
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == 0; i++)
+		rc = fw_cfg_add_number(fw_cfg, numbers[i].key, numbers[i].value, numbers[i].size,
+			err);
+	return rc;
+}
+
+int firmware_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
+	struct error *err)
+{
+	struct device *fw_cfg = find_fw_cfg(machine);
+	int rc = add_numbers(fw_cfg, config, err);
+
+	if (rc == 0)
+		rc = add_e820(fw_cfg, err);
+	if (rc == 0)
+		rc = add_kernel(fw_cfg, config, err);
+	if (rc == 0)
+		rc = add_options(fw_cfg, config, err);
+	return rc;
+}
