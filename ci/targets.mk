@@ -38,7 +38,7 @@ soak: $(CHECK_BUILDS)
 # The VMM with fault injection, for the tests of the tests.
 .PHONY: faults-build check-faults
 faults-build:
-	@$(MAKE) --no-print-directory FAULTS=1 host
+	@$(MAKE) --no-print-directory SAN= FAULTS=1 host
 
 check-faults: all faults-build
 	@mkdir -p $(BUILD)/report

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *err, int code, const char *format, ...)
+/* In parentheses, because for the analyzer these names are macros (error.h). */
+int(error_set)(struct error *err, int code, const char *format, ...)
 {
 	va_list args;
 
@@ -17,7 +18,7 @@ int error_set(struct error *err, int code, const char *format, ...)
 	return -code;
 }
 
-int error_set_errno(struct error *err, int code, const char *format, ...)
+int(error_set_errno)(struct error *err, int code, const char *format, ...)
 {
 	va_list args;
 	int used;
@@ -27,13 +28,13 @@ int error_set_errno(struct error *err, int code, const char *format, ...)
 		used = vsnprintf(err->text, sizeof(err->text), format, args);
 		va_end(args);
 		if (used >= 0 && (size_t)used < sizeof(err->text))
-			snprintf(err->text + used, sizeof(err->text) - used, ": %s",
-				strerror(code));
+			snprintf(
+				err->text + used, sizeof(err->text) - used, ": %s", strerror(code));
 	}
 	return -code;
 }
 
-int error_prefix(struct error *err, int rc, const char *format, ...)
+int(error_prefix)(struct error *err, int rc, const char *format, ...)
 {
 	char rest[sizeof(err->text)];
 	va_list args;
