@@ -5,6 +5,7 @@ A Vmm is a program with one accelerator.  Its label stands in the name of each i
 Assay's, "tcg-qemu" QEMU's.
 """
 
+import fcntl
 import functools
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 # What QEMU says on stderr though nothing is wrong.
+KVM_GET_API_VERSION = 0xAE00
 QEMU_CHATTER = re.compile(
     r"warning: (TCG doesn't support requested feature|host doesn't support requested feature)"
     r"|terminating on signal 15"
@@ -75,10 +77,16 @@ def kvm_missing():
     if not os.path.exists("/dev/kvm"):
         return "no /dev/kvm"
     try:
-        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+        fd = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         return f"/dev/kvm: {error.strerror}"
-    return None
+    try:
+        version = fcntl.ioctl(fd, KVM_GET_API_VERSION)
+        return None if version == 12 else f"/dev/kvm has version {version}, not 12"
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    finally:
+        os.close(fd)
 
 
 def paste(line):
