@@ -59,6 +59,7 @@ void chardev_close_all(void); /* restores the terminal, removes sockets */
 
 /* Ctrl-A x on a mux asks for the end of the VM by calling this.  Set before the loop runs. */
 void chardev_on_terminate(void (*terminate)(void *opaque), void *opaque);
+void chardev_set_escape(uint8_t key); /* -echr; Ctrl-A unless told */
 /* After the process was stopped and continued (SIGCONT): the terminal is raw again. */
 void chardev_terminal_resume(void);
 

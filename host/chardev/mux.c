@@ -12,7 +12,6 @@
 
 #define USERS  4
 #define QUEUE  64 /* input held for a user that takes none, so that Ctrl-A still gets through */
-#define ESCAPE 0x01
 
 struct mux {
 	struct chardev chr;
@@ -24,6 +23,13 @@ struct mux {
 	uint8_t queue[QUEUE];
 	unsigned queued;
 };
+
+static uint8_t escape_key = 0x01; /* Ctrl-A */
+
+void chardev_set_escape(uint8_t key)
+{
+	escape_key = key;
+}
 
 static struct mux *to_mux(struct chardev *chr)
 {
@@ -80,6 +86,11 @@ static void send_break(struct mux *mux)
 
 static void after_escape(struct mux *mux, uint8_t key)
 {
+	if (key == escape_key) {
+		if (mux->queued < QUEUE)
+			mux->queue[mux->queued++] = key;
+		return;
+	}
 	switch (key) {
 	case '?':
 	case 'h':
@@ -100,10 +111,6 @@ static void after_escape(struct mux *mux, uint8_t key)
 		break;
 	case 'c':
 		move_focus(mux);
-		break;
-	case ESCAPE:
-		if (mux->queued < QUEUE)
-			mux->queue[mux->queued++] = ESCAPE;
 		break;
 	default: /* 's': there is nothing to commit; others are ignored, as in QEMU */
 		break;
@@ -126,7 +133,7 @@ static void base_receive(void *opaque, const uint8_t *data, size_t length)
 		if (mux->escaped) {
 			mux->escaped = false;
 			after_escape(mux, data[i]);
-		} else if (data[i] == ESCAPE) {
+		} else if (data[i] == escape_key) {
 			mux->escaped = true;
 		} else if (mux->queued < QUEUE) {
 			mux->queue[mux->queued++] = data[i];

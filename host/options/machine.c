@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/* The options that describe the machine itself: type, accelerator, processors, memory, boot, clock. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "board/board.h"
+#include "cpu/engine.h"
+#include "cpu/model.h"
+#include "options/internal.h"
+
+/*
+ * -machine's properties.  `values`: the ones that may be given, separated by '|'; NULL: anything.
+ * `kept`: the board reads it.  Those not kept change nothing that a guest sees here.
+ */
+static const struct machine_property {
+	const char *name, *values;
+	bool kept;
+} machine_properties[] = {
+	{"acpi", "on|off|auto", true},
+	{"auto-kernel-cmdline", "on|off", true},
+	{"dump-guest-core", NULL, false},
+	{"graphics", NULL, false},
+	{"hmat", "off", false},
+	{"hpet", "off", false},
+	{"ioapic2", "off|auto", false},
+	{"isa-serial", "on", false},
+	{"kernel-irqchip", "on", false},
+	{"max-ram-below-4g", NULL, true},
+	{"mem-merge", NULL, false},
+	{"nvdimm", "off", false},
+	{"option-roms", NULL, false},
+	{"pcie", "off|auto", false},
+	{"pic", "on|auto", false},
+	{"pit", "on|auto", false},
+	{"rtc", "on|off|auto", true},
+	{"sata", NULL, false},
+	{"smm", "off|auto", false},
+	{"suppress-vmdesc", NULL, false},
+	{"usb", "off", false},
+	{"vmport", "off|auto", false},
+	{"x-option-roms", NULL, false},
+};
+
+static bool one_of(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+
+	while (words) {
+		if (!strncmp(words, word, length) && (!words[length] || words[length] == '|'))
+			return true;
+		words = strchr(words, '|');
+		words = words ? words + 1 : NULL;
+	}
+	return false;
+}
+
+static const char *switch_word(const char *value)
+{
+	bool on;
+
+	return parse_bool("", value, &on, NULL) ? value : (on ? "on" : "off");
+}
+
+static int check_machine_property(const struct options *options, const char *key,
+	const char *value, struct error *err)
+{
+	const char *machine = options->board.machine ? options->board.machine : "pc";
+
+	for (size_t i = 0; i < sizeof(machine_properties) / sizeof(machine_properties[0]); i++) {
+		const struct machine_property *p = &machine_properties[i];
+		bool on;
+
+		if (strcmp(p->name, key))
+			continue;
+		if (!p->values || one_of(p->values, switch_word(value)))
+			return 0;
+		if (strcmp(value, "auto") && strcmp(value, "split") && parse_bool(key, value, &on, err))
+			return -EINVAL;
+		return error_set(err, EINVAL, "'%s=%s' is not supported", key, value);
+	}
+	return error_set(err, EINVAL, "Property '%s-machine.%s' not found", machine, key);
+}
+
+/* The pairs that are -kernel, -m and so on by another name. */
+static bool take_alias(struct options *options, const char *key, const char *value)
+{
+	struct board_config *board = &options->board;
+	const struct {
+		const char *key;
+		const char **to;
+	} aliases[] = {
+		{"kernel", &board->kernel},
+		{"initrd", &board->initrd},
+		{"append", &board->append},
+		{"dtb", &options->dtb},
+		{"firmware", &board->bios},
+	};
+
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+		if (!strcmp(key, aliases[i].key)) {
+			*aliases[i].to = value;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int take_machine_pair(struct options *options, struct keyval *pair, struct error *err)
+{
+	if (!strcmp(pair->key, "type")) {
+		const struct board_type *type = board_find(pair->value);
+
+		if (!type)
+			return error_set(err, EINVAL,
+				"unsupported machine type '%s', use -machine help to list supported "
+				"machines",
+				pair->value);
+		options->board.machine = type->name;
+		return 0;
+	}
+	if (!strcmp(pair->key, "accel")) {
+		options->board.accels = pair->value;
+		options->accel_by_machine = true;
+		return 0;
+	}
+	if (!strcmp(pair->key, "kernel_irqchip") || !strcmp(pair->key, "kernel-irqchip"))
+		return check_machine_property(options, "kernel-irqchip", pair->value, err);
+	if (take_alias(options, pair->key, pair->value))
+		return 0;
+	return check_machine_property(options, pair->key, pair->value, err);
+}
+
+/* Several -machine add up; a later pair wins. */
+int take_machine(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct keyvals *kv = NULL;
+	struct list *pos;
+
+	if (is_help_word(argument)) {
+		print_machines();
+		return OPTIONS_DONE;
+	}
+	kv = keyvals_parse_strict("-machine", argument, "type", err);
+	if (!kv)
+		return -EINVAL;
+	if (!options->board.machine_kv)
+		options->board.machine_kv = keyvals_new("-machine");
+	list_for_each(pos, &kv->pairs)
+	{
+		struct keyval *pair = container_of(pos, struct keyval, link), *copy;
+
+		keyvals_set(options->board.machine_kv, pair->key, pair->value);
+		copy = container_of(options->board.machine_kv->pairs.prev, struct keyval, link);
+		if (take_machine_pair(options, copy, err)) {
+			keyvals_free(kv);
+			return -EINVAL;
+		}
+	}
+	keyvals_free(kv);
+	return 0;
+}
+
+static int add_accel(struct options *options, const char *name)
+{
+	char *list;
+
+	if (asprintf(&list, "%s%s%s", options->accel_list ? options->accel_list : "",
+		    options->accel_list ? ":" : "", name) < 0)
+		return -ENOMEM;
+	free(options->accel_list);
+	options->accel_list = list;
+	options->board.accels = list;
+	return 0;
+}
+
+int take_accel(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	/* What tunes an accelerator but changes nothing that a guest sees. */
+	static const char *const tuning[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb",
+		"kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window", "igd-passthru"};
+	struct keyvals *kv;
+	const char *name, *irqchip;
+	int rc;
+
+	if (is_help_word(argument)) {
+		print_accels();
+		return OPTIONS_DONE;
+	}
+	kv = keyvals_parse("-accel", argument, "accel", err);
+	if (!kv)
+		return -EINVAL;
+	name = keyvals_take(kv, "accel");
+	irqchip = keyvals_take(kv, "kernel-irqchip");
+	for (size_t i = 0; i < sizeof(tuning) / sizeof(tuning[0]); i++)
+		keyvals_take(kv, tuning[i]);
+	if (!name)
+		rc = error_set(err, EINVAL, "Parameter 'accel' is missing");
+	else if (keyvals_left(kv))
+		rc = error_set(err, EINVAL, "Property '%s-accel.%s' not found", name,
+			keyvals_left(kv));
+	else if (irqchip && strcmp(irqchip, "on"))
+		rc = error_set(err, EINVAL, "'kernel-irqchip=%s' is not supported", irqchip);
+	else
+		rc = add_accel(options, name);
+	keyvals_free(kv);
+	return rc;
+}
+
+int take_enable_kvm(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	return add_accel(options, "kvm");
+}
+
+int take_cpu(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct cpu_choice choice;
+
+	if (is_help_word(argument)) {
+		print_cpus();
+		return OPTIONS_DONE;
+	}
+	options->board.cpu = argument;
+	return cpu_choice_parse(argument, &choice, err);
+}
+
+/* -smp: what is not said follows from what is, cores before sockets (QEMU since 6.2). */
+
+struct topology {
+	uint64_t cpus, maxcpus, sockets, dies, clusters, cores, threads;
+};
+
+static int read_topology(struct keyvals *kv, struct topology *t, struct error *err)
+{
+	const struct {
+		const char *key;
+		uint64_t *to;
+	} keys[] = {{"cpus", &t->cpus}, {"maxcpus", &t->maxcpus}, {"sockets", &t->sockets},
+		{"dies", &t->dies}, {"clusters", &t->clusters}, {"cores", &t->cores},
+		{"threads", &t->threads}};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const char *value = keyvals_take(kv, keys[i].key);
+
+		if (value && parse_uint(keys[i].key, value, 65535, keys[i].to, err))
+			return -EINVAL;
+		if (value && !*keys[i].to)
+			return error_set(err, EINVAL,
+				"CPU topology parameters must be greater than zero");
+	}
+	return refuse_left(kv, err);
+}
+
+static uint64_t or_one(uint64_t n)
+{
+	return n ? n : 1;
+}
+
+static int complete_topology(struct topology *t, struct error *err)
+{
+	uint64_t all = t->maxcpus ? t->maxcpus : t->cpus;
+	uint64_t inner;
+
+	t->dies = or_one(t->dies);
+	t->clusters = or_one(t->clusters);
+	if (!all) {
+		t->sockets = or_one(t->sockets);
+		t->cores = or_one(t->cores);
+		t->threads = or_one(t->threads);
+	} else if (!t->cores) {
+		t->sockets = or_one(t->sockets);
+		t->threads = or_one(t->threads);
+		t->cores = all / (t->sockets * t->dies * t->clusters * t->threads);
+	} else if (!t->sockets) {
+		t->threads = or_one(t->threads);
+		t->sockets = all / (t->dies * t->clusters * t->cores * t->threads);
+	} else if (!t->threads) {
+		t->threads = all / (t->sockets * t->dies * t->clusters * t->cores);
+	}
+	inner = t->sockets * t->dies * t->clusters * t->cores * t->threads;
+	t->maxcpus = t->maxcpus ? t->maxcpus : (t->cpus ? t->cpus : inner);
+	t->cpus = t->cpus ? t->cpus : t->maxcpus;
+	if (inner != t->maxcpus)
+		return error_set(err, EINVAL,
+			"Invalid CPU topology: product of the hierarchy must match maxcpus");
+	if (t->maxcpus < t->cpus)
+		return error_set(err, EINVAL,
+			"Invalid CPU topology: maxcpus must be equal to or greater than smp");
+	return 0;
+}
+
+int take_smp(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct keyvals *kv = keyvals_parse_strict("-smp", argument, "cpus", err);
+	struct topology t = {0};
+	int rc;
+
+	if (!kv)
+		return -EINVAL;
+	rc = read_topology(kv, &t, err);
+	keyvals_free(kv);
+	if (!rc)
+		rc = complete_topology(&t, err);
+	if (!rc && t.maxcpus > t.cpus)
+		rc = error_set(err, EINVAL, "maxcpus=%llu: processors cannot be added later",
+			(unsigned long long)t.maxcpus);
+	options->board.cpus = (unsigned)t.cpus;
+	return rc;
+}
+
+int take_memory(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct keyvals *kv = keyvals_parse("-m", argument, "size", err);
+	const char *size, *slots, *maximum;
+	uint64_t slot_count = 0, max_bytes;
+	int rc = 0;
+
+	if (!kv)
+		return -EINVAL;
+	size = keyvals_take(kv, "size");
+	slots = keyvals_take(kv, "slots");
+	maximum = keyvals_take(kv, "maxmem");
+	if (size)
+		rc = *size ? parse_size("size", size, 1 << 20, &options->board.memory, err)
+			   : error_set(err, EINVAL, "missing 'size' option value");
+	if (!rc && slots)
+		rc = parse_uint("slots", slots, 256, &slot_count, err);
+	max_bytes = options->board.memory;
+	if (!rc && maximum)
+		rc = parse_size("maxmem", maximum, 1, &max_bytes, err);
+	if (!rc)
+		rc = refuse_left(kv, err);
+	keyvals_free(kv);
+	if (!rc && max_bytes < options->board.memory)
+		rc = error_set(err, EINVAL, "invalid value of maxmem: less than the initial memory");
+	if (!rc && (slot_count || max_bytes > options->board.memory))
+		rc = error_set(err, EINVAL, "memory cannot be added later (slots, maxmem)");
+	/* QEMU's granularity; 0 stands for the machine's default. */
+	if (!rc && options->board.memory > UINT64_MAX - 8191)
+		rc = error_set(err, EINVAL, "ram size too large");
+	options->board.memory = (options->board.memory + 8191) & ~8191ull;
+	return rc;
+}
+
+static int check_boot_order(const char *order, struct error *err)
+{
+	unsigned seen = 0;
+
+	for (const char *p = order; *p; p++) {
+		if (*p < 'a' || *p > 'p')
+			return error_set(err, EINVAL, "Invalid boot device '%c'", *p);
+		if (seen & (1u << (*p - 'a')))
+			return error_set(err, EINVAL, "Boot device '%c' was given twice", *p);
+		seen |= 1u << (*p - 'a');
+	}
+	return 0;
+}
+
+int take_boot(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	static const char *const others[] = {
+		"menu", "splash", "splash-time", "reboot-timeout", "strict"};
+	struct keyvals *kv = keyvals_parse_strict("-boot", argument, "order", err);
+	const char *order, *once;
+	int rc;
+
+	if (!kv)
+		return -EINVAL;
+	order = keyvals_take(kv, "order");
+	once = keyvals_take(kv, "once");
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		keyvals_take(kv, others[i]);
+	rc = refuse_left(kv, err);
+	if (!rc && order)
+		rc = check_boot_order(order, err);
+	if (!rc && once)
+		rc = check_boot_order(once, err);
+	keyvals_free(kv);
+	options->board.boot = argument;
+	return rc;
+}
+
+static bool is_date(const char *text)
+{
+	static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tm tm = {0};
+		const char *end = strptime(text, forms[i], &tm);
+
+		if (end && !*end)
+			return true;
+	}
+	return false;
+}
+
+int take_rtc(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct keyvals *kv = keyvals_parse("-rtc", argument, NULL, err);
+	const char *base, *clock, *fix;
+	int rc = 0;
+
+	if (!kv)
+		return -EINVAL;
+	base = keyvals_get(kv, "base");
+	clock = keyvals_get(kv, "clock");
+	fix = keyvals_get(kv, "driftfix");
+	if (base && !one_of("utc|localtime", base) && !is_date(base))
+		rc = error_set(err, EINVAL,
+			"invalid datetime format '%s', valid formats: '2006-06-17T16:01:21' or "
+			"'2006-06-17'",
+			base);
+	else if (clock && !one_of("host|rt|vm", clock))
+		rc = error_set(err, EINVAL, "invalid option value '%s'", clock);
+	else if (fix && !one_of("none|slew", fix))
+		rc = error_set(err, EINVAL, "invalid option value '%s'", fix);
+	for (struct list *pos = kv->pairs.next; !rc && pos != &kv->pairs; pos = pos->next) {
+		const char *key = container_of(pos, struct keyval, link)->key;
+
+		if (!one_of("base|clock|driftfix", key))
+			rc = error_set(err, EINVAL, "Invalid parameter '%s'", key);
+	}
+	if (rc) {
+		keyvals_free(kv);
+		return rc;
+	}
+	keyvals_free(options->board.rtc);
+	options->board.rtc = kv;
+	return 0;
+}
