@@ -1,9 +1,213 @@
 /* SPDX-License-Identifier: MIT */
-/* build/assay: command line, machine, main loop. */
+/*
+ * build/assay: options, then what lies on the host's side (character devices, iothreads, block
+ * nodes), then the machine, the monitors, the signals; then the main loop until the VM ends.  The
+ * one place that prints an error of start-up and the one that decides the exit status.
+ */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-int main(void)
+#include "base/log.h"
+#include "base/loop.h"
+#include "block/block.h"
+#include "block/iothread.h"
+#include "board/board.h"
+#include "chardev/chardev.h"
+#include "cpu/engine.h"
+#include "machine/machine.h"
+#include "monitor/monitor.h"
+#include "options/options.h"
+#include "options/process.h"
+
+static struct options options;
+static struct machine machine;
+
+static int create_chardevs(struct loop *loop, struct error *err)
 {
-	fprintf(stderr, "assay: no machine is built in yet\n");
-	return 1;
+	struct list *pos;
+
+	list_for_each(pos, &options.chardevs)
+	{
+		struct keyvals *kv = container_of(pos, struct keyvals, link);
+		int rc = chardev_create(loop, kv, err);
+
+		if (rc)
+			return error_prefix(err, rc, "%s: ", kv->origin);
+	}
+	return 0;
+}
+
+/* The board finds them by name; their monitors (mon:) come after the machine. */
+static int create_serials(struct loop *loop, struct error *err)
+{
+	for (unsigned i = 0; i < options.board.serial_count; i++) {
+		const char *text = options.board.serial[i];
+		char id[16];
+
+		snprintf(id, sizeof(id), "serial%u", i);
+		if (!chardev_create_short(loop, id, text, err) && err->text[0])
+			return error_prefix(err, -EINVAL, "-serial %s: ", text);
+	}
+	return 0;
+}
+
+static int create_objects(struct error *err)
+{
+	struct list *pos;
+	int rc;
+
+	list_for_each(pos, &options.objects)
+	{
+		struct keyvals *kv = container_of(pos, struct keyvals, link);
+
+		rc = iothread_create(kv, err);
+		if (!rc && keyvals_left(kv))
+			rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
+		if (rc)
+			return error_prefix(err, rc, "%s: ", kv->origin);
+	}
+	list_for_each(pos, &options.blockdevs)
+	{
+		struct keyvals *kv = container_of(pos, struct keyvals, link);
+
+		if (!block_open_node(kv, err))
+			return error_prefix(err, -EINVAL, "%s: ", kv->origin);
+	}
+	return 0;
+}
+
+static int create_monitors(struct loop *loop, struct error *err)
+{
+	unsigned number = 0;
+	struct list *pos;
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < options.board.serial_count; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "serial%u", i);
+		if (!strncmp(options.board.serial[i], "mon:", 4))
+			rc = monitor_create(&machine, chardev_find(id), MONITOR_HMP, err);
+	}
+	for (pos = options.monitors.next; !rc && pos != &options.monitors; pos = pos->next) {
+		struct monitor_option *monitor = container_of(pos, struct monitor_option, link);
+		struct chardev *chr;
+		char id[32];
+
+		err->text[0] = '\0';
+		snprintf(id, sizeof(id), "compat_monitor%u", number);
+		if (monitor->chardev) {
+			chr = chardev_find(monitor->chardev);
+			if (!chr)
+				error_set(err, ENOENT, "chardev \"%s\" not found",
+					monitor->chardev);
+		} else {
+			number++;
+			chr = chardev_create_short(loop, id, monitor->text, err);
+		}
+		if (chr)
+			rc = monitor_create(&machine, chr, monitor->mode, err);
+		if (rc || err->text[0])
+			return error_prefix(
+				err, -EINVAL, "%s %s: ", monitor->option, monitor->text);
+	}
+	return rc;
+}
+
+static void terminate(void *opaque)
+{
+	machine_request_shutdown(&machine, CAUSE_HOST_UI);
+}
+
+/* Everything up to a machine that could run. */
+static int set_up(struct loop *loop, struct error *err)
+{
+	int rc = machine_init(&machine, loop, err);
+
+	if (rc)
+		return rc;
+	if (options.has_seed)
+		machine.random_state = options.seed ? options.seed : 1; /* 0 would stay 0 */
+	monitor_set_names(options.board.name, options.board.uuid);
+	rc = create_chardevs(loop, err);
+	if (!rc)
+		rc = create_serials(loop, err);
+	if (!rc)
+		rc = create_objects(err);
+	if (!rc)
+		rc = pidfile_create(options.pidfile, err);
+	if (!rc)
+		rc = board_create(&machine, &options.board, err);
+	if (!rc)
+		rc = create_monitors(loop, err);
+	if (!rc && options.log_file) {
+		rc = log_set_file(options.log_file);
+		if (rc)
+			error_set_errno(err, -rc, "-D %s: Could not open the log file",
+				options.log_file);
+	}
+	return rc;
+}
+
+static void tear_down(void)
+{
+	monitor_destroy_all();
+	machine_destroy(&machine);
+	if (machine.engine)
+		machine.engine->ops->destroy(machine.engine);
+	block_close_all();
+	iothread_destroy_all();
+	chardev_close_all();
+	pidfile_remove();
+}
+
+static int run(struct loop *loop)
+{
+	if (!options.board.start_paused)
+		machine_start(&machine);
+	loop_run(loop);
+	return machine.exit_status;
+}
+
+int main(int argc, char **argv)
+{
+	struct error err = {.text = ""};
+	struct loop *loop;
+	int rc = options_parse(argc, argv, &options, &err), status = 1;
+
+	if (rc == OPTIONS_DONE)
+		return fflush(stdout) ? 1 : 0;
+	if (!rc && options.daemonize)
+		rc = daemon_begin(&err);
+	if (rc) {
+		log_error("%s", err.text);
+		return 1;
+	}
+	signals_block();
+	loop = loop_create("main", &err);
+	rc = loop ? 0 : -ENOMEM;
+	if (!rc)
+		rc = set_up(loop, &err);
+	if (!rc)
+		rc = signals_watch(loop, &machine, &err);
+	chardev_on_terminate(terminate, NULL);
+	if (!rc && options.daemonize)
+		rc = daemon_ready(&err);
+	if (!rc)
+		status = run(loop);
+	else if (rc == -EINTR)
+		status = signals_tell() ? 0 : 1;
+	else
+		log_error("%s", err.text);
+	signals_unwatch();
+	if (loop) {
+		tear_down();
+		loop_destroy(loop);
+	}
+	options_free(&options);
+	return status;
 }

@@ -112,6 +112,8 @@ void print_devices(void)
 	static const char *const categories[] = {"Controller/Bridge/Hub", "USB", "Storage",
 		"Network", "Input", "Display", "Sound", "Misc", "CPU", "Watchdog"};
 
+	const char *gap = "";
+
 	for (size_t c = 0; c < sizeof(categories) / sizeof(categories[0]); c++) {
 		bool headed = false;
 
@@ -119,8 +121,9 @@ void print_devices(void)
 			if (!listed_in(device_types[i], categories[c]))
 				continue;
 			if (!headed)
-				printf("%s%s devices:\n", c ? "\n" : "", categories[c]);
+				printf("%s%s devices:\n", gap, categories[c]);
 			headed = true;
+			gap = "\n";
 			print_device(device_types[i]);
 		}
 	}

@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/keyval.h"
 #include "board/config.h"
+#include "monitor/monitor.h"
 
 #define OPTIONS_DONE 1 /* help or version was printed: the process ends with 0 */
 
-enum monitor_mode { MONITOR_HMP, MONITOR_QMP, MONITOR_QMP_PRETTY };
 
 /* -monitor, -qmp, -qmp-pretty (text) or -mon (chardev id), in order. */
 struct monitor_option {
