@@ -18,6 +18,7 @@
 #include "devices/devices.h"
 
 #define FW_CFG_FILE_LIMIT (64u << 20)
+#define NS		  1000000000ll
 
 static int parse_date(const char *text, int64_t *seconds)
 {
@@ -32,20 +33,74 @@ static int parse_date(const char *text, int64_t *seconds)
 	return 0;
 }
 
+/* With clock=host the calendar does not stand still while the VM does. */
+struct wall_clock {
+	struct machine_observer observer;
+	struct machine *machine;
+	int64_t offset; /* rtc_offset at the start */
+	int64_t ahead;	/* ns: the host's wall clock less VM time at the start */
+};
+
+static int64_t wall_less_vm(const struct machine *machine)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * NS + ts.tv_nsec - vm_clock_now(&machine->clock);
+}
+
+static void follow_host(void *opaque, const char *event, enum shutdown_cause cause)
+{
+	struct wall_clock *wall = opaque;
+	int64_t slept = wall_less_vm(wall->machine) - wall->ahead;
+
+	if (strcmp(event, "RESUME") == 0)
+		wall->machine->clock.rtc_offset =
+			wall->offset + (slept + (slept < 0 ? -NS / 2 : NS / 2)) / NS;
+}
+
+/* -rtc's other words: clock=host|rt|vm, driftfix=none|slew (no interrupt is lost here). */
+static int check_clock(const struct board_config *config, bool *host, struct error *err)
+{
+	const char *clock = config->rtc ? keyvals_get(config->rtc, "clock") : NULL;
+	const char *driftfix = config->rtc ? keyvals_get(config->rtc, "driftfix") : NULL;
+
+	*host = !clock || strcmp(clock, "host") == 0;
+	if (clock && !*host && strcmp(clock, "rt") != 0 && strcmp(clock, "vm") != 0)
+		return error_set(err, EINVAL, "-rtc: invalid option value 'clock=%s'", clock);
+	if (driftfix && strcmp(driftfix, "none") != 0 && strcmp(driftfix, "slew") != 0)
+		return error_set(err, EINVAL, "-rtc: invalid option value 'driftfix=%s'", driftfix);
+	return 0;
+}
+
 int firmware_set_clock(struct machine *machine, const struct board_config *config,
 	struct error *err)
 {
+	static struct wall_clock wall;
 	const char *base = config->rtc ? keyvals_get(config->rtc, "base") : NULL;
 	int64_t now = time(NULL);
 	struct tm local;
+	bool host;
+	int rc = check_clock(config, &host, err);
 
+	if (rc < 0)
+		return rc;
 	if (base && strcmp(base, "localtime") == 0) {
 		localtime_r(&now, &local);
 		now += local.tm_gmtoff;
 	} else if (base && strcmp(base, "utc") != 0 && parse_date(base, &now) < 0) {
 		return error_set(err, EINVAL, "-rtc base=%s: invalid datetime format", base);
 	}
-	machine->clock.rtc_offset = now - vm_clock_now(&machine->clock) / 1000000000;
+	machine->clock.rtc_offset = now - vm_clock_now(&machine->clock) / NS;
+	if (host) {
+		wall = (struct wall_clock){
+			.observer = {.event = follow_host, .opaque = &wall},
+			.machine = machine,
+			.offset = machine->clock.rtc_offset,
+			.ahead = wall_less_vm(machine),
+		};
+		machine_observe(machine, &wall.observer);
+	}
 	return 0;
 }
 

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "board/acpi.h"
 #include "board/firmware.h"
+#include "devices/char/serial.h"
 #include "devices/chipset/i440fx.h"
 #include "devices/chipset/rtc.h"
 #include "devices/devices.h"
@@ -95,12 +97,43 @@ static int pc_build(struct machine *machine, const struct board_config *config, 
 	return firmware_create(machine, err);
 }
 
+/* The tables name the serial ports that exist, and the PCI window begins where RAM ends. */
+static int build_acpi(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
+	struct error *err)
+{
+	const struct guest_memory *mem = &machine->memory;
+	struct acpi_config acpi = {.cpus = config->cpus};
+	struct list *pos;
+
+	for (unsigned i = 0; i < mem->count; i++) {
+		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
+
+		if (end < 4096 * MIB && end > acpi.pci_memory_start)
+			acpi.pci_memory_start = end;
+	}
+	list_for_each(pos, &machine->devices)
+	{
+		const struct device *dev = container_of(pos, struct device, link);
+		int place = dev->type == &isa_serial_type ? isa_serial_place(dev) : -1;
+
+		if (place >= 0)
+			acpi.coms[place] = true;
+	}
+	return acpi_build(machine, &acpi, rsdp, err);
+}
+
 static int pc_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
 	struct error *err)
 {
 	struct bus *bus = bus_find(machine, "PCI", "pci.0");
 
 	pci_setup(container_of(bus, struct pci_bus, bus));
+	if (!config->no_acpi) {
+		int rc = build_acpi(machine, config, rsdp, err);
+
+		if (rc < 0)
+			return rc;
+	}
 	return firmware_load(machine, config, rsdp, err);
 }
 

@@ -66,6 +66,17 @@ static int isa_serial_realize(struct device *dev, struct error *err)
 	return 0;
 }
 
+int isa_serial_place(const struct device *dev)
+{
+	const struct isa_serial *isa = (const struct isa_serial *)dev;
+
+	for (int i = 0; i < ISA_PLACES; i++) {
+		if (places[i].iobase == isa->iobase)
+			return i;
+	}
+	return -1;
+}
+
 static void isa_serial_reset(struct device *dev)
 {
 	serial_reset(&container_of(dev, struct isa_serial, dev)->serial);
