@@ -21,26 +21,36 @@ PYTEST = $(PYTHON) -m pytest -p no:cacheprovider -q -rfEX --tb=short --vmm=$(VMM
 CHECKED = $(if $(OWN),testcases,$(wildcard testcases/test_*.py))
 CHECK_BUILDS = all $(if $(OWN),unit-tests faults-build)
 
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+
 .PHONY: deps
 deps:
 	@ci/deps.sh
 
+# `make -j deps check` too installs first.
+ifneq ($(filter deps,$(MAKECMDGOALS)),)
+$(filter-out deps,$(MAKECMDGOALS)): | deps
+endif
+
 .PHONY: check
-check: $(CHECK_BUILDS)
+check:
+	@$(MAKE) --no-print-directory -j$(JOBS) $(CHECK_BUILDS)
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --peer=$(PEER) $(if $(ONLY),,--require-engine) $(CHECKED)
 
 .PHONY: soak
-soak: $(CHECK_BUILDS)
+soak:
+	@$(MAKE) --no-print-directory -j$(JOBS) $(CHECK_BUILDS)
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --peer=$(PEER) --require-engine --whole $(CHECKED)
 
 # The VMM with fault injection, for the tests of the tests.
 .PHONY: faults-build check-faults
 faults-build:
-	@$(MAKE) --no-print-directory SAN= FAULTS=1 host
+	+@$(MAKE) --no-print-directory SAN= FAULTS=1 host
 
-check-faults: all faults-build
+check-faults:
+	@$(MAKE) --no-print-directory -j$(JOBS) all faults-build
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --whole testcases/test_faults.py
 

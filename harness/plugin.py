@@ -94,7 +94,7 @@ class Bench:
         """The command that runs one item again."""
         option = self.config.option
         vmm = item.vmm
-        more = "" if vmm in self.vmms and option.vmm == "build/assay" else f" --vmm={vmm.path}"
+        more = "" if vmm in self.vmms and option.vmm == "build/assay" else f" --vmm={vmm.path.removeprefix(str(ROOT) + '/')}"
         more += f" --accel={vmm.accel}" if more or vmm.accel != "kvm" else ""
         return f"/usr/bin/python3 -m pytest '{item.nodeid}'{more}"
 

@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 # What QEMU says on stderr though nothing is wrong.
+ROOT = Path(__file__).resolve().parent.parent
 KVM_GET_API_VERSION = 0xAE00
 QEMU_CHATTER = re.compile(
     r"warning: (TCG doesn't support requested feature|host doesn't support requested feature)"
@@ -90,5 +91,5 @@ def kvm_missing():
 
 
 def paste(line):
-    """A command line as a person can paste it."""
-    return " ".join(shlex.quote(word) for word in line)
+    """A command line as a person can paste it, at the top of the tree."""
+    return " ".join(shlex.quote(str(word)) for word in line).replace(f"{ROOT}/", "")
