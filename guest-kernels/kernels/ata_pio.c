@@ -1,0 +1,876 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel ata_pio: ATA disks by registers and PIO, ATA/ATAPI-6 (T13/1410D); section numbers are its.
+ *
+ * The machine: a disk of 8 MiB as ide.0 unit 0 with serial "assay-ata-0", one of 4 MiB as unit 1, both
+ * with each sector full of its own number below SCRATCH; a sparse disk of 200 GiB as ide.1 unit 0, whose
+ * unit 1 is absent. TESTs write only from SCRATCH on, each in its own place.
+ */
+#include "drivers/ata.h"
+#include "runtime/irq.h"
+#include "runtime/memory.h"
+#include "runtime/test.h"
+#include "runtime/time.h"
+
+#define ATA NEEDS("disk:ata")
+#define SCRATCH 4096
+#define QUIET 2000 /* us in which an interrupt that must not come would have come */
+
+static struct ata_disk disk, other;
+
+/* The disk's channel after a reset; there is one interrupt counted: that of IDENTIFY. */
+static struct ata_channel *open_disk(struct ata_disk *d, unsigned channel, unsigned unit)
+{
+	if (!ata_disk_init(d, channel, unit))
+		SKIP("no ATA disk as ide.%u unit %u", channel, unit);
+	return d->channel;
+}
+
+static bool is_sector(const void *data, uint64_t lba)
+{
+	const uint64_t *words = data;
+
+	return words[0] == lba && words[1] == lba && words[63] == lba;
+}
+
+static void fill_sectors(void *data, uint32_t count, uint64_t tag)
+{
+	uint64_t *words = data;
+
+	for (uint32_t i = 0; i < count; i++, words += 64)
+		words[0] = words[1] = words[63] = tag + i;
+}
+
+/* Issues a command without data and returns its result; there is exactly one interrupt for it. */
+static int plain_once(struct ata_disk *d, uint8_t command)
+{
+	uint32_t before = ata_irqs(d->channel);
+	int result = ata_plain(d, command);
+
+	EXPECT_EQ(ata_irqs(d->channel), before + 1);
+	return result;
+}
+
+static bool is_error(int result, uint8_t bits)
+{
+	return result > 0 && (result >> 8 & ATA_ERR) && (result & bits);
+}
+
+/* ---- reset and selection ---- */
+
+TEST(signature_after_reset, "", "after SRST both drives show 01 01 00 00 and diagnostic code 01 (9.12)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_COUNT, 0x55);
+	ata_out(c, ATA_LOW, 0xaa);
+	ata_out(c, ATA_MID, 0x12);
+	ata_out(c, ATA_HIGH, 0x34);
+	ASSERT_TRUE(ata_soft_reset(c));
+	for (unsigned unit = 0; unit < 2; unit++) {
+		ata_select(c, unit ? ATA_DEV : 0);
+		EXPECT_EQ(ata_in(c, ATA_ERROR), 0x01);
+		EXPECT_EQ(ata_in(c, ATA_COUNT), 0x01);
+		EXPECT_EQ(ata_in(c, ATA_LOW), 0x01);
+		EXPECT_EQ(ata_in(c, ATA_MID), 0x00);
+		EXPECT_EQ(ata_in(c, ATA_HIGH), 0x00);
+	}
+}
+
+TEST(busy_while_srst, "", "BSY is set on both drives while SRST is set, and clears after (9.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_control(c, ATA_SRST);
+	EXPECT_TRUE(WAIT_UNTIL(ata_alternate(c) & ATA_BSY, 1000));
+	ata_control(c, 0);
+	EXPECT_FALSE(ata_wait(c) & ATA_BSY);
+	EXPECT_TRUE(WAIT_UNTIL(ata_alternate(c) & ATA_DRDY, ATA_LIMIT));
+	EXPECT_FALSE(ata_alternate(c) & (ATA_DRQ | ATA_ERR | ATA_DF));
+}
+
+TEST(reset_selects_drive_0, "", "SRST clears the DEV bit (9.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_select(c, ATA_LBA | ATA_DEV);
+	ata_soft_reset(c);
+	EXPECT_EQ(ata_in(c, ATA_DEVICE) & ATA_DEV, 0);
+}
+
+TEST(reset_ends_transfer, "", "SRST in the middle of a read ends it, and the next read is right (9.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = arena_alloc(512, 64);
+	uint32_t before;
+
+	ata_address(&disk, 20, 8, false);
+	ata_out(c, ATA_COMMAND, ATA_CMD_READ);
+	ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+	ata_in(c, ATA_STATUS);
+	insw(c->base, data, 256);
+	ata_irq(c, ATA_LIMIT);
+	before = ata_irqs(c);
+	ata_soft_reset(c);
+	EXPECT_FALSE(ata_alternate(c) & ATA_DRQ);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+	EXPECT_EQ(ata_pio_read(&disk, 33, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, 33));
+}
+
+TEST(reset_makes_no_interrupt, "", "SRST itself makes no interrupt (9.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t before = ata_irqs(c);
+
+	ata_soft_reset(c);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+}
+
+TEST(absent_drive_reads_0, "", "an absent drive 1 has status 0, by the drive 0 beside it (9.16)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 1, 0);
+
+	ata_select(c, ATA_DEV);
+	EXPECT_EQ(ata_in(c, ATA_STATUS), 0);
+	EXPECT_EQ(ata_alternate(c), 0);
+}
+
+TEST(absent_drive_is_silent, "", "a command to an absent drive 1 does nothing, drive 0 goes on (9.16)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 1, 0);
+	uint32_t before = ata_irqs(c);
+	uint16_t words[256];
+
+	ata_select(c, ATA_DEV | ATA_LBA);
+	ata_out(c, ATA_COMMAND, ATA_CMD_IDENTIFY);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+	EXPECT_EQ(ata_in(c, ATA_STATUS), 0);
+	EXPECT_EQ(ata_identify(&disk, words), 0);
+	EXPECT_EQ(words[0] & 0x8000, 0);
+}
+
+TEST(writes_reach_both_drives, "", "both drives latch what is written to the command block (5.1)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_select(c, 0);
+	ata_out(c, ATA_COUNT, 0x5a);
+	ata_out(c, ATA_LOW, 0x71);
+	ata_select(c, ATA_DEV);
+	EXPECT_EQ(ata_in(c, ATA_COUNT), 0x5a);
+	EXPECT_EQ(ata_in(c, ATA_LOW), 0x71);
+}
+
+TEST(hob_shows_previous, "", "HOB shows what a register held before, and any write clears HOB (6.20)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	for (unsigned reg = ATA_COUNT; reg <= ATA_HIGH; reg++) {
+		ata_out(c, reg, 0x10 + reg);
+		ata_out(c, reg, 0x20 + reg);
+	}
+	ata_control(c, ATA_HOB);
+	for (unsigned reg = ATA_COUNT; reg <= ATA_HIGH; reg++)
+		EXPECT_EQ(ata_in(c, reg), 0x10 + reg);
+	ata_out(c, ATA_FEATURE, 0);
+	for (unsigned reg = ATA_COUNT; reg <= ATA_HIGH; reg++)
+		EXPECT_EQ(ata_in(c, reg), 0x20 + reg);
+}
+
+TEST(diagnostic_selects_drive_0, "", "EXECUTE DEVICE DIAGNOSTIC with drive 1 selected: drive 0 reports code 01 (8.11)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t before = ata_irqs(c);
+
+	ata_select(c, ATA_DEV);
+	ata_out(c, ATA_COMMAND, ATA_CMD_DIAGNOSTIC);
+	EXPECT_TRUE(ata_irq(c, ATA_LIMIT));
+	EXPECT_EQ(ata_irqs(c), before + 1);
+	EXPECT_EQ(ata_in(c, ATA_DEVICE) & ATA_DEV, 0);
+	EXPECT_EQ(ata_in(c, ATA_ERROR), 0x01);
+	EXPECT_EQ(ata_in(c, ATA_COUNT), 0x01);
+	EXPECT_EQ(ata_in(c, ATA_LOW), 0x01);
+	EXPECT_EQ(ata_in(c, ATA_MID), 0x00);
+	EXPECT_EQ(ata_in(c, ATA_HIGH), 0x00);
+}
+
+/* ---- IDENTIFY DEVICE ---- */
+
+TEST(identify_has_256_words, "", "IDENTIFY DEVICE offers 256 words with one interrupt; DRQ drops after the last (8.15)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t before = ata_irqs(c);
+	uint16_t words[256];
+
+	ata_out(c, ATA_COMMAND, ATA_CMD_IDENTIFY);
+	ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+	ASSERT_TRUE(ata_in(c, ATA_STATUS) & ATA_DRQ);
+	insw(c->base, words, 255);
+	EXPECT_TRUE(ata_alternate(c) & ATA_DRQ);
+	words[255] = inw(c->base);
+	EXPECT_FALSE(ata_alternate(c) & (ATA_DRQ | ATA_BSY | ATA_ERR));
+	EXPECT_EQ(ata_irqs(c), before + 1);
+}
+
+TEST(identify_fixed_words, "", "the words that have one value for such a disk have it (table 27)", ATA)
+{
+	uint16_t *w = disk.identify;
+
+	open_disk(&disk, 0, 0);
+	EXPECT_EQ(w[0] & 0x8000, 0);	  /* ATA */
+	EXPECT_EQ(w[47] & 0xff00, 0x8000);
+	EXPECT_GE(w[47] & 0xff, 1);
+	EXPECT_EQ(w[49] & 0x0300, 0x0300); /* DMA and LBA */
+	EXPECT_EQ(w[53] & 6, 6);
+	EXPECT_EQ(w[83] & 0xc000, 0x4000);
+	EXPECT_EQ(w[83] & 0x3400, 0x3400); /* FLUSH CACHE (EXT), 48 bits */
+	EXPECT_EQ(w[84] & 0xc000, 0x4000);
+	EXPECT_EQ(w[87] & 0xc000, 0x4000);
+	EXPECT_EQ(w[93] & 0xc001, 0x4001);
+	EXPECT_TRUE(w[80] & 0x40); /* ATA/ATAPI-6 */
+}
+
+TEST(identify_checksum, "", "if word 255 has the signature A5h, the sum of all bytes is 0 (8.15.61)", ATA)
+{
+	uint8_t sum = 0;
+
+	open_disk(&disk, 0, 0);
+	if ((disk.identify[255] & 0xff) != 0xa5)
+		SKIP("no integrity word");
+	for (unsigned i = 0; i < 256; i++)
+		sum += disk.identify[i] + (disk.identify[i] >> 8);
+	EXPECT_EQ(sum, 0);
+}
+
+TEST(identify_strings, "", "the serial number is in words 10 to 19, first character in the upper byte (8.15.10)", ATA)
+{
+	static const char wanted[21] = "assay-ata-0         ";
+	char serial[20];
+
+	open_disk(&disk, 0, 0);
+	for (unsigned i = 0; i < 20; i++)
+		serial[i] = disk.identify[10 + i / 2] >> (i % 2 ? 0 : 8);
+	EXPECT_MEM(serial, wanted, 20);
+	for (unsigned i = 46; i < 94; i++) { /* words 23 to 46: printable */
+		uint8_t ch = disk.identify[i / 2] >> (i % 2 ? 0 : 8);
+
+		EXPECT_TRUE(ch >= 0x20 && ch < 0x7f);
+	}
+}
+
+TEST(identify_capacity, "", "words 60-61 and 100-103 are the sectors of the disk (8.15.40, 8.15.53)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_EQ(disk.sectors, 8 * 2048);
+	EXPECT_EQ(disk.identify[60] | (uint32_t)disk.identify[61] << 16, 8 * 2048);
+	open_disk(&other, 0, 1);
+	EXPECT_EQ(other.sectors, 4 * 2048);
+}
+
+TEST(identify_large_capacity, "", "above 28 bits words 60-61 stay at 0FFFFFFFh and words 100-103 go on (8.15.40)", ATA)
+{
+	open_disk(&disk, 1, 0);
+	EXPECT_EQ(disk.identify[60] | (uint32_t)disk.identify[61] << 16, 0x0fffffff);
+	EXPECT_EQ(disk.sectors, 200ull << 21);
+}
+
+TEST(identify_geometry, "", "the current geometry's product is in words 57-58 and not above the capacity (8.15.36)", ATA)
+{
+	uint16_t *w = disk.identify;
+	uint32_t product;
+
+	open_disk(&disk, 0, 0);
+	if (!(w[53] & 1))
+		SKIP("words 54 to 58 are not valid");
+	product = (uint32_t)w[54] * w[55] * w[56];
+	EXPECT_EQ(w[57] | (uint32_t)w[58] << 16, product);
+	EXPECT_LE(product, disk.sectors);
+	EXPECT_GT(product, 0);
+}
+
+TEST(native_max, "", "READ NATIVE MAX ADDRESS (EXT) gives the last sector (8.35)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t low;
+
+	ata_select(c, ATA_LBA);
+	ASSERT_EQ(ata_plain(&disk, ATA_CMD_NATIVE_MAX), 0);
+	low = ata_in(c, ATA_LOW) | ata_in(c, ATA_MID) << 8 | ata_in(c, ATA_HIGH) << 16;
+	EXPECT_EQ(low | (ata_in(c, ATA_DEVICE) & 0x0f) << 24, disk.sectors - 1);
+	open_disk(&disk, 1, 0);
+	c = disk.channel;
+	ASSERT_EQ(ata_plain(&disk, ATA_CMD_NATIVE_MAX_EXT), 0);
+	low = ata_in(c, ATA_LOW) | ata_in(c, ATA_MID) << 8 | ata_in(c, ATA_HIGH) << 16;
+	ata_control(c, ATA_HOB);
+	EXPECT_EQ(low | (uint64_t)ata_in(c, ATA_LOW) << 24 | (uint64_t)ata_in(c, ATA_MID) << 32, disk.sectors - 1);
+}
+
+/* ---- commands that end at once ---- */
+
+TEST(identify_packet_aborts, "", "IDENTIFY PACKET DEVICE is aborted by a disk (8.16)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_IDENTIFY_PACKET), ATA_ABRT));
+}
+
+TEST(unknown_command_aborts, "", "a reserved command ends with ERR, ABRT and one interrupt (8)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(plain_once(&disk, 0x02), ATA_ABRT));
+	EXPECT_FALSE(ata_alternate(disk.channel) & (ATA_DRQ | ATA_BSY));
+}
+
+TEST(nop_aborts, "", "NOP always ends with ABRT (8.28)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_FEATURE, 0);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_NOP), ATA_ABRT));
+}
+
+TEST(device_reset_aborts, "", "DEVICE RESET is not for disks and is aborted (8.10)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_DEVICE_RESET), ATA_ABRT));
+}
+
+TEST(error_clears_with_next_command, "", "ERR of one command is gone after the next good one (7.15)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(ata_plain(&disk, 0x02), ATA_ABRT));
+	EXPECT_EQ(ata_plain(&disk, ATA_CMD_FLUSH), 0);
+	EXPECT_EQ(ata_alternate(disk.channel) & (ATA_ERR | ATA_BSY | ATA_DRQ), 0);
+}
+
+TEST(flush_cache, "", "FLUSH CACHE and FLUSH CACHE EXT succeed without data, one interrupt each (8.12)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_FLUSH), 0);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_FLUSH_EXT), 0);
+	EXPECT_FALSE(ata_alternate(disk.channel) & ATA_DRQ);
+}
+
+TEST(write_cache_feature, "", "SET FEATURES 82h and 02h turn the write cache off and on: word 85 bit 5 (8.46)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint16_t words[256];
+
+	if (!(disk.identify[82] & 0x20))
+		SKIP("no write cache");
+	ata_out(c, ATA_FEATURE, 0x82);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_SET_FEATURES), 0);
+	ata_identify(&disk, words);
+	EXPECT_EQ(words[85] & 0x20, 0);
+	ata_out(c, ATA_FEATURE, 0x02);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_SET_FEATURES), 0);
+	ata_identify(&disk, words);
+	EXPECT_EQ(words[85] & 0x20, 0x20);
+}
+
+TEST(unknown_feature_aborts, "", "SET FEATURES with a reserved subcommand is aborted (8.46)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_FEATURE, 0x01 | 0x40);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_SET_FEATURES), ATA_ABRT));
+}
+
+static int set_mode(struct ata_channel *c, uint8_t mode, uint16_t words[256])
+{
+	int result;
+
+	ata_out(c, ATA_FEATURE, 0x03);
+	ata_out(c, ATA_COUNT, mode);
+	result = ata_plain(&disk, ATA_CMD_SET_FEATURES);
+	ata_identify(&disk, words);
+	return result;
+}
+
+TEST(transfer_modes, "", "SET FEATURES 03h selects one DMA mode: words 63 and 88 (8.46.3)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint16_t words[256];
+
+	EXPECT_EQ(set_mode(c, 0x42, words), 0);
+	EXPECT_EQ(words[88] & 0xff00, 0x0400);
+	EXPECT_EQ(words[63] & 0xff00, 0);
+	EXPECT_EQ(set_mode(c, 0x22, words), 0);
+	EXPECT_EQ(words[88] & 0xff00, 0);
+	EXPECT_EQ(words[63] & 0xff00, 0x0400);
+	EXPECT_TRUE(is_error(set_mode(c, 0x98, words), ATA_ABRT));
+	EXPECT_EQ(words[63] & 0xff00, 0x0400);
+}
+
+TEST(power_mode, "", "CHECK POWER MODE says 00h in Standby, and 80h or FFh when idle (8.6)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_STANDBY_NOW), 0);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_CHECK_POWER), 0);
+	EXPECT_EQ(ata_in(c, ATA_COUNT), 0x00);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_IDLE_NOW), 0);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_CHECK_POWER), 0);
+	EXPECT_GE(ata_in(c, ATA_COUNT), 0x80);
+}
+
+TEST(seek_range, "", "SEEK to a sector succeeds, and beyond the last one fails with IDNF or ABRT (8.40)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	ata_address(&disk, disk.sectors - 1, 0, false);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_SEEK), 0);
+	ata_address(&disk, disk.sectors, 0, false);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_SEEK), ATA_IDNF | ATA_ABRT));
+}
+
+/* ---- reading ---- */
+
+TEST(read_one_sector, "", "READ SECTORS gives the sector, with one interrupt and DRQ gone after it (8.34)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(512);
+	uint32_t before = ata_irqs(c);
+
+	disk.no_ext = true;
+	EXPECT_EQ(ata_pio_read(&disk, 1234, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, 1234));
+	EXPECT_EQ(ata_irqs(c), before + 1);
+	EXPECT_EQ(ata_in(c, ATA_STATUS) & (ATA_BSY | ATA_DRDY | ATA_DRQ | ATA_ERR), ATA_DRDY);
+}
+
+TEST(read_16_bit_and_32_bit, "", "the data register gives the same by words and by double words", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *words = guarded_alloc(512), *doubles = guarded_alloc(512);
+
+	ata_address(&disk, 77, 1, false);
+	ata_out(c, ATA_COMMAND, ATA_CMD_READ);
+	ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+	ata_in(c, ATA_STATUS);
+	insw(c->base, words, 256);
+	EXPECT_EQ(ata_pio_read(&disk, 77, 1, doubles), 0);
+	EXPECT_TRUE(is_sector(words, 77));
+	EXPECT_MEM(words, doubles, 512);
+}
+
+TEST(count_0_is_256, "", "count 0 reads 256 sectors, one DRQ block and one interrupt each (8.34)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(256 * 512);
+	uint32_t before = ata_irqs(c);
+
+	disk.no_ext = true;
+	EXPECT_EQ(ata_pio_read(&disk, 100, 256, data), 0);
+	EXPECT_EQ(ata_irqs(c), before + 256);
+	for (unsigned i = 0; i < 256; i++)
+		ASSERT_TRUE(is_sector(data + i * 512, 100 + i));
+	EXPECT_FALSE(ata_alternate(c) & ATA_DRQ);
+}
+
+TEST(ext_count_has_16_bits, "", "READ SECTORS EXT with count 0101h reads 257 sectors (8.34.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(257 * 512);
+	uint32_t before = ata_irqs(c);
+
+	EXPECT_EQ(ata_pio_read(&disk, 1000, 257, data), 0);
+	EXPECT_EQ(ata_irqs(c), before + 257);
+	EXPECT_TRUE(is_sector(data, 1000));
+	EXPECT_TRUE(is_sector(data + 256 * 512, 1256));
+	EXPECT_FALSE(ata_alternate(c) & ATA_DRQ);
+}
+
+TEST(ext_count_0_is_65536, "", "READ VERIFY SECTORS EXT with count 0 is 65536 sectors: it fits before the end or not (8.37)", ATA)
+{
+	open_disk(&disk, 1, 0);
+	ata_address(&disk, disk.sectors - 65536, 0, true);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_VERIFY_EXT), 0);
+	ata_address(&disk, disk.sectors - 65535, 0, true);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_VERIFY_EXT), ATA_IDNF | ATA_ABRT));
+}
+
+TEST(last_sector, "", "the last sector is read, the one behind it is not: IDNF or ABRT (8.34.6)", ATA)
+{
+	struct ata_channel *c = open_disk(&other, 0, 1);
+	uint8_t *data = guarded_alloc(512);
+	uint32_t before;
+
+	EXPECT_EQ(ata_pio_read(&other, other.sectors - 1, 1, data), 0);
+	before = ata_irqs(c);
+	EXPECT_TRUE(is_error(ata_pio_read(&other, other.sectors, 1, data), ATA_IDNF | ATA_ABRT));
+	EXPECT_EQ(ata_irqs(c), before + 1);
+	EXPECT_FALSE(ata_alternate(c) & ATA_DRQ);
+}
+
+TEST(far_address_is_refused, "", "an address of 48 ones is refused, and no other sector is read for it (8.34.6)", ATA)
+{
+	uint8_t *data = guarded_alloc(512);
+
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(ata_pio_read(&disk, 0xffffffffffff, 1, data), ATA_IDNF | ATA_ABRT));
+	EXPECT_TRUE(memory_is(data, 0, 512, NULL));
+	EXPECT_EQ(ata_pio_read(&disk, 9, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, 9));
+}
+
+TEST(error_names_the_sector, "", "a read over the end that ends with IDNF names the first sector that is not there (8.34.6)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = arena_alloc(8 * 512, 64);
+	uint64_t lba;
+	int result = ata_pio_read(&disk, disk.sectors - 4, 8, data);
+
+	ASSERT_TRUE(is_error(result, ATA_IDNF | ATA_ABRT));
+	if (!(result & ATA_IDNF))
+		SKIP("refused with ABRT, which names no sector");
+	lba = ata_in(c, ATA_LOW) | ata_in(c, ATA_MID) << 8 | ata_in(c, ATA_HIGH) << 16;
+	ata_control(c, ATA_HOB);
+	lba |= (uint64_t)ata_in(c, ATA_LOW) << 24;
+	EXPECT_EQ(lba, disk.sectors);
+}
+
+TEST(chs_and_lba_agree, "", "CHS (c, h, s) is LBA (c * heads + h) * sectors + s - 1 (6.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t heads = disk.identify[55], track = disk.identify[56];
+	uint8_t *data = guarded_alloc(512);
+
+	ata_out(c, ATA_COUNT, 1);
+	ata_out(c, ATA_LOW, 3);
+	ata_out(c, ATA_MID, 2);
+	ata_out(c, ATA_HIGH, 0);
+	ata_out(c, ATA_DEVICE, 5);
+	ata_out(c, ATA_COMMAND, ATA_CMD_READ);
+	ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+	ASSERT_EQ(ata_result(c), 0);
+	insw(c->base, data, 256);
+	EXPECT_TRUE(is_sector(data, (2 * heads + 5) * track + 2));
+}
+
+TEST(chs_sector_0_is_refused, "", "there is no sector 0 in CHS: IDNF or ABRT (6.2)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_COUNT, 1);
+	ata_out(c, ATA_LOW, 0);
+	ata_out(c, ATA_MID, 0);
+	ata_out(c, ATA_HIGH, 0);
+	ata_out(c, ATA_DEVICE, 0);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_READ), ATA_IDNF | ATA_ABRT));
+}
+
+TEST(init_parameters, "", "INITIALIZE DEVICE PARAMETERS changes what CHS addresses mean (ATA-3 7.8)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(512);
+
+	ata_out(c, ATA_COUNT, 10); /* sectors a track */
+	ata_out(c, ATA_DEVICE, 3); /* 4 heads */
+	ASSERT_EQ(plain_once(&disk, ATA_CMD_INIT_PARAMETERS), 0);
+	ata_out(c, ATA_COUNT, 1);
+	ata_out(c, ATA_LOW, 7);
+	ata_out(c, ATA_MID, 5);
+	ata_out(c, ATA_HIGH, 0);
+	ata_out(c, ATA_DEVICE, 2);
+	ata_out(c, ATA_COMMAND, ATA_CMD_READ);
+	ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+	ASSERT_EQ(ata_result(c), 0);
+	insw(c->base, data, 256);
+	EXPECT_TRUE(is_sector(data, (5 * 4 + 2) * 10 + 6));
+	ata_out(c, ATA_COUNT, disk.identify[6]);
+	ata_out(c, ATA_DEVICE, disk.identify[3] - 1);
+	EXPECT_EQ(ata_plain(&disk, ATA_CMD_INIT_PARAMETERS), 0);
+}
+
+TEST(verify_moves_no_data, "", "READ VERIFY SECTORS succeeds without DRQ and with one interrupt (8.37)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	ata_address(&disk, 40, 200, false);
+	EXPECT_EQ(plain_once(&disk, ATA_CMD_VERIFY), 0);
+	EXPECT_FALSE(ata_alternate(disk.channel) & ATA_DRQ);
+}
+
+TEST(data_without_drq, "", "the data register without DRQ changes nothing: the next command is right (9)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(512);
+
+	for (unsigned i = 0; i < 4; i++)
+		inw(c->base);
+	outw(c->base, 0x1234);
+	EXPECT_EQ(ata_pio_read(&disk, 55, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, 55));
+	inl(c->base);
+	EXPECT_EQ(ata_in(c, ATA_STATUS) & (ATA_BSY | ATA_DRQ | ATA_ERR), 0);
+	EXPECT_EQ(ata_pio_read(&disk, 56, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, 56));
+}
+
+/* ---- interrupts ---- */
+
+/* One interrupt for each time it finds INTRQ asserted: the pin is level-triggered, and masked by the
+ * handler. */
+static unsigned level_pin, level_hits;
+
+static void on_level(unsigned vector)
+{
+	level_hits++;
+	ioapic_mask(level_pin);
+	lapic_eoi();
+}
+
+static bool intrq_is_asserted(struct ata_channel *c)
+{
+	level_pin = ioapic_isa_pin(c->irq);
+	level_hits = 0;
+	irq_handler(c->vector, on_level);
+	ioapic_route(level_pin, c->vector, IOAPIC_LEVEL);
+	WAIT_UNTIL(level_hits != 0, QUIET);
+	ioapic_mask(level_pin);
+	return level_hits != 0;
+}
+
+TEST(alternate_status_keeps_intrq, "", "the alternate status leaves INTRQ asserted, the status register releases it (7.3, 7.15)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_COMMAND, ATA_CMD_FLUSH);
+	ata_wait(c);
+	ata_alternate(c);
+	EXPECT_TRUE(intrq_is_asserted(c));
+	ata_in(c, ATA_STATUS);
+	EXPECT_FALSE(intrq_is_asserted(c));
+}
+
+TEST(command_releases_intrq, "", "writing the command register releases a pending INTRQ (5.2.9)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_COMMAND, ATA_CMD_FLUSH);
+	ata_wait(c);
+	EXPECT_TRUE(intrq_is_asserted(c));
+	ata_address(&disk, SCRATCH, 1, false);
+	ata_out(c, ATA_COMMAND, ATA_CMD_WRITE); /* asks for data without an interrupt */
+	EXPECT_TRUE(ata_wait(c) & ATA_DRQ);
+	EXPECT_FALSE(intrq_is_asserted(c));
+	ata_soft_reset(c);
+}
+
+TEST(intrq_is_the_selected_drives, "", "a drive that is not selected does not drive INTRQ (5.2.9)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+
+	ata_out(c, ATA_COMMAND, ATA_CMD_FLUSH);
+	ata_wait(c);
+	EXPECT_TRUE(intrq_is_asserted(c));
+	ata_select(c, ATA_DEV);
+	EXPECT_FALSE(intrq_is_asserted(c));
+	ata_select(c, 0);
+	EXPECT_TRUE(intrq_is_asserted(c));
+}
+
+TEST(nien_blocks_intrq, "", "with nIEN set a command ends without an interrupt (7.8)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t before = ata_irqs(c);
+
+	ata_control(c, ATA_NIEN);
+	ata_out(c, ATA_COMMAND, ATA_CMD_FLUSH);
+	EXPECT_FALSE(ata_wait(c) & ATA_BSY);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+	EXPECT_EQ(ata_result(c), 0);
+	ata_control(c, 0);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+}
+
+TEST(nien_holds_back_intrq, "", "an interrupt that is pending when nIEN is cleared is asserted then (5.2.9)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint32_t before = ata_irqs(c);
+
+	ata_control(c, ATA_NIEN);
+	ata_out(c, ATA_COMMAND, ATA_CMD_FLUSH);
+	EXPECT_FALSE(ata_wait(c) & ATA_BSY);
+	EXPECT_EQ(ata_irqs(c), before);
+	ata_control(c, 0);
+	EXPECT_TRUE(WAIT_UNTIL(ata_irqs(c) == before + 1, QUIET * 10));
+}
+
+/* ---- writing ---- */
+
+TEST(write_read_back, "", "WRITE SECTORS writes these sectors and no others (8.60)", ATA)
+{
+	uint64_t tag = test_random();
+	uint8_t *data = guarded_alloc(5 * 512), *back = guarded_alloc(5 * 512);
+
+	open_disk(&disk, 0, 0);
+	fill_sectors(data, 5, ~tag);
+	ASSERT_EQ(ata_pio_write(&disk, SCRATCH + 100, 5, data), 0);
+	fill_sectors(data, 3, tag);
+	disk.no_ext = true;
+	ASSERT_EQ(ata_pio_write(&disk, SCRATCH + 101, 3, data), 0);
+	ASSERT_EQ(ata_pio_read(&disk, SCRATCH + 100, 5, back), 0);
+	EXPECT_TRUE(is_sector(back, ~tag));
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_TRUE(is_sector(back + (1 + i) * 512, tag + i));
+	EXPECT_TRUE(is_sector(back + 4 * 512, ~tag + 4));
+}
+
+TEST(write_interrupts, "", "a write asks for its first block without an interrupt, and has one for each block after that and the end (9.6)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(3 * 512);
+	uint32_t before = ata_irqs(c);
+
+	ata_address(&disk, SCRATCH + 120, 3, false);
+	ata_out(c, ATA_COMMAND, ATA_CMD_WRITE);
+	ASSERT_TRUE(ata_wait(c) & ATA_DRQ);
+	delay_us(QUIET);
+	EXPECT_EQ(ata_irqs(c), before);
+	for (unsigned i = 0; i < 3; i++) {
+		outsw(c->base, data + i * 512, 256);
+		ASSERT_TRUE(ata_irq(c, ATA_LIMIT));
+		EXPECT_EQ(ata_irqs(c), before + i + 1);
+		EXPECT_EQ(!!(ata_in(c, ATA_STATUS) & ATA_DRQ), i < 2);
+	}
+}
+
+TEST(write_over_the_end, "", "a write over the end fails, and what is before it stays or is as written (8.60.6)", ATA)
+{
+	uint8_t *data = guarded_alloc(4 * 512), *back = guarded_alloc(512);
+	uint64_t tag = test_random();
+
+	open_disk(&other, 0, 1);
+	fill_sectors(data, 1, tag);
+	ASSERT_EQ(ata_pio_write(&other, other.sectors - 3, 1, data), 0);
+	fill_sectors(data, 4, ~tag);
+	EXPECT_TRUE(is_error(ata_pio_write(&other, other.sectors - 2, 4, data), ATA_IDNF | ATA_ABRT));
+	ASSERT_EQ(ata_pio_read(&other, other.sectors - 3, 1, back), 0);
+	EXPECT_TRUE(is_sector(back, tag));
+}
+
+TEST(multiple_blocks, "", "READ and WRITE MULTIPLE move blocks of the set size, the last one shorter, one interrupt each (8.32)", ATA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = guarded_alloc(20 * 512), *back = guarded_alloc(20 * 512);
+	uint64_t tag = test_random();
+	uint32_t before;
+
+	ASSERT_EQ(ata_set_multiple(&disk, 8), 0);
+	fill_sectors(data, 20, tag);
+	before = ata_irqs(c);
+	ASSERT_EQ(ata_pio_write(&disk, SCRATCH + 200, 20, data), 0);
+	EXPECT_EQ(ata_irqs(c), before + 3);
+	disk.no_ext = true;
+	ASSERT_EQ(ata_pio_read(&disk, SCRATCH + 200, 20, back), 0);
+	EXPECT_EQ(ata_irqs(c), before + 6);
+	for (unsigned i = 0; i < 20; i++)
+		ASSERT_TRUE(is_sector(back + i * 512, tag + i));
+}
+
+TEST(set_multiple_word, "", "word 59 says what SET MULTIPLE MODE set (8.15.39)", ATA)
+{
+	uint16_t words[256];
+
+	open_disk(&disk, 0, 0);
+	ASSERT_EQ(ata_set_multiple(&disk, 4), 0);
+	ata_identify(&disk, words);
+	EXPECT_EQ(words[59] & 0x1ff, 0x104);
+}
+
+TEST(multiple_disabled, "", "SET MULTIPLE MODE 0 disables READ MULTIPLE, which then aborts (8.32, 8.39)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	ASSERT_EQ(ata_set_multiple(&disk, 0), 0);
+	ata_address(&disk, 0, 1, false);
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_READ_MULTIPLE), ATA_ABRT));
+}
+
+TEST(multiple_odd_count_aborts, "", "SET MULTIPLE MODE with 3 is aborted (8.39)", ATA)
+{
+	open_disk(&disk, 0, 0);
+	EXPECT_TRUE(is_error(ata_set_multiple(&disk, 3), ATA_ABRT));
+}
+
+TEST(address_bits_24_to_27, "", "bits 24 to 27 of a 28-bit address are in the device register (7.7)", ATA)
+{
+	uint8_t *data = guarded_alloc(512), *back = guarded_alloc(512);
+	uint64_t tag = test_random();
+
+	open_disk(&disk, 1, 0);
+	fill_sectors(data, 1, tag);
+	ASSERT_EQ(ata_pio_write(&disk, 0x5000007, 1, data), 0);
+	fill_sectors(data, 1, ~tag);
+	ASSERT_EQ(ata_pio_write(&disk, 7, 1, data), 0);
+	disk.no_ext = true;
+	ASSERT_EQ(ata_pio_read(&disk, 0x5000007, 1, back), 0);
+	EXPECT_TRUE(is_sector(back, tag));
+}
+
+TEST(address_above_28_bits, "", "READ and WRITE SECTORS EXT reach sectors above 28 bits (6.2)", ATA)
+{
+	uint8_t *data = guarded_alloc(512), *back = guarded_alloc(512);
+	uint64_t tag = test_random();
+
+	open_disk(&disk, 1, 0);
+	fill_sectors(data, 1, tag);
+	ASSERT_EQ(ata_pio_write(&disk, 0x10000009, 1, data), 0);
+	fill_sectors(data, 1, ~tag);
+	ASSERT_EQ(ata_pio_write(&disk, 9, 1, data), 0);
+	ASSERT_EQ(ata_pio_read(&disk, 0x10000009, 1, back), 0);
+	EXPECT_TRUE(is_sector(back, tag));
+	ASSERT_EQ(ata_pio_read(&disk, 9, 1, back), 0);
+	EXPECT_TRUE(is_sector(back, ~tag));
+}
+
+TEST(two_drives_are_two, "", "the same address on drive 0 and drive 1 are different sectors", ATA)
+{
+	uint8_t *data = guarded_alloc(512);
+	uint64_t tag = test_random();
+
+	open_disk(&disk, 0, 0);
+	fill_sectors(data, 1, tag);
+	ASSERT_EQ(ata_pio_write(&disk, SCRATCH + 300, 1, data), 0);
+	open_disk(&other, 0, 1);
+	disk.channel = other.channel;
+	fill_sectors(data, 1, ~tag);
+	ASSERT_EQ(ata_pio_write(&other, SCRATCH + 300, 1, data), 0);
+	ASSERT_EQ(ata_pio_read(&disk, SCRATCH + 300, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, tag));
+	ASSERT_EQ(ata_pio_read(&other, SCRATCH + 300, 1, data), 0);
+	EXPECT_TRUE(is_sector(data, ~tag));
+}
+
+TEST(two_channels_at_once, "", "both channels read at the same time, each with its own interrupt and data", ATA)
+{
+	struct ata_channel *first, *second;
+	uint8_t *a = guarded_alloc(512), *b = guarded_alloc(512);
+	uint64_t tag = test_random();
+	uint32_t before_first, before_second;
+
+	second = open_disk(&other, 1, 0);
+	fill_sectors(b, 1, tag);
+	ASSERT_EQ(ata_pio_write(&other, 40, 1, b), 0);
+	first = open_disk(&disk, 0, 0);
+	before_first = ata_irqs(first);
+	before_second = ata_irqs(second);
+	ata_address(&disk, 41, 1, false);
+	ata_address(&other, 40, 1, false);
+	ata_out(first, ATA_COMMAND, ATA_CMD_READ);
+	ata_out(second, ATA_COMMAND, ATA_CMD_READ);
+	ASSERT_TRUE(ata_irq(second, ATA_LIMIT));
+	ASSERT_TRUE(ata_irq(first, ATA_LIMIT));
+	EXPECT_EQ(ata_result(first), 0);
+	EXPECT_EQ(ata_result(second), 0);
+	insw(second->base, b, 256);
+	insw(first->base, a, 256);
+	EXPECT_TRUE(is_sector(a, 41));
+	EXPECT_TRUE(is_sector(b, tag));
+	EXPECT_EQ(ata_irqs(first), before_first + 1);
+	EXPECT_EQ(ata_irqs(second), before_second + 1);
+}
