@@ -480,13 +480,13 @@ TEST(ext_count_has_16_bits, "", "READ SECTORS EXT with count 0101h reads 257 sec
 	EXPECT_FALSE(ata_alternate(c) & ATA_DRQ);
 }
 
-TEST(ext_count_0_is_65536, "", "count 0 of an EXT command is 65536 sectors, which fit in front of the end or do not (8.34.2)", ATA)
+TEST(ext_count_0_is_65536, "", "READ VERIFY SECTORS EXT with count 0 is 65536 sectors, which fit in front of the end or do not (8.37)", ATA)
 {
 	open_disk(&disk, 1, 0);
 	ata_address(&disk, disk.sectors - 65536, 0, true);
 	EXPECT_EQ(plain_once(&disk, ATA_CMD_VERIFY_EXT), 0);
 	ata_address(&disk, disk.sectors - 65535, 0, true);
-	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_READ_EXT), ATA_IDNF | ATA_ABRT));
+	EXPECT_TRUE(is_error(plain_once(&disk, ATA_CMD_VERIFY_EXT), ATA_IDNF | ATA_ABRT));
 }
 
 TEST(last_sector, "", "the last sector is read, the one behind it is not: IDNF or ABRT (8.34.6)", ATA)
