@@ -5,6 +5,7 @@
 
 #include "board/board.h"
 #include "devices/devices.h"
+#include "virtio/virtio-types.h"
 
 const struct device_type *const device_types[] = {
 	&fw_cfg_type,
@@ -16,6 +17,11 @@ const struct device_type *const device_types[] = {
 	&piix3_type,
 	&piix3_ide_type,
 	&piix4_pm_type,
+	&virtio_blk_device_type,
+	&virtio_blk_pci_type,
+	&virtio_blk_pci_non_transitional_type,
+	&virtio_blk_pci_transitional_type,
+	&virtio_mmio_type,
 	NULL,
 };
 

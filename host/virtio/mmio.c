@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The MMIO transport, version 2 (virtio 1.4, 4.2).  Control registers take aligned accesses of 32 bits
+ * only; the configuration, from 0x100, takes 8, 16 and 32 bits.
+ *
+ * Not here: version 1 (QEMU's default: `-global virtio-mmio.force-legacy=false` asks for this one),
+ * shared memory regions (their length reads as -1: there are none).
+ */
+#include "virtio/mmio.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "virtio/virtio-types.h"
+
+#define MAGIC	       0x74726976 /* "virt" */
+#define VERSION	       2
+#define VENDOR	       0x554d4551 /* QEMU's, which drivers may print */
+#define INTERRUPT_USED 1
+#define INTERRUPT_CONFIG 2
+
+enum mmio_register {
+	MAGIC_VALUE = 0x000,
+	DEVICE_VERSION = 0x004,
+	DEVICE_ID = 0x008,
+	VENDOR_ID = 0x00c,
+	DEVICE_FEATURES = 0x010,
+	DEVICE_FEATURES_SEL = 0x014,
+	DRIVER_FEATURES = 0x020,
+	DRIVER_FEATURES_SEL = 0x024,
+	QUEUE_SEL = 0x030,
+	QUEUE_SIZE_MAX_REGISTER = 0x034,
+	QUEUE_SIZE = 0x038,
+	QUEUE_READY = 0x044,
+	QUEUE_NOTIFY = 0x050,
+	INTERRUPT_STATUS = 0x060,
+	INTERRUPT_ACK = 0x064,
+	STATUS = 0x070,
+	QUEUE_DESC_LOW = 0x080,
+	QUEUE_DESC_HIGH = 0x084,
+	QUEUE_DRIVER_LOW = 0x090,
+	QUEUE_DRIVER_HIGH = 0x094,
+	QUEUE_DEVICE_LOW = 0x0a0,
+	QUEUE_DEVICE_HIGH = 0x0a4,
+	SHM_LEN_LOW = 0x0b0,
+	SHM_LEN_HIGH = 0x0b4,
+	SHM_BASE_LOW = 0x0b8,
+	SHM_BASE_HIGH = 0x0bc,
+	QUEUE_RESET = 0x0c0,
+	CONFIG_GENERATION = 0x0fc,
+	CONFIG = 0x100,
+};
+
+/* --- interrupts: one line, up while a status bit is --- */
+
+static void update_line(void *opaque)
+{
+	struct virtio_mmio *slot = opaque;
+
+	irq_set(&slot->dev.machine->gsi[slot->gsi], slot->interrupt_status != 0);
+}
+
+static void queue_interrupt(struct virtio_device *vdev, struct virtio_queue *vq)
+{
+	struct virtio_mmio *slot = vdev->transport_opaque;
+
+	atomic_fetch_or(&slot->interrupt_status, INTERRUPT_USED);
+	if (vq->loop == vdev->machine->loop)
+		update_line(slot);
+	else
+		loop_post(vdev->machine->loop, &slot->interrupt_task);
+}
+
+static void config_interrupt(struct virtio_device *vdev)
+{
+	struct virtio_mmio *slot = vdev->transport_opaque;
+
+	atomic_fetch_or(&slot->interrupt_status, INTERRUPT_CONFIG);
+	update_line(slot);
+}
+
+static void transport_reset(struct virtio_device *vdev)
+{
+	struct virtio_mmio *slot = vdev->transport_opaque;
+
+	atomic_store(&slot->interrupt_status, 0);
+	slot->device_feature_select = slot->driver_feature_select = slot->queue_select = 0;
+	update_line(slot);
+}
+
+/* One register serves all queues: the value tells them apart. */
+static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool on)
+{
+	struct virtio_mmio *slot = vdev->transport_opaque;
+
+	if (!slot->ioeventfd)
+		return;
+	if (!on) {
+		region_event_remove(&vq->event);
+		return;
+	}
+	vq->event = (struct region_event){
+		.offset = QUEUE_NOTIFY,
+		.size = 4,
+		.match = true,
+		.value = vq->ring.index,
+		.fd = vq->doorbell.fd,
+	};
+	region_event_add(&slot->region, &vq->event);
+}
+
+static const struct virtio_transport mmio_transport = {
+	.queue_interrupt = queue_interrupt,
+	.config_interrupt = config_interrupt,
+	.doorbell = doorbell,
+	.reset = transport_reset,
+};
+
+/* --- registers --- */
+
+static uint32_t control_read(struct virtio_mmio *slot, uint64_t offset)
+{
+	struct virtio_device *vdev = slot->vdev;
+	struct virtio_queue *vq = virtio_queue(vdev, slot->queue_select);
+
+	switch (offset) {
+	case DEVICE_FEATURES: return virtio_offered(vdev, slot->device_feature_select);
+	case QUEUE_SIZE_MAX_REGISTER: return vq ? vq->ring.size_max : 0;
+	case QUEUE_READY: return vq ? vq->enabled : 0;
+	case INTERRUPT_STATUS: return slot->interrupt_status;
+	case STATUS: return vdev->status;
+	case SHM_LEN_LOW:
+	case SHM_LEN_HIGH:
+	case SHM_BASE_LOW:
+	case SHM_BASE_HIGH: return 0xffffffff;
+	case CONFIG_GENERATION: return virtio_config_generation(vdev);
+	default: return 0; /* QUEUE_RESET: complete when its write returns; write-only ones */
+	}
+}
+
+static void queue_write(struct virtio_mmio *slot, uint64_t offset, uint32_t value)
+{
+	struct virtio_queue *vq = virtio_queue(slot->vdev, slot->queue_select);
+	struct queue *ring = vq ? &vq->ring : NULL;
+
+	if (!vq) {
+		log_guest_error(slot->vdev->name, "queue %u does not exist", slot->queue_select);
+		return;
+	}
+	switch (offset) {
+	case QUEUE_SIZE: virtio_queue_set_size(vq, value); break;
+	case QUEUE_READY:
+		if (value == 1)
+			virtio_queue_enable(vq);
+		else if (value == 0 && vq->enabled)
+			virtio_queue_disable(vq);
+		break;
+	case QUEUE_DESC_LOW:
+	case QUEUE_DESC_HIGH:
+		virtio_queue_set_address(vq, &ring->descriptor_area, offset == QUEUE_DESC_HIGH, value);
+		break;
+	case QUEUE_DRIVER_LOW:
+	case QUEUE_DRIVER_HIGH:
+		virtio_queue_set_address(vq, &ring->driver_area, offset == QUEUE_DRIVER_HIGH, value);
+		break;
+	case QUEUE_DEVICE_LOW:
+	case QUEUE_DEVICE_HIGH:
+		virtio_queue_set_address(vq, &ring->device_area, offset == QUEUE_DEVICE_HIGH, value);
+		break;
+	case QUEUE_RESET:
+		if (value == 1 && slot->vdev->features & FEATURE(VIRTIO_F_RING_RESET))
+			virtio_queue_disable(vq);
+		break;
+	default:
+		log_guest_error(slot->vdev->name, "write to register 0x%lx", (long)offset);
+	}
+}
+
+static void control_write(struct virtio_mmio *slot, uint64_t offset, uint32_t value)
+{
+	struct virtio_device *vdev = slot->vdev;
+	struct virtio_queue *vq;
+
+	switch (offset) {
+	case DEVICE_FEATURES_SEL: slot->device_feature_select = value; break;
+	case DRIVER_FEATURES: virtio_accept(vdev, slot->driver_feature_select, value); break;
+	case DRIVER_FEATURES_SEL: slot->driver_feature_select = value; break;
+	case QUEUE_SEL: slot->queue_select = value; break;
+	case QUEUE_NOTIFY:
+		vq = virtio_queue(vdev, value);
+		if (vq)
+			virtio_queue_kick(vq);
+		break;
+	case INTERRUPT_ACK:
+		atomic_fetch_and(&slot->interrupt_status, ~value);
+		update_line(slot);
+		break;
+	case STATUS: virtio_set_status(vdev, value); break;
+	default: queue_write(slot, offset, value);
+	}
+}
+
+static uint64_t slot_read(void *opaque, uint64_t offset, unsigned size)
+{
+	struct virtio_mmio *slot = opaque;
+
+	if (offset >= CONFIG)
+		return slot->vdev ? virtio_config_read(slot->vdev, offset - CONFIG, size) : 0;
+	if (size != 4 || offset % 4)
+		return 0;
+	switch (offset) {
+	case MAGIC_VALUE: return MAGIC;
+	case DEVICE_VERSION: return VERSION;
+	case DEVICE_ID: return slot->vdev ? slot->vdev->ops->id : 0;
+	case VENDOR_ID: return VENDOR;
+	default: return slot->vdev ? control_read(slot, offset) : 0;
+	}
+}
+
+static void slot_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+	struct virtio_mmio *slot = opaque;
+
+	if (!slot->vdev)
+		return;
+	if (offset >= CONFIG)
+		virtio_config_write(slot->vdev, offset - CONFIG, size, value);
+	else if (size == 4 && offset % 4 == 0)
+		control_write(slot, offset, value);
+	else
+		log_guest_error(slot->vdev->name, "write of %u bytes at 0x%lx", size, (long)offset);
+}
+
+static const struct region_ops slot_ops = {
+	.read = slot_read,
+	.write = slot_write,
+	.min_access = 1,
+	.max_access = 8,
+};
+
+/* --- slots --- */
+
+static struct virtio_mmio *slot_of(struct bus *bus)
+{
+	return container_of(bus, struct virtio_mmio, bus);
+}
+
+static int slot_plug(struct bus *bus, struct device *dev, struct error *err)
+{
+	if (slot_of(bus)->plugged)
+		return error_set(err, EBUSY, "Bus '%s' is full", bus->name);
+	slot_of(bus)->plugged = dev;
+	return 0;
+}
+
+static void slot_unplug(struct bus *bus, struct device *dev)
+{
+	slot_of(bus)->plugged = NULL;
+}
+
+static bool slot_is_full(struct bus *bus)
+{
+	return slot_of(bus)->plugged != NULL;
+}
+
+static void slot_unrealize(struct device *dev)
+{
+	struct virtio_mmio *slot = container_of(dev, struct virtio_mmio, dev);
+
+	space_unmap(&slot->region);
+	bus_unregister(&slot->bus);
+}
+
+int virtio_mmio_create(struct machine *machine, unsigned count, uint64_t base, unsigned gsi,
+	struct error *err)
+{
+	/* The highest first: a device without bus= takes the first with room. */
+	for (unsigned i = count; i-- > 0;) {
+		struct device *dev = device_create(machine, &virtio_mmio_type, NULL, NULL, err);
+		struct virtio_mmio *slot;
+		char name[32];
+
+		if (!dev)
+			return -EINVAL;
+		slot = container_of(dev, struct virtio_mmio, dev);
+		slot->index = i;
+		slot->gsi = gsi + i;
+		slot->base = base + VIRTIO_MMIO_SIZE * i;
+		slot->interrupt_task = (struct loop_task){.run = update_line, .opaque = slot};
+		slot->region.name = "virtio-mmio";
+		slot->region.length = VIRTIO_MMIO_SIZE;
+		slot->region.ops = &slot_ops;
+		slot->region.opaque = slot;
+		slot->bus.plug = slot_plug;
+		slot->bus.unplug = slot_unplug;
+		slot->bus.is_full = slot_is_full;
+		snprintf(name, sizeof(name), "virtio-mmio-bus.%u", i);
+		bus_register(&slot->bus, machine, "virtio-mmio", name);
+		space_map(&machine->mmio, &slot->region, slot->base);
+	}
+	return 0;
+}
+
+bool virtio_mmio_used(struct machine *machine, unsigned index, uint64_t *base, unsigned *gsi)
+{
+	const struct virtio_mmio *best = NULL;
+	unsigned found = 0;
+	struct list *pos;
+
+	/* Slots are in the list of devices, the highest first. */
+	for (pos = machine->devices.prev; pos != &machine->devices; pos = pos->prev) {
+		struct device *dev = container_of(pos, struct device, link);
+
+		if (dev->type != &virtio_mmio_type)
+			continue;
+		best = container_of(dev, struct virtio_mmio, dev);
+		if (!best->vdev || found++ != index)
+			continue;
+		*base = best->base;
+		*gsi = best->gsi;
+		return true;
+	}
+	return false;
+}
+
+int virtio_mmio_attach(struct device *dev, struct virtio_device *vdev, struct error *err)
+{
+	struct virtio_mmio *slot = slot_of(dev->bus);
+
+	if (slot->force_legacy)
+		return error_set(err, ENOTSUP,
+			"a legacy virtio-mmio device is not there yet: "
+			"needs -global virtio-mmio.force-legacy=false");
+	vdev->transport = &mmio_transport;
+	vdev->transport_opaque = slot;
+	atomic_store(&vdev->may_access, true);
+	slot->vdev = vdev;
+	transport_reset(vdev);
+	return 0;
+}
+
+void virtio_mmio_detach(struct device *dev)
+{
+	slot_of(dev->bus)->vdev = NULL;
+}
+
+static const struct property mmio_properties[] = {
+	{"force-legacy", PROPERTY_BOOL, offsetof(struct virtio_mmio, force_legacy), "on",
+		"version 1 registers: must be off for a device", NULL, 0, 0},
+	{"ioeventfd", PROPERTY_BOOL, offsetof(struct virtio_mmio, ioeventfd), "on",
+		"doorbells without an exit", NULL, 0, 0},
+	{"format_transport_address", PROPERTY_BOOL,
+		offsetof(struct virtio_mmio, format_transport_address), "on", "no effect", NULL, 0,
+		0},
+	PROPERTY_END,
+};
+
+const struct device_type virtio_mmio_type = {
+	.name = "virtio-mmio",
+	.bus = "System",
+	.category = "Misc",
+	.properties = mmio_properties,
+	.size = sizeof(struct virtio_mmio),
+	.internal = true,
+	.unrealize = slot_unrealize,
+};

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PCI transport, modern interface (virtio 1.4, 4.1).  Layout as QEMU's: BAR 1 the MSI-X table,
+ * BAR 4 (64-bit, prefetchable, 16 KiB; region "virtio-pci") with the four structures a page each:
+ *   0x0000 common configuration   0x1000 ISR   0x2000 device configuration   0x3000 doorbells
+ * and five capabilities that say so, the last of them a window to BAR 4 through configuration
+ * space.
+ *
+ * Not here: the legacy interface (a transitional device is refused), doorbells in I/O space,
+ * notification data, shared memory, administration queues.
+ */
+#include "virtio/pci.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define VENDOR		  0x1af4
+#define DEVICE_BASE	  0x1040
+#define SUBSYSTEM	  0x1100
+#define MSIX_BAR	  1
+#define MODERN_BAR	  4
+#define MODERN_SIZE	  0x4000
+#define STRUCTURE_SIZE	  0x1000
+#define NOTIFY_MULTIPLIER 4
+#define VECTORS_AUTO	  0xffffffff
+#define VECTORS_MAX	  2048
+#define NO_VECTOR	  0xffff
+#define ISR_QUEUE	  1
+#define ISR_CONFIG	  2
+
+enum { PAGE_COMMON, PAGE_ISR, PAGE_DEVICE, PAGE_NOTIFY };
+enum { ROUTE_NONE = -1, ROUTE_INTX = -2 };
+
+/* struct virtio_pci_cap (4.1.4) */
+#define CAP_CFG_TYPE 3
+#define CAP_BAR	     4
+#define CAP_OFFSET   8
+#define CAP_LENGTH   12
+#define CAP_EXTRA    16 /* notify_off_multiplier, or pci_cfg_data */
+
+enum common_register {
+	DEVICE_FEATURE_SELECT,
+	DEVICE_FEATURE,
+	DRIVER_FEATURE_SELECT,
+	DRIVER_FEATURE,
+	CONFIG_MSIX_VECTOR,
+	NUM_QUEUES,
+	DEVICE_STATUS,
+	CONFIG_GENERATION,
+	QUEUE_SELECT,
+	QUEUE_SIZE,
+	QUEUE_MSIX_VECTOR,
+	QUEUE_ENABLE,
+	QUEUE_NOTIFY_OFF,
+	QUEUE_DESC,
+	QUEUE_DESC_HIGH,
+	QUEUE_DRIVER,
+	QUEUE_DRIVER_HIGH,
+	QUEUE_DEVICE,
+	QUEUE_DEVICE_HIGH,
+	QUEUE_NOTIF_CONFIG_DATA,
+	QUEUE_RESET,
+};
+
+static const struct {
+	uint8_t offset, width;
+} common_registers[] = {
+	[DEVICE_FEATURE_SELECT] = {0x00, 4},
+	[DEVICE_FEATURE] = {0x04, 4},
+	[DRIVER_FEATURE_SELECT] = {0x08, 4},
+	[DRIVER_FEATURE] = {0x0c, 4},
+	[CONFIG_MSIX_VECTOR] = {0x10, 2},
+	[NUM_QUEUES] = {0x12, 2},
+	[DEVICE_STATUS] = {0x14, 1},
+	[CONFIG_GENERATION] = {0x15, 1},
+	[QUEUE_SELECT] = {0x16, 2},
+	[QUEUE_SIZE] = {0x18, 2},
+	[QUEUE_MSIX_VECTOR] = {0x1a, 2},
+	[QUEUE_ENABLE] = {0x1c, 2},
+	[QUEUE_NOTIFY_OFF] = {0x1e, 2},
+	[QUEUE_DESC] = {0x20, 4},
+	[QUEUE_DESC_HIGH] = {0x24, 4},
+	[QUEUE_DRIVER] = {0x28, 4},
+	[QUEUE_DRIVER_HIGH] = {0x2c, 4},
+	[QUEUE_DEVICE] = {0x30, 4},
+	[QUEUE_DEVICE_HIGH] = {0x34, 4},
+	[QUEUE_NOTIF_CONFIG_DATA] = {0x38, 2},
+	[QUEUE_RESET] = {0x3a, 2},
+};
+
+#define COMMON_REGISTERS (sizeof(common_registers) / sizeof(common_registers[0]))
+
+static struct virtio_pci *from_pci(struct pci_device *pci)
+{
+	return container_of(pci, struct virtio_pci, pci);
+}
+
+/* --- interrupts --- */
+
+static void update_intx(void *opaque)
+{
+	struct virtio_pci *p = opaque;
+
+	pci_set_intx(&p->pci, p->isr && !msix_enabled(&p->pci));
+}
+
+static void queue_interrupt(struct virtio_device *vdev, struct virtio_queue *vq)
+{
+	struct virtio_pci *p = vdev->transport_opaque;
+	int route = atomic_load(&p->queue_route[vq->ring.index]);
+
+	if (route >= 0) {
+		msix_fire(&p->pci, route);
+	} else if (route == ROUTE_INTX) {
+		atomic_fetch_or(&p->isr, ISR_QUEUE);
+		if (vq->loop == vdev->machine->loop)
+			update_intx(p);
+		else
+			loop_post(vdev->machine->loop, &p->intx_task);
+	}
+}
+
+/* 4.1.4.5.1: the ISR bit is set with MSI-X too. */
+static void config_interrupt(struct virtio_device *vdev)
+{
+	struct virtio_pci *p = vdev->transport_opaque;
+
+	atomic_fetch_or(&p->isr, ISR_CONFIG);
+	if (msix_enabled(&p->pci) && p->config_vector != NO_VECTOR)
+		msix_notify(&p->pci, p->config_vector);
+	update_intx(p);
+}
+
+static void update_route(struct virtio_pci *p, unsigned queue)
+{
+	int route = ROUTE_INTX;
+
+	if (msix_enabled(&p->pci))
+		route = p->queue_vector[queue] == NO_VECTOR ? ROUTE_NONE : p->queue_vector[queue];
+	atomic_store(&p->queue_route[queue], route);
+}
+
+static void update_routes(struct virtio_pci *p)
+{
+	for (unsigned i = 0; i < p->vdev->queue_count; i++)
+		update_route(p, i);
+	update_intx(p);
+}
+
+static void msix_changed(struct pci_device *pci, int vector)
+{
+	update_routes(from_pci(pci));
+}
+
+/* 4.1.5.1.2: what cannot be mapped reads back as NO_VECTOR. */
+static void set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t vector)
+{
+	uint16_t old = p->queue_vector[queue];
+
+	if (vector >= p->pci.msix.count || msix_use(&p->pci, vector, NULL) < 0)
+		vector = NO_VECTOR;
+	p->queue_vector[queue] = vector;
+	update_route(p, queue);
+	if (old != NO_VECTOR)
+		msix_unuse(&p->pci, old);
+}
+
+static void transport_reset(struct virtio_device *vdev)
+{
+	struct virtio_pci *p = vdev->transport_opaque;
+
+	p->config_vector = NO_VECTOR;
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		set_queue_vector(p, i, NO_VECTOR);
+	/* A message that waits for its mask is of the driver that was reset (2.4.1). */
+	for (unsigned i = 0; i < p->pci.msix.count; i++)
+		atomic_store(&p->pci.msix.vectors[i].pending, false);
+	atomic_store(&p->isr, 0);
+	p->device_feature_select = p->driver_feature_select = 0;
+	p->queue_select = 0;
+	update_routes(p);
+}
+
+/* The address of each queue's doorbell is its own, so the value written does not matter. */
+static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool on)
+{
+	struct virtio_pci *p = vdev->transport_opaque;
+
+	if (!p->ioeventfd)
+		return;
+	if (!on) {
+		region_event_remove(&vq->event);
+		return;
+	}
+	vq->event = (struct region_event){
+		.offset = PAGE_NOTIFY * STRUCTURE_SIZE + NOTIFY_MULTIPLIER * vq->ring.index,
+		.fd = vq->doorbell.fd,
+	};
+	region_event_add(&p->modern, &vq->event);
+}
+
+static const struct virtio_transport pci_transport = {
+	.queue_interrupt = queue_interrupt,
+	.config_interrupt = config_interrupt,
+	.doorbell = doorbell,
+	.reset = transport_reset,
+};
+
+/* --- common configuration (4.1.4.3) --- */
+
+static uint32_t queue_register(struct virtio_pci *p, enum common_register reg)
+{
+	struct virtio_queue *vq = virtio_queue(p->vdev, p->queue_select);
+
+	if (!vq)
+		return reg == QUEUE_MSIX_VECTOR ? NO_VECTOR : 0;
+	switch (reg) {
+	case QUEUE_SIZE: return vq->ring.size;
+	case QUEUE_MSIX_VECTOR: return p->queue_vector[p->queue_select];
+	case QUEUE_ENABLE: return vq->enabled;
+	case QUEUE_NOTIFY_OFF: return p->queue_select;
+	case QUEUE_DESC: return vq->ring.descriptor_area;
+	case QUEUE_DESC_HIGH: return vq->ring.descriptor_area >> 32;
+	case QUEUE_DRIVER: return vq->ring.driver_area;
+	case QUEUE_DRIVER_HIGH: return vq->ring.driver_area >> 32;
+	case QUEUE_DEVICE: return vq->ring.device_area;
+	case QUEUE_DEVICE_HIGH: return vq->ring.device_area >> 32;
+	default: return 0; /* QUEUE_RESET: a reset is complete when its write returns */
+	}
+}
+
+static uint32_t common_register(struct virtio_pci *p, enum common_register reg)
+{
+	struct virtio_device *vdev = p->vdev;
+
+	switch (reg) {
+	case DEVICE_FEATURE_SELECT: return p->device_feature_select;
+	case DEVICE_FEATURE: return virtio_offered(vdev, p->device_feature_select);
+	case DRIVER_FEATURE_SELECT: return p->driver_feature_select;
+	case DRIVER_FEATURE: return virtio_accepted(vdev, p->driver_feature_select);
+	case CONFIG_MSIX_VECTOR: return p->config_vector;
+	case NUM_QUEUES: return vdev->queue_count;
+	case DEVICE_STATUS: return vdev->status;
+	case CONFIG_GENERATION: return virtio_config_generation(vdev);
+	case QUEUE_SELECT: return p->queue_select;
+	default: return queue_register(p, reg);
+	}
+}
+
+/* Any width: whatever registers the bytes belong to. */
+static uint64_t common_read(struct virtio_pci *p, unsigned offset, unsigned size)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < COMMON_REGISTERS; i++) {
+		unsigned at = common_registers[i].offset, width = common_registers[i].width;
+		uint64_t part;
+
+		if (at >= offset + size || at + width <= offset)
+			continue; /* none of its bytes */
+		part = common_register(p, i) & ((UINT64_C(1) << 8 * width) - 1);
+		value |= at >= offset ? part << 8 * (at - offset) : part >> 8 * (offset - at);
+	}
+	return value;
+}
+
+static void queue_register_write(struct virtio_pci *p, enum common_register reg, uint32_t value)
+{
+	struct virtio_queue *vq = virtio_queue(p->vdev, p->queue_select);
+
+	if (!vq) {
+		log_guest_error(p->vdev->name, "queue %u does not exist", p->queue_select);
+		return;
+	}
+	switch (reg) {
+	case QUEUE_SIZE: virtio_queue_set_size(vq, value); break;
+	case QUEUE_MSIX_VECTOR: set_queue_vector(p, p->queue_select, value); break;
+	case QUEUE_DESC:
+	case QUEUE_DESC_HIGH:
+		virtio_queue_set_address(vq, &vq->ring.descriptor_area, reg == QUEUE_DESC_HIGH, value);
+		break;
+	case QUEUE_DRIVER:
+	case QUEUE_DRIVER_HIGH:
+		virtio_queue_set_address(vq, &vq->ring.driver_area, reg == QUEUE_DRIVER_HIGH, value);
+		break;
+	case QUEUE_DEVICE:
+	case QUEUE_DEVICE_HIGH:
+		virtio_queue_set_address(vq, &vq->ring.device_area, reg == QUEUE_DEVICE_HIGH, value);
+		break;
+	case QUEUE_ENABLE:
+		if (value == 1) /* nothing else is the driver's to write (4.1.4.3.2) */
+			virtio_queue_enable(vq);
+		break;
+	case QUEUE_RESET:
+		if (value == 1 && p->vdev->features & FEATURE(VIRTIO_F_RING_RESET))
+			virtio_queue_disable(vq);
+		break;
+	default: log_guest_error(p->vdev->name, "write to a read-only register");
+	}
+}
+
+static void common_register_write(struct virtio_pci *p, enum common_register reg, uint32_t value)
+{
+	switch (reg) {
+	case DEVICE_FEATURE_SELECT: p->device_feature_select = value; break;
+	case DRIVER_FEATURE_SELECT: p->driver_feature_select = value; break;
+	case DRIVER_FEATURE: virtio_accept(p->vdev, p->driver_feature_select, value); break;
+	case CONFIG_MSIX_VECTOR:
+		p->config_vector = value < p->pci.msix.count ? value : NO_VECTOR;
+		break;
+	case DEVICE_STATUS: virtio_set_status(p->vdev, value); break;
+	case QUEUE_SELECT: p->queue_select = value; break;
+	default: queue_register_write(p, reg, value);
+	}
+}
+
+/* Only a write of a register's own width counts: a stray one changes no neighbour. */
+static void common_write(struct virtio_pci *p, unsigned offset, unsigned size, uint64_t value)
+{
+	if (size == 8 && offset >= common_registers[QUEUE_DESC].offset &&
+		offset <= common_registers[QUEUE_DEVICE].offset) {
+		common_write(p, offset, 4, value);
+		common_write(p, offset + 4, 4, value >> 32);
+		return;
+	}
+	for (unsigned i = 0; i < COMMON_REGISTERS; i++) {
+		if (common_registers[i].offset != offset || common_registers[i].width != size)
+			continue;
+		common_register_write(p, i, value);
+		return;
+	}
+	log_guest_error(p->vdev->name, "write of %u bytes at 0x%x of the common configuration",
+		size, offset);
+}
+
+/* --- BAR 4 --- */
+
+static uint32_t isr_read(struct virtio_pci *p)
+{
+	uint32_t isr = atomic_exchange(&p->isr, 0);
+
+	update_intx(p);
+	return isr;
+}
+
+static uint64_t modern_read(void *opaque, uint64_t offset, unsigned size)
+{
+	struct virtio_pci *p = opaque;
+	unsigned at = offset % STRUCTURE_SIZE;
+
+	switch (offset / STRUCTURE_SIZE) {
+	case PAGE_COMMON: return common_read(p, at, size);
+	case PAGE_ISR: return at == 0 ? isr_read(p) : 0;
+	case PAGE_DEVICE: return virtio_config_read(p->vdev, at, size);
+	default: return 0;
+	}
+}
+
+static void modern_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+	struct virtio_pci *p = opaque;
+	unsigned at = offset % STRUCTURE_SIZE;
+	struct virtio_queue *vq;
+
+	switch (offset / STRUCTURE_SIZE) {
+	case PAGE_COMMON: common_write(p, at, size, value); break;
+	case PAGE_DEVICE: virtio_config_write(p->vdev, at, size, value); break;
+	case PAGE_NOTIFY:
+		vq = virtio_queue(p->vdev, at / NOTIFY_MULTIPLIER);
+		if (vq && at % NOTIFY_MULTIPLIER == 0)
+			virtio_queue_kick(vq);
+		break;
+	}
+}
+
+static const struct region_ops modern_ops = {
+	.read = modern_read,
+	.write = modern_write,
+	.min_access = 1,
+	.max_access = 8,
+};
+
+/* --- configuration space --- */
+
+static bool covers(unsigned offset, unsigned size, unsigned byte)
+{
+	return offset <= byte && byte < offset + size;
+}
+
+/* 4.1.4.9: the access that the window's registers describe, or false if they describe none. */
+static bool window(struct virtio_pci *p, uint32_t *offset, uint32_t *length)
+{
+	const uint8_t *cap = p->pci.config + p->cfg_capability;
+
+	memcpy(offset, cap + CAP_OFFSET, 4);
+	memcpy(length, cap + CAP_LENGTH, 4);
+	return cap[CAP_BAR] == MODERN_BAR && (*length == 1 || *length == 2 || *length == 4) &&
+	       *offset % *length == 0 && *offset <= MODERN_SIZE - *length;
+}
+
+static void config_reading(struct pci_device *pci, unsigned offset, unsigned size)
+{
+	struct virtio_pci *p = from_pci(pci);
+	unsigned data = p->cfg_capability + CAP_EXTRA;
+	uint32_t at, length, value;
+
+	if (!covers(offset, size, data) || !window(p, &at, &length))
+		return;
+	value = modern_read(p, at, length);
+	memcpy(pci->config + data, &value, length);
+}
+
+static void config_written(struct pci_device *pci, unsigned offset, unsigned size)
+{
+	struct virtio_pci *p = from_pci(pci);
+	unsigned data = p->cfg_capability + CAP_EXTRA;
+	uint32_t at, length, value = 0;
+
+	if (covers(offset, size, PCI_COMMAND))
+		virtio_set_access(p->vdev, pci_is_master(pci));
+	if (!covers(offset, size, data) || !window(p, &at, &length))
+		return;
+	memcpy(&value, pci->config + data, length);
+	modern_write(p, at, value, length);
+}
+
+static int add_capability(struct virtio_pci *p, uint8_t cfg_type, unsigned page, uint32_t length,
+	unsigned extra)
+{
+	int at = pci_add_capability(&p->pci, PCI_CAP_VENDOR, CAP_EXTRA + extra);
+	uint32_t offset = page * STRUCTURE_SIZE;
+	uint8_t *cap = p->pci.config + at;
+
+	if (at < 0)
+		return at;
+	cap[2] = CAP_EXTRA + extra;
+	cap[CAP_CFG_TYPE] = cfg_type;
+	cap[CAP_BAR] = length ? MODERN_BAR : 0;
+	memcpy(cap + CAP_OFFSET, &offset, 4);
+	memcpy(cap + CAP_LENGTH, &length, 4);
+	return at;
+}
+
+static int add_capabilities(struct virtio_pci *p, struct error *err)
+{
+	uint32_t multiplier = NOTIFY_MULTIPLIER;
+	uint8_t *config = p->pci.config, *writable = p->pci.writable;
+	int common, isr, device, notify, cfg;
+
+	common = add_capability(p, 1, PAGE_COMMON, STRUCTURE_SIZE, 0);
+	isr = add_capability(p, 3, PAGE_ISR, STRUCTURE_SIZE, 0);
+	device = add_capability(p, 4, PAGE_DEVICE, STRUCTURE_SIZE, 0);
+	notify = add_capability(p, 2, PAGE_NOTIFY, STRUCTURE_SIZE, sizeof(multiplier));
+	cfg = add_capability(p, 5, 0, 0, 4);
+	if (common < 0 || isr < 0 || device < 0 || notify < 0 || cfg < 0)
+		return error_set(err, ENOSPC, "no room for the virtio capabilities");
+	memcpy(config + notify + CAP_EXTRA, &multiplier, sizeof(multiplier));
+	p->cfg_capability = cfg;
+	writable[cfg + CAP_BAR] = 0xff;
+	memset(writable + cfg + CAP_OFFSET, 0xff, 4 + 4 + 4); /* offset, length, data */
+	return 0;
+}
+
+/* --- life --- */
+
+int virtio_pci_check(struct virtio_pci *p, struct error *err)
+{
+	if (p->disable_modern)
+		return error_set(err, ENOTSUP,
+			"disable-modern=on: the legacy interface is not there yet");
+	if (p->disable_legacy != TRISTATE_ON)
+		return error_set(err, ENOTSUP,
+			"a transitional device is not there yet: needs disable-legacy=on");
+	if (p->page_per_vq || p->modern_pio_notify)
+		return error_set(err, ENOTSUP, "%s=on is not there yet",
+			p->page_per_vq ? "page-per-vq" : "modern-pio-notify");
+	if (p->vectors != VECTORS_AUTO && p->vectors > VECTORS_MAX)
+		return error_set(err, EINVAL, "vectors=%u: at most %u", p->vectors, VECTORS_MAX);
+	return 0;
+}
+
+static unsigned vector_count(const struct virtio_pci *p)
+{
+	unsigned count = p->vectors == VECTORS_AUTO ? p->vdev->queue_count + 1 : p->vectors;
+
+	return count < VECTORS_MAX ? count : VECTORS_MAX;
+}
+
+int virtio_pci_realize(
+	struct virtio_pci *p, struct virtio_device *vdev, uint32_t class_code, struct error *err)
+{
+	struct pci_device *pci = &p->pci;
+	int rc;
+
+	p->vdev = vdev;
+	vdev->transport = &pci_transport;
+	vdev->transport_opaque = p;
+	p->intx_task = (struct loop_task){.run = update_intx, .opaque = p};
+	p->queue_vector = calloc(vdev->queue_count, sizeof(*p->queue_vector));
+	p->queue_route = calloc(vdev->queue_count, sizeof(*p->queue_route));
+	if (!p->queue_vector || !p->queue_route)
+		return error_set(err, ENOMEM, "out of memory");
+	memset(p->queue_vector, 0xff, vdev->queue_count * sizeof(*p->queue_vector));
+	pci_set_ids(pci, VENDOR, DEVICE_BASE + vdev->ops->id, class_code, 1);
+	pci_set_subsystem(pci, VENDOR, SUBSYSTEM);
+	pci_set_interrupt_pin(pci, 1);
+	rc = add_capabilities(p, err);
+	if (rc == 0 && vector_count(p))
+		rc = msix_init(pci, vector_count(p), MSIX_BAR, err);
+	if (rc < 0)
+		return rc;
+	p->modern.name = "virtio-pci";
+	p->modern.length = MODERN_SIZE;
+	p->modern.ops = &modern_ops;
+	p->modern.opaque = p;
+	pci_register_bar(pci, MODERN_BAR, PCI_BAR_MEMORY64, true, MODERN_SIZE, &p->modern);
+	pci->config_reading = config_reading;
+	pci->config_written = config_written;
+	pci->msix_changed = msix_changed;
+	transport_reset(vdev);
+	return 0;
+}
+
+void virtio_pci_unrealize(struct virtio_pci *p)
+{
+	space_unmap(&p->modern);
+	if (p->pci.msix.count)
+		msix_destroy(&p->pci);
+	free(p->queue_vector);
+	free(p->queue_route);
+	p->queue_vector = NULL;
+	p->queue_route = NULL;
+}
+
+void virtio_pci_reset(struct virtio_pci *p)
+{
+	virtio_reset(p->vdev);
+	virtio_set_access(p->vdev, pci_is_master(&p->pci));
+}

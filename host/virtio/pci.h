@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The PCI transport as devices use it: a device's state begins with a struct virtio_pci. */
+#ifndef VIRTIO_PCI_H
+#define VIRTIO_PCI_H
+
+#include "bus/pci.h"
+#include "virtio/virtio.h"
+
+struct virtio_pci {
+	struct pci_device pci;
+	struct virtio_device *vdev;
+
+	/* properties */
+	int disable_legacy;
+	bool disable_modern, ioeventfd, page_per_vq, modern_pio_notify;
+	uint32_t vectors;
+
+	struct region modern; /* BAR 4 */
+	uint8_t cfg_capability; /* offset of VIRTIO_PCI_CAP_PCI_CFG */
+
+	/* registers */
+	uint32_t device_feature_select, driver_feature_select;
+	uint16_t queue_select;
+	uint16_t config_vector;
+	uint16_t *queue_vector;	 /* one a queue, as the driver reads it */
+	atomic_int *queue_route; /* one a queue: a vector, or ROUTE_*; for the loops */
+	atomic_uchar isr;
+	struct loop_task intx_task;
+};
+
+#define VIRTIO_PCI_PROPERTIES(type, member)                                                        \
+	{"disable-modern", PROPERTY_BOOL, offsetof(type, member.disable_modern), "off",            \
+		"no virtio 1 interface (only off)", NULL, 0, 0},                                   \
+		{"ioeventfd", PROPERTY_BOOL, offsetof(type, member.ioeventfd), "on",               \
+			"doorbells without an exit", NULL, 0, 0},                                  \
+		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",         \
+			"MSI-X vectors; 0: none; default: one a queue and one", NULL, 0, 0},       \
+		{"page-per-vq", PROPERTY_BOOL, offsetof(type, member.page_per_vq), "off",          \
+			"doorbells on pages of their own (only off)", NULL, 0, 0},                 \
+	{                                                                                          \
+		"modern-pio-notify", PROPERTY_BOOL, offsetof(type, member.modern_pio_notify),      \
+			"off", "doorbells in I/O space (only off)", NULL, 0, 0                     \
+	}
+
+/* Types of both kinds of name have the next one too, "-non-transitional" with "on". */
+#define VIRTIO_PCI_DISABLE_LEGACY(type, member, initial)                                           \
+	{                                                                                          \
+		"disable-legacy", PROPERTY_TRISTATE, offsetof(type, member.disable_legacy),        \
+			initial, "no legacy interface: must be on", NULL, 0, 0                     \
+	}
+
+/* Refuses what is not there (a legacy interface); before virtio_init().  0 or -errno. */
+int virtio_pci_check(struct virtio_pci *p, struct error *err);
+/* After virtio_init(): identity, BARs and capabilities.  class_code as for pci_set_ids(). */
+int virtio_pci_realize(
+	struct virtio_pci *p, struct virtio_device *vdev, uint32_t class_code, struct error *err);
+void virtio_pci_unrealize(struct virtio_pci *p);
+void virtio_pci_reset(struct virtio_pci *p); /* the device's power-on reset */
+
+#endif

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all ring formats share (queue.h): requests and their memory, what is in flight, and the
+ * checks that do not depend on the format.
+ *
+ * Memory: a request's list of pieces grows with the longest chain it ever carried, and is kept for
+ * reuse until the queue stops; at most `size` requests exist, so a hostile ring costs a bounded sum.
+ */
+#include "virtio/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "virtio/features.h"
+
+#define CHAIN_BYTES_MAX (UINT64_C(1) << 32) /* 2.7.5: a chain is no longer than that */
+
+void queue_init(struct queue *queue, struct guest_memory *memory, const char *device,
+	unsigned index, uint16_t size_max, size_t request_size)
+{
+	memset(queue, 0, sizeof(*queue));
+	queue->memory = memory;
+	queue->device = device;
+	queue->index = index;
+	queue->size_max = queue->size = size_max;
+	queue->request_size = request_size;
+	queue->ops = &ring_split_ops;
+	list_init(&queue->flying);
+	list_init(&queue->free);
+}
+
+static void request_free(struct queue_request *request)
+{
+	list_remove(&request->link);
+	free(request->segments);
+	free(request->out);
+	free(request);
+}
+
+static void free_pool(struct queue *queue)
+{
+	while (!list_empty(&queue->free))
+		request_free(container_of(queue->free.next, struct queue_request, link));
+}
+
+void queue_destroy(struct queue *queue)
+{
+	queue_stop(queue);
+}
+
+int queue_break(struct queue *queue, const char *why)
+{
+	if (!queue->broken)
+		queue->broken = why;
+	return -EINVAL;
+}
+
+int queue_start(struct queue *queue, uint64_t features)
+{
+	int rc;
+
+	queue->features = features;
+	queue->event_index = features & FEATURE(VIRTIO_F_EVENT_IDX);
+	queue->indirect = features & FEATURE(VIRTIO_F_INDIRECT_DESC);
+	queue->discard = false;
+	queue->broken = NULL;
+	rc = queue->ops->start(queue);
+	queue->started = rc == 0;
+	return rc;
+}
+
+void queue_stop(struct queue *queue)
+{
+	if (queue->started)
+		queue->ops->stop(queue);
+	queue->started = false;
+	queue->broken = NULL;
+	while (!list_empty(&queue->flying)) {
+		struct queue_request *request =
+			container_of(queue->flying.next, struct queue_request, link);
+
+		request->orphan = true;
+		list_remove(&request->link);
+	}
+	queue->in_flight = 0;
+	memset(queue->busy, 0, sizeof(queue->busy));
+	free_pool(queue);
+}
+
+/* The pieces of a request carry what a span of one block holds; the span is made again to end it. */
+static void release(struct queue *queue, struct queue_request *request, bool landed)
+{
+	for (unsigned i = 0; i < request->count; i++) {
+		struct queue_segment *segment = &request->segments[i];
+		struct span span;
+
+		span.iov[0] = (struct iovec){segment->host, segment->length};
+		span.count = 1;
+		span.mem = queue->memory;
+		span.address = segment->address;
+		span.length = segment->length;
+		span.direction = segment->writable ? SPAN_WRITE : SPAN_READ;
+		span_put(&span, landed && segment->writable ? segment->length : 0);
+	}
+	request->count = 0;
+}
+
+static int grow(struct queue_request *request)
+{
+	unsigned capacity = request->capacity ? request->capacity * 2 : 4;
+	struct queue_segment *segments =
+		realloc(request->segments, capacity * sizeof(*segments));
+	struct iovec *iov;
+
+	if (!segments)
+		return -ENOMEM;
+	request->segments = segments;
+	iov = realloc(request->out, capacity * sizeof(*iov));
+	if (!iov)
+		return -ENOMEM;
+	request->out = iov;
+	request->capacity = capacity;
+	return 0;
+}
+
+int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_t address,
+	uint32_t length, bool writable)
+{
+	struct span span;
+	uint64_t at = address;
+
+	if (!writable && request->in_bytes)
+		return queue_break(queue, "a readable buffer follows a writable one");
+	if (request->out_bytes + request->in_bytes + length > CHAIN_BYTES_MAX)
+		return queue_break(queue, "a chain is longer than 2^32 bytes");
+	if (span_get(queue->memory, address, length, writable ? SPAN_WRITE : SPAN_READ, &span) < 0)
+		return queue_break(queue, "a buffer lies outside of memory");
+	for (int i = 0; i < span.count; i++) {
+		if (request->count == request->capacity && grow(request) < 0) {
+			struct span rest = span;
+
+			/* What is in segments already is released by the caller. */
+			rest.count = span.count;
+			rest.address = at;
+			rest.length = address + length - at;
+			span_put(&rest, 0);
+			return queue_break(queue, "out of memory");
+		}
+		request->segments[request->count++] = (struct queue_segment){
+			.address = at,
+			.host = span.iov[i].iov_base,
+			.length = span.iov[i].iov_len,
+			.writable = writable,
+		};
+		at += span.iov[i].iov_len;
+	}
+	*(writable ? &request->in_bytes : &request->out_bytes) += length;
+	return 0;
+}
+
+/* One array holds the readable pieces, then the writable ones. */
+static void fill_iovecs(struct queue_request *request)
+{
+	unsigned out = 0;
+
+	for (unsigned i = 0; i < request->count; i++) {
+		request->out[i].iov_base = request->segments[i].host;
+		request->out[i].iov_len = request->segments[i].length;
+		out += !request->segments[i].writable;
+	}
+	request->out_count = out;
+	request->in_count = request->count - out;
+	request->in = request->out + out;
+}
+
+static struct queue_request *request_get(struct queue *queue)
+{
+	struct queue_request *request;
+
+	if (!list_empty(&queue->free)) {
+		request = container_of(queue->free.next, struct queue_request, link);
+		list_remove(&request->link);
+	} else {
+		request = calloc(1, queue->request_size);
+		if (!request || grow(request) < 0) {
+			if (request)
+				free(request->segments);
+			free(request);
+			return NULL;
+		}
+		list_init(&request->link);
+		request->queue = queue;
+	}
+	request->out_bytes = request->in_bytes = 0;
+	request->count = 0;
+	return request;
+}
+
+struct queue_request *queue_pop(struct queue *queue)
+{
+	while (queue->started && !queue->broken) {
+		struct queue_request *request = request_get(queue);
+		int rc;
+
+		if (!request) {
+			queue_break(queue, "out of memory");
+			return NULL;
+		}
+		rc = queue->ops->take(queue, request);
+		if (rc <= 0 ||
+			fault_queue_pop(queue->device, queue->index, request->head) == FAULT_DROP) {
+			release(queue, request, false);
+			list_add_tail(&queue->free, &request->link);
+			if (rc <= 0)
+				return NULL;
+			continue;
+		}
+		queue->busy[request->head / 64] |= UINT64_C(1) << request->head % 64;
+		queue->in_flight++;
+		list_add_tail(&queue->flying, &request->link);
+		fill_iovecs(request);
+		return request;
+	}
+	return NULL;
+}
+
+static void give(struct queue *queue, uint16_t head, uint32_t written)
+{
+	uint32_t id = head, length = written;
+	enum fault_verdict verdict = fault_queue_push(queue->device, queue->index, &id, &length);
+
+	if (verdict == FAULT_DROP)
+		return;
+	queue->ops->give(queue, id, length);
+	if (verdict == FAULT_TWICE)
+		queue->ops->give(queue, id, length);
+}
+
+void queue_push(struct queue *queue, struct queue_request *request, uint32_t written)
+{
+	/* The data has landed, or part of it: all of the writable part counts as touched. */
+	release(queue, request, true);
+	if (request->orphan) {
+		request_free(request);
+		return;
+	}
+	list_remove(&request->link);
+	list_add_tail(&queue->free, &request->link);
+	queue->in_flight--;
+	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
+	/* A broken ring is not written to any more: where it leads is not known. */
+	if (queue->started && !queue->discard && !queue->broken)
+		give(queue, request->head, written);
+}
+
+bool queue_wants_interrupt(struct queue *queue)
+{
+	bool wanted;
+
+	if (!queue->started || queue->discard)
+		return false;
+	wanted = queue->ops->wants_interrupt(queue);
+	fault_queue_notify(queue->device, queue->index, &wanted);
+	return wanted;
+}
+
+void queue_kicks_off(struct queue *queue)
+{
+	if (queue->started && !queue->broken)
+		queue->ops->kicks_off(queue);
+}
+
+bool queue_kicks_on(struct queue *queue)
+{
+	return queue->started && !queue->broken && queue->ops->kicks_on(queue);
+}
+
+size_t queue_copy_out(const struct queue_request *request, void *to, size_t length)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < request->out_count && done < length; i++) {
+		size_t part = request->out[i].iov_len;
+
+		part = part < length - done ? part : length - done;
+		memcpy((char *)to + done, request->out[i].iov_base, part);
+		done += part;
+	}
+	return done;
+}
+
+size_t queue_copy_in(const struct queue_request *request, const void *from, size_t length)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < request->in_count && done < length; i++) {
+		size_t part = request->in[i].iov_len;
+
+		part = part < length - done ? part : length - done;
+		memcpy(request->in[i].iov_base, (const char *)from + done, part);
+		done += part;
+	}
+	return done;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtqueue seen from the device (virtio 1.4, 2.6 to 2.8): queue_pop() gives a checked request,
+ * queue_push() returns it.  What the ring looks like in memory is behind `struct ring_ops`: the
+ * split ring is ring-split.c; a packed ring is another table with the same six functions.
+ *
+ * Everything the driver wrote is hostile: descriptors are copied once and used from the copy, each
+ * buffer is pinned through the accessor of guest memory, and any breach of the ring's rules sets
+ * `broken` with a sentence.  A broken queue gives nothing more until it is stopped.
+ *
+ * Threads: all calls for one queue come from one thread at a time: its loop's, or any thread under
+ * the machine lock while the loop has parked it.  The vCPUs run meanwhile.
+ */
+#ifndef VIRTIO_QUEUE_H
+#define VIRTIO_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "machine/memory.h"
+
+#define QUEUE_SIZE_MAX 1024 /* entries; the longest chain, too */
+
+struct queue;
+
+/* One pinned piece of a request, inside one block of memory. */
+struct queue_segment {
+	uint64_t address;
+	void *host;
+	uint32_t length;
+	bool writable;
+};
+
+/*
+ * A request of the driver.  A device's own request struct begins with one (queue_init's
+ * request_size), zeroed when it is first made and kept for reuse as the device left it.
+ * The device may change its iovecs (cut a header off) and counts; they are not read again.
+ */
+struct queue_request {
+	struct iovec *out; /* readable by the device; pieces of length 0 do not occur */
+	struct iovec *in;  /* writable by the device */
+	unsigned out_count, in_count;
+	uint64_t out_bytes, in_bytes;
+
+	/* private: */
+	struct queue *queue;
+	struct list link; /* queue->free or queue->flying */
+	uint16_t head;
+	bool orphan; /* its queue was stopped: the completion is not the driver's business */
+	struct queue_segment *segments;
+	unsigned count, capacity;
+};
+
+struct ring_ops {
+	/* Checks and pins the areas at the addresses in `queue`.  0, or -EINVAL with queue->broken. */
+	int (*start)(struct queue *queue);
+	void (*stop)(struct queue *queue);
+	/* Next available buffer into `request`: 1, 0 when there is none, or -EINVAL when broken. */
+	int (*take)(struct queue *queue, struct queue_request *request);
+	/* Publishes a used buffer. */
+	void (*give)(struct queue *queue, uint32_t head, uint32_t length);
+	/* Must the driver hear of what was given since the last call? */
+	bool (*wants_interrupt)(struct queue *queue);
+	/* Doorbells not needed now, or needed from here on: then, is there more already? */
+	void (*kicks_off)(struct queue *queue);
+	bool (*kicks_on)(struct queue *queue);
+};
+
+extern const struct ring_ops ring_split_ops;
+
+struct split_ring {
+	struct span table_span, avail_span, used_span;
+	const uint64_t *table; /* two words a descriptor */
+	const uint16_t *avail; /* flags, idx, ring[size], used_event */
+	uint16_t *used;	       /* flags, idx, ring[size] of two 32-bit words, avail_event */
+	uint16_t avail_next;   /* index of the entry to take */
+	uint16_t avail_seen;   /* avail idx when last read */
+	uint16_t used_next;
+	uint16_t used_signalled; /* used idx at the last decision about an interrupt */
+};
+
+struct queue {
+	/* set by queue_init() */
+	struct guest_memory *memory;
+	const char *device; /* name for logs and fault injection */
+	unsigned index;
+	uint16_t size_max;
+	size_t request_size;
+
+	/* set by the transport before queue_start() */
+	uint16_t size; /* a power of two up to size_max */
+	uint64_t descriptor_area, driver_area, device_area;
+
+	/* running */
+	const struct ring_ops *ops;
+	bool started;
+	uint64_t features; /* given to queue_start() */
+	bool event_index, indirect;
+	bool discard; /* completions are dropped: the driver is resetting the queue */
+	const char *broken; /* why, or NULL */
+	unsigned in_flight;
+	struct list flying, free;
+	uint64_t busy[QUEUE_SIZE_MAX / 64]; /* heads in flight */
+	struct split_ring split;
+};
+
+/* request_size: of the device's struct that begins with a struct queue_request. */
+void queue_init(struct queue *queue, struct guest_memory *memory, const char *device,
+	unsigned index, uint16_t size_max, size_t request_size);
+
+/* Nothing may be in flight. */
+void queue_destroy(struct queue *queue);
+
+/* Checks the areas and starts at entry 0.  features: the negotiated ones.  0, or -EINVAL with
+ * queue->broken set. */
+int queue_start(struct queue *queue, uint64_t features);
+
+/* Back to the state after queue_init(); sizes and addresses are kept.  Requests still in flight are
+ * disowned: their queue_push() only releases them. */
+void queue_stop(struct queue *queue);
+
+/* The next request, or NULL: nothing there, or queue->broken.  At most `size` are in flight. */
+struct queue_request *queue_pop(struct queue *queue);
+
+/* Returns a request; `written`: bytes written without a gap from the start of its writable part.
+ * Visible to the driver at once; whether to interrupt is asked afterwards, once a batch. */
+void queue_push(struct queue *queue, struct queue_request *request, uint32_t written);
+
+/* Once after a batch of queue_push(): does the driver want an interrupt? */
+bool queue_wants_interrupt(struct queue *queue);
+
+/* Suppression of doorbells: off while the device looks at the ring anyway.  kicks_on returns true
+ * when the driver added something meanwhile: then look again. */
+void queue_kicks_off(struct queue *queue);
+bool queue_kicks_on(struct queue *queue);
+
+/* Copies up to `length` bytes from the start of the readable part, or to the writable part, and
+ * returns how many there were. */
+size_t queue_copy_out(const struct queue_request *request, void *to, size_t length);
+size_t queue_copy_in(const struct queue_request *request, const void *from, size_t length);
+
+/* For ring formats: pins one buffer of the chain.  0, or -EINVAL with queue->broken set. */
+int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_t address,
+	uint32_t length, bool writable);
+/* Sets `broken` (the first reason stays) and returns -EINVAL. */
+int queue_break(struct queue *queue, const char *why);
+
+#endif

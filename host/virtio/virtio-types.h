@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The device types of this room, for the list of board/device-list.c. */
+#ifndef VIRTIO_VIRTIO_TYPES_H
+#define VIRTIO_VIRTIO_TYPES_H
+
+#include "machine/device.h"
+
+extern const struct device_type virtio_mmio_type; /* virtio-mmio */
+
+extern const struct device_type virtio_blk_device_type;			 /* virtio-blk-device */
+extern const struct device_type virtio_blk_pci_type;			 /* virtio-blk-pci */
+extern const struct device_type virtio_blk_pci_non_transitional_type;	 /* ...-non-transitional */
+extern const struct device_type virtio_blk_pci_transitional_type;	 /* refused in realize */
+
+#endif
