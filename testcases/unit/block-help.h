@@ -41,6 +41,14 @@ static inline void make_image(uint64_t size, bool pattern)
 	close(fd);
 }
 
+static inline void *page_alloc(size_t bytes)
+{
+	void *memory = aligned_alloc(4096, (bytes + 4095) & ~(size_t)4095);
+
+	assert_non_null(memory);
+	return memory;
+}
+
 /* "%s" in `options` becomes the image's name. */
 static inline struct block_backend *drive(const char *options)
 {

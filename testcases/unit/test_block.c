@@ -39,9 +39,8 @@ static void each_mode(void (*run)(struct block_backend *blk), uint64_t size, boo
 /* Writes at `offset` from memory at `shift` into a page, and reads back with another shift. */
 static void write_and_read(struct block_backend *blk, uint64_t offset, size_t bytes, size_t shift)
 {
-	unsigned char *out = aligned_alloc(4096, bytes + 8192), *in = calloc(1, bytes + 8192);
+	unsigned char *out = page_alloc(bytes + 8192), *in = calloc(1, bytes + 8192);
 
-	assert_non_null(out);
 	assert_non_null(in);
 	for (size_t i = 0; i < bytes; i++)
 		out[shift + i] = (unsigned char)(offset / 512 + i * 7 + i / 512);
@@ -178,7 +177,7 @@ static void many(struct block_backend *blk)
 	enum { COUNT = 400 };
 	struct waiting *waiting = calloc(COUNT, sizeof(*waiting));
 	struct iovec *iov = calloc(COUNT, sizeof(*iov));
-	unsigned char *data = aligned_alloc(4096, COUNT * 512);
+	unsigned char *data = page_alloc(COUNT * 512);
 
 	for (int i = 0; i < COUNT; i++) {
 		memset(data + i * 512, i % 251, 512);
@@ -208,7 +207,7 @@ static void long_vector(struct block_backend *blk)
 {
 	enum { COUNT = 3000 };
 	struct iovec *iov = calloc(COUNT, sizeof(*iov));
-	unsigned char *data = aligned_alloc(4096, COUNT * 512);
+	unsigned char *data = page_alloc(COUNT * 512);
 
 	for (int i = 0; i < COUNT; i++) {
 		memset(data + i * 512, i % 253, 512);

@@ -298,8 +298,8 @@ struct turn {
 	struct loop_task task;
 	struct block_backend *blk;
 	struct waiting waiting[40];
-	struct iovec iov;
-	unsigned char data[512];
+	struct iovec iov[40];
+	unsigned char data[40][512];
 	int left;
 };
 
@@ -317,9 +317,9 @@ static void turn_start(void *opaque)
 	struct turn *turn = opaque;
 
 	turn->left = 40;
-	turn->iov = (struct iovec){.iov_base = turn->data, .iov_len = 512};
 	for (int i = 0; i < 40; i++) {
-		start(turn->blk, &turn->waiting[i], BLOCK_READ, i * 512, 512, &turn->iov, 1, 0);
+		turn->iov[i] = (struct iovec){.iov_base = turn->data[i], .iov_len = 512};
+		start(turn->blk, &turn->waiting[i], BLOCK_READ, i * 512, 512, &turn->iov[i], 1, 0);
 		turn->waiting[i].request.done = turn_done;
 		turn->waiting[i].request.opaque = turn;
 	}
