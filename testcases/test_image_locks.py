@@ -26,14 +26,16 @@ def image(tmp_path):
 
 
 def machine(vmm, image, drive_options=""):
-    """A VM that says "ready" and stays, with the image as a virtio disk."""
+    """A VM that says "ready" and stays, with the image as its disk (ATA has no read-only disks)."""
+    disk = ["-drive", f"file={image},format=raw{drive_options}"]
+    if "readonly" in drive_options:
+        disk = ["-drive", f"{disk[1]},if=none,id=d", "-device", "virtio-blk-pci,drive=d"]
     cpu = ["-cpu", "qemu64"] if vmm.is_qemu and vmm.accel == "kvm" else []
     return [
-        vmm.path, *cpu, "-accel", vmm.accel, "-machine", "microvm,acpi=off", "-m", "16M",
+        vmm.path, *cpu, "-accel", vmm.accel, "-machine", "pc", "-m", "64M",
         "-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none",
         "-kernel", image.parent / "ready.elf",
-        "-drive", f"file={image},format=raw,if=none,id=d{drive_options}",
-        "-device", "virtio-blk-device,drive=d",
+        *disk,
     ]  # fmt: skip
 
 
