@@ -36,12 +36,17 @@ struct ata_channel *ata_channel(unsigned number)
 	return c;
 }
 
+/* Some VMMs carry out the reset only a while later, and are not busy until then: what shows that it
+ * is over is the signature, so the register that shows it gets another value first. */
 bool ata_soft_reset(struct ata_channel *c)
 {
+	ata_out(c, ATA_LOW, 0xaa);
 	ata_control(c, ATA_SRST);
 	delay_us(5);
 	ata_control(c, 0);
-	return WAIT_UNTIL(!(ata_alternate(c) & ATA_BSY), ATA_LIMIT);
+	if (!WAIT_UNTIL(!(ata_alternate(c) & ATA_BSY), ATA_LIMIT))
+		return false;
+	return WAIT_UNTIL(ata_in(c, ATA_LOW) == 1, 20000);
 }
 
 uint8_t ata_wait(struct ata_channel *c)
