@@ -58,14 +58,13 @@ static int add_memory(struct machine *machine, uint64_t size, struct error *err)
 	return rc < 0 ? error_prefix(err, rc, "-m %lluM: ", (unsigned long long)size >> 20) : 0;
 }
 
-static int start_engine(struct machine *machine, const struct board_config *config,
-	struct error *err)
+static int start_engine(struct machine *machine, const struct board_type *type,
+	const struct board_config *config, struct error *err)
 {
 	struct engine_config wanted = {
 		.cpu = config->cpu,
 		.cpus = config->cpus,
-		.interrupt_controllers = true,
-		.pit = true,
+		.chips = type->engine_chips,
 	};
 	char *names = strdup(config->accels ? config->accels : "kvm");
 	char *rest = names, *name;
@@ -228,7 +227,7 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	machine->no_shutdown = config->no_shutdown;
 	rc = add_memory(machine, config->memory ? config->memory : type->default_memory, err);
 	if (rc == 0)
-		rc = start_engine(machine, config, err);
+		rc = start_engine(machine, type, config, err);
 	isa_bus_init(&isa, machine);
 	if (rc == 0)
 		rc = type->build(machine, config, err);

@@ -144,6 +144,7 @@ const struct board_type board_pc = {
 	.default_memory = 128 * MIB,
 	.default_drive = "ide",
 	.max_cpus = 1,
+	.engine_chips = true,
 	.build = pc_build,
 	.load = pc_load,
 };

@@ -22,8 +22,9 @@ struct engine_counters {
 struct engine_config {
 	const char *cpu;	/* -cpu: MODEL[,+feature][,-feature][,feature=on|off] */
 	unsigned cpus;
-	bool interrupt_controllers; /* PIC, IOAPIC, LAPIC (all boards here) */
-	bool pit;
+	/* PIC, IOAPIC and PIT are the engine's; else only the local APICs are, and the board brings
+	 * models (machine->ext_int, machine->eoi). */
+	bool chips;
 };
 
 struct cpu_engine;

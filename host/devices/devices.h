@@ -11,6 +11,9 @@ extern const struct device_type isa_serial_type;
 /* chipset/ */
 extern const struct device_type fw_cfg_type;
 extern const struct device_type i440fx_type;
+extern const struct device_type i8254_type;
+extern const struct device_type i8259_type;
+extern const struct device_type ioapic_type;
 extern const struct device_type mc146818rtc_type;
 extern const struct device_type piix3_type;
 extern const struct device_type piix4_pm_type;

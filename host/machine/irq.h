@@ -47,6 +47,12 @@ struct irq_chip_ops {
 	/* route_attach also updates: it is called again when the message changed. */
 	int (*route_attach)(void *opaque, struct irq_route *route, struct error *err);
 	void (*route_detach)(void *opaque, struct irq_route *route);
+	/* The rest only of an engine whose PIC and IOAPIC are models of ours; else NULL.
+	 * INTR: the PIC asks for an acknowledge (machine->ext_int). */
+	void (*set_intr)(void *opaque, bool level);
+	/* IOAPIC pin (0 to 23) sends this level-triggered message: its end is to be told to
+	 * machine->eoi.  message NULL: no longer. */
+	void (*watch_eoi)(void *opaque, unsigned pin, const struct msi_message *message);
 };
 
 struct irq_chip {

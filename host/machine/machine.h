@@ -63,6 +63,12 @@ struct machine_observer {
 	struct list link;
 };
 
+/* INTA: what the interrupt controllers of our own answer to the processor.  All zero: none. */
+struct machine_ext_int {
+	int (*acknowledge)(void *opaque); /* the vector; machine lock held */
+	void *opaque;
+};
+
 struct machine {
 	pthread_mutex_t lock;
 	struct loop *loop; /* the main loop */
@@ -71,6 +77,8 @@ struct machine {
 	struct vm_clock clock;
 	struct irq_chip irq_chip;
 	struct irq_line gsi[GSI_COUNT];
+	struct machine_ext_int ext_int;
+	void (*eoi)(void *opaque, uint8_t vector); /* a local APIC ended a level interrupt; or NULL */
 	struct cpu_engine *engine;
 	struct machine_vcpus vcpus;
 	/* The board's part of a reset, after all devices: loads the kernel again and sets the first

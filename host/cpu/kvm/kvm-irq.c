@@ -58,11 +58,25 @@ static void add_pin(struct routing *table, unsigned gsi, unsigned chip, unsigned
 	};
 }
 
+static void add_message(struct routing *table, unsigned gsi, const struct msi_message *message)
+{
+	table->entries[table->head.nr++] = (struct kvm_irq_routing_entry){
+		.gsi = gsi,
+		.type = KVM_IRQ_ROUTING_MSI,
+		.u.msi = {.address_lo = message->address,
+			.address_hi = message->address >> 32,
+			.data = message->data},
+	};
+}
+
 static int set_routing(struct kvm_engine *kvm)
 {
 	struct routing table = {0};
 
-	for (unsigned gsi = 0; gsi < GSI_COUNT; gsi++) {
+	for (unsigned gsi = 0; gsi < GSI_COUNT && !kvm->chips; gsi++)
+		if (kvm->eoi[gsi].watched)
+			add_message(&table, gsi, &kvm->eoi[gsi].message);
+	for (unsigned gsi = 0; gsi < GSI_COUNT && kvm->chips; gsi++) {
 		if (gsi < PIC_LINES && gsi != PIC_CASCADE)
 			add_pin(&table, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
 				gsi & 7);
@@ -72,17 +86,8 @@ static int set_routing(struct kvm_engine *kvm)
 			add_pin(&table, gsi, KVM_IRQCHIP_IOAPIC, gsi);
 	}
 	for (unsigned gsi = GSI_COUNT; gsi < KVM_ROUTES_MAX; gsi++) {
-		const struct msi_message *message = &kvm->routes[gsi].message;
-
-		if (!kvm->routes[gsi].used)
-			continue;
-		table.entries[table.head.nr++] = (struct kvm_irq_routing_entry){
-			.gsi = gsi,
-			.type = KVM_IRQ_ROUTING_MSI,
-			.u.msi = {.address_lo = message->address,
-				.address_hi = message->address >> 32,
-				.data = message->data},
-		};
+		if (kvm->routes[gsi].used)
+			add_message(&table, gsi, &kvm->routes[gsi].message);
 	}
 	return ioctl(kvm->vm_fd, KVM_SET_GSI_ROUTING, &table) < 0 ? -errno : 0;
 }
@@ -141,6 +146,54 @@ static const struct irq_chip_ops kvm_irq_ops = {
 	.route_detach = route_detach,
 };
 
+/* The kernel learns from its routing table which vectors' ends it must tell us. */
+static void watch_eoi(void *opaque, unsigned pin, const struct msi_message *message)
+{
+	struct kvm_engine *kvm = opaque;
+	bool same = message ? kvm->eoi[pin].watched &&
+				      kvm->eoi[pin].message.address == message->address &&
+				      kvm->eoi[pin].message.data == message->data
+			    : !kvm->eoi[pin].watched;
+
+	if (same)
+		return;
+	kvm->eoi[pin].watched = message;
+	if (message)
+		kvm->eoi[pin].message = *message;
+	set_routing(kvm);
+}
+
+static void set_intr(void *opaque, bool level)
+{
+	struct kvm_engine *kvm = opaque;
+
+	if (kvm->intr == level)
+		return;
+	kvm->intr = level;
+	/* The first vCPU takes it before its next instruction: bring it out if it runs. */
+	if (level)
+		kvm_vcpu_kick(&kvm->vcpus[0]);
+}
+
+static const struct irq_chip_ops kvm_split_ops = {
+	.send_msi = send_msi,
+	.route_attach = route_attach,
+	.route_detach = route_detach,
+	.set_intr = set_intr,
+	.watch_eoi = watch_eoi,
+};
+
+static int create_split(struct kvm_engine *kvm, struct error *err)
+{
+	struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {GSI_COUNT}};
+	struct machine *machine = kvm->engine.machine;
+
+	if (ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &split) < 0)
+		return error_set_errno(err, errno, "KVM cannot split its interrupt controllers");
+	machine->irq_chip = (struct irq_chip){&kvm_split_ops, kvm, &machine->interrupts};
+	return 0;
+}
+
 static int create_pit(struct kvm_engine *kvm, struct error *err)
 {
 	/* With port 0x61, which gates counter 2 and shows its output. */
@@ -149,7 +202,6 @@ static int create_pit(struct kvm_engine *kvm, struct error *err)
 	if (ioctl(kvm->vm_fd, KVM_CREATE_PIT2, &pit) < 0 ||
 		ioctl(kvm->vm_fd, KVM_GET_PIT2, &kvm->poweron_pit) < 0)
 		return error_set_errno(err, errno, "KVM cannot create the PIT");
-	kvm->has_pit = true;
 	return 0;
 }
 
@@ -158,10 +210,14 @@ int kvm_irq_create(struct kvm_engine *kvm, const struct engine_config *config, s
 	struct machine *machine = kvm->engine.machine;
 	int rc;
 
+	kvm->chips = config->chips;
+	if (!kvm->chips)
+		return create_split(kvm, err);
 	if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
 		return error_set_errno(err, errno, "KVM cannot create interrupt controllers");
-	if (config->pit && create_pit(kvm, err) < 0)
-		return -errno;
+	rc = create_pit(kvm, err);
+	if (rc < 0)
+		return rc;
 	rc = set_routing(kvm);
 	if (rc < 0)
 		return error_set_errno(err, -rc, "KVM refuses the interrupt routing");
@@ -177,10 +233,11 @@ int kvm_irq_create(struct kvm_engine *kvm, const struct engine_config *config, s
 
 void kvm_irq_reset(struct kvm_engine *kvm)
 {
+	if (!kvm->chips)
+		return;
 	for (unsigned i = 0; i < 3; i++)
 		ioctl(kvm->vm_fd, KVM_SET_IRQCHIP, &kvm->poweron_chips[i]);
-	if (kvm->has_pit)
-		ioctl(kvm->vm_fd, KVM_SET_PIT2, &kvm->poweron_pit);
+	ioctl(kvm->vm_fd, KVM_SET_PIT2, &kvm->poweron_pit);
 	/* A line that its device still holds up is up for the new chips too. */
 	for (unsigned i = 0; i < GSI_COUNT; i++) {
 		bool level = kvm->gsi_level[i];

@@ -140,6 +140,14 @@ static void handle_system_event(struct kvm_vcpu *vcpu)
 		machine_request_shutdown(machine, CAUSE_GUEST_SHUTDOWN);
 }
 
+static void handle_eoi(struct kvm_vcpu *vcpu)
+{
+	struct machine *machine = vcpu->kvm->engine.machine;
+
+	if (machine->eoi)
+		machine->eoi(machine, vcpu->run->eoi.vector);
+}
+
 static void (*const handlers[])(struct kvm_vcpu *vcpu) = {
 	[KVM_EXIT_IO] = handle_io,
 	[KVM_EXIT_MMIO] = handle_mmio,
@@ -148,6 +156,7 @@ static void (*const handlers[])(struct kvm_vcpu *vcpu) = {
 	[KVM_EXIT_INTERNAL_ERROR] = handle_internal_error,
 	[KVM_EXIT_FAIL_ENTRY] = handle_fail_entry,
 	[KVM_EXIT_SYSTEM_EVENT] = handle_system_event,
+	[KVM_EXIT_IOAPIC_EOI] = handle_eoi,
 };
 
 static void handle_exit(struct kvm_vcpu *vcpu)
@@ -188,6 +197,33 @@ static void park(struct kvm_vcpu *vcpu)
 	vcpu->run->immediate_exit = 0;
 }
 
+/* With a PIC of our own: hands its interrupt over when the vCPU takes one, else asks to be told
+ * when it does. */
+static void offer_interrupt(struct kvm_vcpu *vcpu)
+{
+	struct kvm_engine *kvm = vcpu->kvm;
+	struct machine_ext_int *ext = &kvm->engine.machine->ext_int;
+	struct kvm_interrupt interrupt;
+
+	vcpu->run->request_interrupt_window = 0;
+	if (kvm->chips || vcpu->index != 0 || !kvm->intr || !ext->acknowledge)
+		return;
+	if (vcpu->run->ready_for_interrupt_injection) {
+		interrupt.irq = ext->acknowledge(ext->opaque);
+		ioctl(vcpu->fd, KVM_INTERRUPT, &interrupt);
+	}
+	vcpu->run->request_interrupt_window = kvm->intr;
+}
+
+/* Before KVM_RUN the flag makes it return, within it the signal does. */
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
+{
+	if (!vcpu->thread_started || vcpu->parked || pthread_equal(vcpu->thread, pthread_self()))
+		return;
+	vcpu->run->immediate_exit = 1;
+	pthread_kill(vcpu->thread, SIGNAL_KICK);
+}
+
 static void *vcpu_main(void *opaque)
 {
 	struct kvm_vcpu *vcpu = opaque;
@@ -203,11 +239,13 @@ static void *vcpu_main(void *opaque)
 			park(vcpu);
 			continue;
 		}
+		offer_interrupt(vcpu);
 		pthread_mutex_unlock(lock);
 		rc = ioctl(vcpu->fd, KVM_RUN, 0);
 		error = errno;
 		pthread_mutex_lock(lock);
 		vcpu->io_unfinished = false;
+		vcpu->run->immediate_exit = 0;
 		vcpu->counters.exits++;
 		if (rc == 0)
 			handle_exit(vcpu);
@@ -260,11 +298,7 @@ static void wait_parked(struct kvm_engine *kvm)
 	for (unsigned i = 0; i < kvm->engine.cpus; i++) {
 		struct kvm_vcpu *vcpu = &kvm->vcpus[i];
 
-		if (!vcpu->thread_started || vcpu->parked)
-			continue;
-		/* Before KVM_RUN the flag makes it return, within it the signal does. */
-		vcpu->run->immediate_exit = 1;
-		pthread_kill(vcpu->thread, SIGNAL_KICK);
+		kvm_vcpu_kick(vcpu);
 	}
 	for (unsigned i = 0; i < kvm->engine.cpus; i++)
 		while (kvm->vcpus[i].thread_started && !kvm->vcpus[i].parked)

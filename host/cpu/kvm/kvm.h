@@ -49,14 +49,19 @@ struct kvm_engine {
 	pthread_cond_t run_cond, parked_cond; /* with machine->lock */
 	struct kvm_vcpu *vcpus;
 
+	bool chips; /* PIC, IOAPIC and PIT are the kernel's */
+	bool intr;  /* our own PIC's INTR */
 	bool gsi_level[GSI_COUNT];
+	struct {
+		bool watched;
+		struct msi_message message;
+	} eoi[GSI_COUNT]; /* level-triggered pins of our own IOAPIC */
 	struct {
 		bool used;
 		struct msi_message message;
 	} routes[KVM_ROUTES_MAX]; /* by GSI, from GSI_COUNT on */
 	struct kvm_irqchip poweron_chips[3];
 	struct kvm_pit_state2 poweron_pit;
-	bool has_pit;
 };
 
 /* kvm-irq.c: creates the in-kernel chips; after the memory slots.  0 or -errno. */
@@ -69,6 +74,7 @@ int kvm_vcpu_create(struct kvm_engine *kvm, unsigned index, const struct engine_
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu);
 void kvm_vcpus_start(struct kvm_engine *kvm);
 void kvm_vcpus_stop(struct kvm_engine *kvm);
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu); /* out of guest mode, once; machine lock held */
 
 /* kvm-state.c */
 int kvm_state_capture(struct kvm_vcpu *vcpu, struct error *err);
