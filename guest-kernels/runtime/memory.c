@@ -93,38 +93,46 @@ static struct {
 	uint64_t base, next, end;
 } arena;
 
-/* The largest run of RAM above the kernel and below 4 GiB that no module and no start info lies in. */
-void arena_init(void)
+/* The run of RAM from `base` on, within its range and up to the next module; kept if it is the best. */
+static void arena_consider(uint64_t base)
 {
-	uint64_t low = (uint64_t)kernel_end, best = 0;
+	uint64_t end = 0;
 
-	for (unsigned i = 0; i < boot_info.module_count; i++) {
-		uint64_t end = boot_info.modules[i].base + boot_info.modules[i].size;
-
-		if (boot_info.protocol != BOOT_UEFI && end > low && end < 1ull << 32)
-			low = end;
-	}
+	base = (base + 0xfff) & ~0xfffull;
 	for (unsigned i = 0; i < boot_info.range_count; i++) {
 		const struct memory_range *range = &boot_info.ranges[i];
-		uint64_t base = range->base, end = range->base + range->size;
 
-		if (range->type != MEMORY_RAM)
-			continue;
-		if (end > 1ull << 32)
-			end = 1ull << 32;
-		if (boot_info.protocol != BOOT_UEFI && base < low)
-			base = low;
-		if (base < 0x100000)
-			base = 0x100000;
-		base = (base + 0xfff) & ~0xfffull;
-		if (end > base && end - base > best) {
-			best = end - base;
-			arena.base = arena.next = base;
-			arena.end = end;
-		}
+		if (range->type == MEMORY_RAM && base >= range->base && base - range->base < range->size)
+			end = range->base + range->size;
 	}
+	if (end > 1ull << 32)
+		end = 1ull << 32;
+	for (unsigned i = 0; i < boot_info.module_count; i++) {
+		const struct boot_module *module = &boot_info.modules[i];
+
+		if (base < module->base + module->size && module->base < end)
+			end = module->base;
+	}
+	if (end > base && end - base > arena.end - arena.base) {
+		arena.base = arena.next = base;
+		arena.end = end;
+	}
+}
+
+/* The largest run of RAM above the kernel and below 4 GiB that no module lies in. */
+void arena_init(void)
+{
+	uint64_t low = boot_info.protocol == BOOT_UEFI ? 0x100000 : (uint64_t)kernel_end;
+
+	arena_consider(low);
+	for (unsigned i = 0; i < boot_info.range_count; i++)
+		if (boot_info.ranges[i].base > low)
+			arena_consider(boot_info.ranges[i].base);
+	for (unsigned i = 0; i < boot_info.module_count; i++)
+		if (boot_info.modules[i].base >= low)
+			arena_consider(boot_info.modules[i].base + boot_info.modules[i].size);
 	/* A loader may put the start info, its strings and ACPI tables at the very top. */
-	if (best > 0x200000)
+	if (arena.end - arena.base > 0x200000)
 		arena.end -= 0x100000;
 }
 
