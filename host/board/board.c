@@ -12,6 +12,7 @@
 
 #include "block/block.h"
 #include "board/boot.h"
+#include "board/counters.h"
 #include "board/drive.h"
 #include "board/pc.h"
 #include "bus/isa.h"
@@ -231,6 +232,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	isa_bus_init(&isa, machine);
 	if (rc == 0)
 		rc = type->build(machine, config, err);
+	if (rc == 0)
+		rc = counters_add_probe(machine, err);
 	if (rc == 0)
 		rc = add_serials(machine, config, err);
 	if (rc == 0)

@@ -8,6 +8,7 @@
 #include "virtio/virtio-types.h"
 
 const struct device_type *const device_types[] = {
+	&assay_probe_type,
 	&fw_cfg_type,
 	&i440fx_type,
 	&ide_hd_type,
@@ -17,6 +18,8 @@ const struct device_type *const device_types[] = {
 	&i8254_type,
 	&isa_serial_type,
 	&mc146818rtc_type,
+	&pc_testdev_type,
+	&pci_testdev_type,
 	&piix3_type,
 	&piix3_ide_type,
 	&piix4_pm_type,
