@@ -25,6 +25,8 @@ SILENCE = float(os.environ.get("ASSAY_SILENCE", "30"))  # seconds without a byte
 AFTER_NMI = 5.0
 KEEP_GOING = {"PASS", "SKIP", "DEVIATES"}
 MAX_APPEND = 1200  # longer lists of names are not put on a kernel's command line
+MAX_SILENT = 3  # boots without KTAP, and
+MAX_WEDGED = 5  # silences waited for, before the rest of a kernel is given up
 GOOD_EXIT = 1  # isa-debug-exit: (0 << 1) | 1
 FAIL_EXIT = 3
 
@@ -101,18 +103,26 @@ class Session:
             self._set(test, Outcome(verdict, reason))
 
     def _run_all(self):
+        silent = 0
         while self._remaining() and not self._cancelled:
             before = len(self.outcomes)
             self.boots += 1
             # Its images stay when the run is over, for the command line that repeats a failure.
             shutil.rmtree(self.folder, ignore_errors=True)
             os.makedirs(self.folder)
-            VirtualMachine(self, self.folder, self._remaining()).run()
+            vm = VirtualMachine(self, self.folder, self._remaining())
+            vm.run()
             if len(self.outcomes) == before:
                 self._set(
                     self._remaining()[0],
                     Outcome("ERROR", "the kernel ended without a word of this TEST"),
                 )
+            silent = 0 if vm.reader.started else silent + 1
+            verdicts = [outcome.verdict for outcome in self.outcomes.values()]
+            if silent == MAX_SILENT:
+                self._rest(verdicts[-1], f"{silent} boots came to nothing; not tried again")
+            elif verdicts.count("WEDGED") == MAX_WEDGED:
+                self._rest("ERROR", f"not tried: {MAX_WEDGED} TESTs before it were WEDGED")
 
     def kernel_arguments(self, tests):
         """What the kernel's command line says of which TESTs to run."""
