@@ -25,6 +25,7 @@
 #define UPPER_START  0xc0000ULL	   /* option ROMs and firmware on a PC; RAM here */
 #define PCI_HOLE     0xe0000000ULL /* lowest address that devices may need, as QEMU has it */
 #define LOW_WHEN_BIG 0xc0000000ULL
+#define APPEND_ROOM  1024 /* bytes for what a board adds to the command line */
 
 const struct board_type *const board_types[] = {&board_pc, &board_microvm, NULL};
 
@@ -177,6 +178,28 @@ static void halt_state(struct machine *machine, struct cpu_state *state)
 	state->cs.base = 0xf0000;
 }
 
+/* boot_load() with the command line that the board completes. */
+static int load_kernel(struct machine *machine, const struct reload *reload, uint64_t rsdp,
+	struct boot_entry *entry, struct error *err)
+{
+	struct board_config config = *reload->config;
+	const char *given = config.append ? config.append : "";
+	size_t size = strlen(given) + APPEND_ROOM;
+	char *line = malloc(size);
+	int rc = 0;
+
+	if (!line)
+		return error_set(err, ENOMEM, "out of memory");
+	strcpy(line, given);
+	if (reload->type->append)
+		rc = reload->type->append(machine, &config, line + strlen(given), APPEND_ROOM, err);
+	config.append = line;
+	if (rc == 0)
+		rc = boot_load(machine, &config, rsdp, entry, err);
+	free(line);
+	return rc;
+}
+
 static int load(struct machine *machine, const struct reload *reload, struct error *err)
 {
 	const struct board_config *config = reload->config;
@@ -190,7 +213,7 @@ static int load(struct machine *machine, const struct reload *reload, struct err
 	if (!config->kernel) {
 		halt_state(machine, &state);
 	} else {
-		rc = boot_load(machine, config, rsdp, &entry, err);
+		rc = load_kernel(machine, reload, rsdp, &entry, err);
 		if (rc < 0)
 			return rc;
 		cpu_state_flat32(&state, entry.rip);

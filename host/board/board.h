@@ -23,6 +23,9 @@ struct board_type {
 	 * the guest address of the ACPI root pointer, or leaves it 0. */
 	int (*load)(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
 		struct error *err);
+	/* What the board puts behind -append: writes at most `size` bytes.  NULL: nothing. */
+	int (*append)(struct machine *machine, const struct board_config *config, char *to,
+		size_t size, struct error *err);
 };
 
 extern const struct board_type *const board_types[]; /* NULL-terminated, default first */
