@@ -257,6 +257,7 @@ static void discard_or_zero(struct blk_request *request, const struct header *he
 	}
 	request->block.operation = zeroes ? BLOCK_WRITE_ZEROES : BLOCK_DISCARD;
 	request->block.done = next_segment;
+	request->block.opaque = request;
 	next_segment(&request->block, 0);
 }
 

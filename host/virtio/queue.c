@@ -35,7 +35,7 @@ static void request_free(struct queue_request *request)
 {
 	list_remove(&request->link);
 	free(request->segments);
-	free(request->out);
+	free(request->iov);
 	free(request);
 }
 
@@ -117,10 +117,10 @@ static int grow(struct queue_request *request)
 	if (!segments)
 		return -ENOMEM;
 	request->segments = segments;
-	iov = realloc(request->out, capacity * sizeof(*iov));
+	iov = realloc(request->iov, capacity * sizeof(*iov));
 	if (!iov)
 		return -ENOMEM;
-	request->out = iov;
+	request->iov = iov;
 	request->capacity = capacity;
 	return 0;
 }
@@ -166,13 +166,14 @@ static void fill_iovecs(struct queue_request *request)
 	unsigned out = 0;
 
 	for (unsigned i = 0; i < request->count; i++) {
-		request->out[i].iov_base = request->segments[i].host;
-		request->out[i].iov_len = request->segments[i].length;
+		request->iov[i].iov_base = request->segments[i].host;
+		request->iov[i].iov_len = request->segments[i].length;
 		out += !request->segments[i].writable;
 	}
 	request->out_count = out;
 	request->in_count = request->count - out;
-	request->in = request->out + out;
+	request->out = request->iov;
+	request->in = request->iov + out;
 }
 
 static struct queue_request *request_get(struct queue *queue)

@@ -50,6 +50,7 @@ struct queue_request {
 	uint16_t head;
 	bool orphan; /* its queue was stopped: the completion is not the driver's business */
 	struct queue_segment *segments;
+	struct iovec *iov; /* what out and in point into */
 	unsigned count, capacity;
 };
 

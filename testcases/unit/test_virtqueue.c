@@ -420,7 +420,9 @@ static void reserved_flags_are_ignored(void **state)
 static void indirect_entry(unsigned i, uint64_t address, uint32_t length, uint16_t flags,
 	uint16_t next)
 {
-	((struct desc *)(fx.ram + INDIRECT + 1))[i] = (struct desc){address, length, flags, next};
+	struct desc desc = {address, length, flags, next};
+
+	memcpy(fx.ram + INDIRECT + 1 + 16 * i, &desc, 16);
 }
 
 static void indirect_at(uint32_t length, uint16_t flags)
