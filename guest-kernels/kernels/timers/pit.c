@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel timers: the 8254 (Intel datasheet 231164) at ports 0x40 to 0x43, and counter 2's gate and output at
+ * port 0x61. Times have a floor that cannot be wrong and a generous ceiling, because a host may be busy.
+ * Left out, because no in-kernel PIT does it: BCD, the null-count flag, gates that pause, a count that waits for the period.
+ */
+#include "kernels/timers/sources.h"
+#include "runtime/irq.h"
+#include "runtime/test.h"
+#include "runtime/time.h"
+
+#define STATUS_OUT 0x80
+
+static unsigned pit_vector(void)
+{
+	unsigned vector = irq_vector();
+
+	sources_ready();
+	ioapic_route(ioapic_isa_pin(0), vector, IOAPIC_EDGE);
+	return vector;
+}
+
+TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate", NEEDS("pit ioapic"))
+{
+	const uint16_t divisor = 2386; /* 2 ms */
+	unsigned vector = pit_vector();
+	uint64_t start, us;
+
+	pit_load(0, 2, divisor);
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 1000000));
+	start = rdtsc();
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 11, 1000000));
+	us = tsc_to_ns(rdtsc() - start) / 1000;
+	EXPECT_GE(us, pit_us(10 * divisor) * 85 / 100);
+	EXPECT_LE(us, pit_us(10 * divisor) * 3);
+	test_metric("us_for_10_periods", us);
+}
+
+TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not again", NEEDS("pit ioapic"))
+{
+	const uint16_t count = 2386;
+	unsigned vector = pit_vector();
+	uint64_t start = rdtsc();
+
+	pit_load(0, 0, count);
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 1000000));
+	EXPECT_GE(tsc_to_ns(rdtsc() - start) / 1000, pit_us(count) * 95 / 100);
+	delay_us(3 * pit_us(count));
+	EXPECT_EQ(irq_count(vector), 1);
+}
+
+TEST(pit_mode4_once, "", "mode 4 interrupts once for a count", NEEDS("pit ioapic"))
+{
+	unsigned vector = pit_vector();
+
+	pit_load(0, 4, 1193);
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 1000000));
+	delay_us(3000);
+	EXPECT_EQ(irq_count(vector), 1);
+}
+
+TEST(pit_half_count_waits, "", "after a control word and half of the count there is no interrupt", NEEDS("pit ioapic"))
+{
+	unsigned vector = pit_vector();
+
+	pit_control(0, PIT_BOTH, 0);
+	outb(0x40, 0x10);
+	delay_us(2000);
+	EXPECT_EQ(irq_count(vector), 0);
+	outb(0x40, 0x00);
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 1000000));
+}
+
+TEST(pit_counts_down, "", "the counter falls from its count at 1193182 Hz", NEEDS("pit"))
+{
+	uint16_t first, last;
+	uint64_t start, us;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	first = pit_latch(2);
+	start = rdtsc();
+	delay_us(10000);
+	last = pit_latch(2);
+	us = tsc_to_ns(rdtsc() - start) / 1000;
+	EXPECT_LT(last, first);
+	EXPECT_GE(pit_us(first - last), us * 90 / 100 - 200);
+	EXPECT_LE(pit_us(first - last), us * 110 / 100 + 200);
+}
+
+TEST(pit_never_goes_back, "", "successive reads within one period never rise", NEEDS("pit"))
+{
+	uint16_t last;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	last = pit_latch(2);
+	for (int i = 0; i < 200; i++) {
+		uint16_t now = pit_latch(2);
+
+		if (!EXPECT_LE(now, last))
+			break;
+		last = now;
+	}
+}
+
+TEST(pit_zero_is_65536, "", "a count of 0 counts 65536", NEEDS("pit"))
+{
+	uint16_t now;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 2, 0);
+	delay_us(5000);
+	now = pit_latch(2);
+	EXPECT_GE(now, 20000); /* 10000 or less would be BCD's, and a count of nothing stays 0 */
+	EXPECT_LE(now, 65536 - 5000);
+}
+
+TEST(pit_mode2_reloads, "", "in mode 2 the counter stays between 1 and its count and starts again", NEEDS("pit"))
+{
+	uint16_t last = 0;
+	unsigned rises = 0;
+	uint64_t end;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 2, 600);
+	end = time_after_us(100000);
+	while (rises < 3 && !time_passed(end)) {
+		uint16_t now = pit_latch(2);
+
+		if (!EXPECT_LE(now, 600) || !EXPECT_GE(now, 1))
+			break;
+		rises += now > last;
+		last = now;
+	}
+	EXPECT_GE(rises, 3);
+}
+
+TEST(pit_mode3_counts_by_two, "", "in mode 3 an even count is seen even: it falls by two", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 3, 6000);
+	for (int i = 0; i < 50; i++) {
+		uint16_t now = pit_latch(2);
+
+		if (!EXPECT_EQ(now & 1, 0) || !EXPECT_LE(now, 6000))
+			break;
+	}
+}
+
+TEST(pit_mode3_square, "", "in mode 3 the output is high for one half of the period and low for the other", NEEDS("pit"))
+{
+	unsigned high = 0, low = 0;
+	uint64_t end;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 3, 2386);
+	end = time_after_us(20000);
+	while (!time_passed(end)) {
+		if (pit_out2())
+			high++;
+		else
+			low++;
+	}
+	EXPECT_GE(high * 100, (high + low) * 25);
+	EXPECT_GE(low * 100, (high + low) * 25);
+}
+
+TEST(pit_mode0_output, "", "in mode 0 the output is low until terminal count and high from then on", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 11932); /* 10 ms */
+	EXPECT_FALSE(pit_out2());
+	EXPECT_TRUE(WAIT_UNTIL(pit_out2(), 1000000));
+	delay_us(1000);
+	EXPECT_TRUE(pit_out2());
+	pit_control(2, PIT_BOTH, 0);
+	outb(0x42, 0xff);
+	outb(0x42, 0xff);
+	EXPECT_FALSE(pit_out2());
+}
+
+TEST(pit_latch_holds, "", "a latched count stays until it is read, however late", NEEDS("pit"))
+{
+	uint16_t before, held, now;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	before = pit_latch(2);
+	outb(0x43, 0x80);
+	delay_us(5000);
+	held = pit_read(2);
+	now = pit_latch(2);
+	EXPECT_LE(before - held, 2000);
+	EXPECT_GE(held - now, 5000);
+}
+
+TEST(pit_second_latch_is_ignored, "", "a second latch command before the first is read changes nothing", NEEDS("pit"))
+{
+	uint16_t held, now;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	outb(0x43, 0x80);
+	delay_us(5000);
+	outb(0x43, 0x80);
+	held = pit_read(2);
+	now = pit_latch(2);
+	EXPECT_GE(held - now, 5000);
+}
+
+TEST(pit_latches_are_per_counter, "", "counters are latched and read byte by byte independently", NEEDS("pit"))
+{
+	uint8_t low0, low2, high0, high2;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(0, 2, 0x0200);
+	pit_load(2, 0, 0xffff);
+	outb(0x43, 0x00);
+	outb(0x43, 0x80);
+	low0 = inb(0x40);
+	low2 = inb(0x42);
+	high0 = inb(0x40);
+	high2 = inb(0x42);
+	EXPECT_LE(low0 | high0 << 8, 0x200);
+	EXPECT_GE(low2 | high2 << 8, 0x8000);
+	EXPECT_GE(pit_latch(2), 0x8000); /* the byte toggle is back at the low byte */
+}
+
+TEST(pit_status_readback, "", "read-back of the status gives access and mode as written", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 2, 1000);
+	outb(0x43, 0xe8); /* status of counter 2 */
+	EXPECT_EQ(inb(0x42) & 0x3f, PIT_BOTH | 2 << 1);
+	pit_control(2, PIT_LOW, 3);
+	outb(0x42, 100);
+	outb(0x43, 0xe8);
+	EXPECT_EQ(inb(0x42) & 0x3f, PIT_LOW | 3 << 1);
+	pit_load(2, 0, 1000);
+	outb(0x43, 0xe8);
+	EXPECT_EQ(inb(0x42) & 0x3f, PIT_BOTH | 0 << 1);
+}
+
+TEST(pit_status_then_count, "", "after a read-back of both, the status is read first and the count after it", NEEDS("pit"))
+{
+	uint16_t count;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	outb(0x43, 0xc8);
+	EXPECT_EQ(inb(0x42) & 0x3f, PIT_BOTH | 0 << 1);
+	count = pit_read(2);
+	EXPECT_GE(count, 0x8000);
+	EXPECT_GE(count, pit_latch(2));
+}
+
+TEST(pit_status_shows_output, "", "the status shows the output: low in mode 0 while counting, high after", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 11932);
+	outb(0x43, 0xe8);
+	EXPECT_EQ(inb(0x42) & STATUS_OUT, 0);
+	delay_us(15000);
+	outb(0x43, 0xe8);
+	EXPECT_EQ(inb(0x42) & STATUS_OUT, STATUS_OUT);
+}
+
+TEST(pit_readback_of_nothing, "", "a read-back that selects neither count nor status latches nothing", NEEDS("pit"))
+{
+	uint16_t first, second;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 0, 0xffff);
+	outb(0x43, 0xf8);
+	delay_us(3000);
+	first = pit_read(2);
+	delay_us(3000);
+	second = pit_latch(2);
+	EXPECT_LE(first, 0xffff - 3000);
+	EXPECT_GE(first - second, 3000);
+}
+
+TEST(pit_low_byte_access, "", "with low-byte access one write is the count and every read is its low byte", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	pit_control(2, PIT_LOW, 2);
+	outb(0x42, 200);
+	for (int i = 0; i < 20; i++) {
+		if (!EXPECT_LE(inb(0x42), 200))
+			break;
+	}
+}
+
+TEST(pit_high_byte_access, "", "with high-byte access one write is the count times 256 and every read is its high byte", NEEDS("pit"))
+{
+	uint8_t first;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_control(2, PIT_HIGH, 0);
+	outb(0x42, 0xff);
+	first = inb(0x42);
+	EXPECT_GE(first, 0xf0);
+	EXPECT_LE(first - inb(0x42), 2);
+	delay_us(10000); /* 11931 ticks: the high byte falls by 46 */
+	EXPECT_LE(inb(0x42), first - 40);
+}
+
+TEST(pit_gate_restarts_mode2, "", "a rising gate in mode 2 reloads the counter", NEEDS("pit"))
+{
+	uint16_t before, after;
+
+	sources_ready();
+	pit_gate2(true);
+	pit_load(2, 2, 0xfff0);
+	delay_us(10000);
+	before = pit_latch(2);
+	pit_gate2(false);
+	pit_gate2(true);
+	after = pit_latch(2);
+	EXPECT_LE(before, 0xfff0 - 11000);
+	EXPECT_GE(after, before + 5000);
+}
+
+TEST(port61_gate_reads_back, "", "port 0x61 reads back gate and speaker bits", NEEDS("pit"))
+{
+	sources_ready();
+	pit_gate2(true);
+	EXPECT_EQ(inb(0x61) & 3, 1);
+	pit_gate2(false);
+	EXPECT_EQ(inb(0x61) & 3, 0);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel timers: the sources of sources.h.
+ */
+#include "kernels/timers/sources.h"
+#include "runtime/io.h"
+#include "runtime/test.h"
+
+#define UART_IER  0x3f9
+#define UART_MCR  0x3fc
+#define IER_THRE  2
+#define MCR_OUT2  8 /* on a PC it lets the interrupt out */
+#define MCR_QUIET 3
+
+void pit_control(unsigned counter, unsigned access, unsigned mode)
+{
+	outb(0x43, counter << 6 | access | mode << 1);
+}
+
+void pit_load(unsigned counter, unsigned mode, uint16_t count)
+{
+	pit_control(counter, PIT_BOTH, mode);
+	outb(0x40 + counter, count & 0xff);
+	outb(0x40 + counter, count >> 8);
+}
+
+uint16_t pit_read(unsigned counter)
+{
+	uint8_t low = inb(0x40 + counter);
+
+	return low | inb(0x40 + counter) << 8;
+}
+
+uint16_t pit_latch(unsigned counter)
+{
+	outb(0x43, counter << 6);
+	return pit_read(counter);
+}
+
+void pit_gate2(bool on)
+{
+	outb(0x61, (inb(0x61) & 0x0c) | on);
+}
+
+bool pit_out2(void)
+{
+	return inb(0x61) & 0x20;
+}
+
+void uart_line_raise(void)
+{
+	outb(UART_MCR, MCR_QUIET | MCR_OUT2);
+	outb(UART_IER, IER_THRE);
+}
+
+void uart_line_drop(void)
+{
+	outb(UART_IER, 0);
+	outb(UART_MCR, MCR_QUIET);
+}
+
+static void silence(void *opaque)
+{
+	uart_line_drop();
+	pit_control(0, PIT_BOTH, 0);
+	pit_gate2(false);
+}
+
+void sources_ready(void)
+{
+	static struct test_reset_hook hook = {.reset = silence};
+
+	test_reset_hook(&hook);
+}
