@@ -190,7 +190,7 @@ TEST(pic_poll, "", "a poll gives bit 7 and the line, and takes it into service; 
 	EXPECT_EQ(read_isr(), 0);
 }
 
-TEST(elcr_bits, "", "ELCR keeps what is written, but IRQ 0, 1, 2, 8 and 13 stay edge", NEEDS("pic pci"))
+TEST(elcr_bits, "", "ELCR keeps what is written, but IRQ 0, 1, 2, 8 and 13 stay edge", NEEDS("pic"))
 {
 	uint8_t first = inb(0x4d0), second = inb(0x4d1);
 
@@ -212,7 +212,7 @@ static void until_third(unsigned vector)
 	outb(0x20, 0x20);
 }
 
-TEST(elcr_level_repeats, "", "a line that is level by ELCR and held high interrupts again after each EOI", NEEDS("pic pci"))
+TEST(elcr_level_repeats, "", "a line that is level by ELCR and held high interrupts again after each EOI", NEEDS("pic"))
 {
 	uint8_t before = inb(0x4d0);
 

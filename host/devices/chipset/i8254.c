@@ -193,9 +193,16 @@ static void update_irq(struct pit *pit)
 		vm_timer_arm(&pit->timer, c->start + to_ns(edge));
 }
 
+/*
+ * An edge of counter 0 is due.  The low pulse of modes 2 and 4 is one tick long and a host is often
+ * later than that, so the line goes low first: a pulse that is over was still a pulse.
+ */
 static void timer_expired(void *opaque)
 {
-	update_irq(opaque);
+	struct pit *pit = opaque;
+
+	irq_set(&pit->dev.machine->gsi[0], false);
+	update_irq(pit);
 }
 
 static void load(struct pit *pit, struct counter *c, uint16_t written)

@@ -46,7 +46,7 @@ struct ioapic {
 	uint8_t select, id;
 	uint64_t table[IOAPIC_PINS];
 	bool input[IOAPIC_PINS];   /* the wire's level */
-	bool pending[IOAPIC_PINS]; /* an edge came while masked */
+	bool pending[IOAPIC_PINS]; /* an edge came that is not yet sent */
 };
 
 static struct ioapic *to_ioapic(struct device *dev)
@@ -92,7 +92,8 @@ void ioapic_set(struct device *dev, unsigned pin, bool level)
 	bool rises = level && !io->input[pin];
 
 	io->input[pin] = level;
-	if (rises && !(io->table[pin] & ENTRY_LEVEL))
+	/* An edge on a masked pin is ignored: neither delivered nor held (290566, 3.2.4, mask bit). */
+	if (rises && !(io->table[pin] & (ENTRY_LEVEL | ENTRY_MASKED)))
 		io->pending[pin] = true;
 	serve(io, pin);
 }
