@@ -78,9 +78,13 @@ static void kick_task(void *opaque)
 	serve(opaque);
 }
 
+/* A task that was posted before the queue was parked finds it in control's hands. */
 static void batch_task(void *opaque)
 {
-	interrupt_if_wanted(opaque);
+	struct virtio_queue *vq = opaque;
+
+	if (vq->serving)
+		interrupt_if_wanted(vq);
 }
 
 void virtio_queue_kick(struct virtio_queue *vq)
