@@ -38,6 +38,14 @@ struct iothread *iothread_find(const char *id)
 	return NULL;
 }
 
+void iothread_for_each(void (*visit)(void *opaque, struct iothread *thread), void *opaque)
+{
+	struct list *pos;
+
+	list_for_each(pos, &threads)
+		visit(opaque, container_of(pos, struct iothread, link));
+}
+
 static void iothread_free(struct iothread *thread)
 {
 	if (thread->loop) {

@@ -155,7 +155,8 @@ static void base_event(void *opaque, enum chardev_event event)
 	for (unsigned i = 0; i < USERS; i++) {
 		struct chardev_user *user = mux->users[i];
 
-		if (user && user->event)
+		/* Only the one in focus greets a new peer. */
+		if (user && user->event && (event != CHARDEV_OPENED || i == mux->focus))
 			user->event(user->opaque, event);
 	}
 }

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of commands (command.h). */
+#include <string.h>
+
+#include "monitor/command.h"
+
+#define ARGS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
+
+const struct qmp_command qmp_commands[] = {
+	{"block_resize",
+		ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}), NULL,
+		run_block_resize},
+	{"cont", NULL, NULL, run_cont},
+	{"device-list-properties", ARGS({"typename", "str"}), "[ObjectPropertyInfo]",
+		query_list_properties},
+	{"human-monitor-command", ARGS({"command-line", "str"}, {"cpu-index", "int", true}), "str",
+		run_human_monitor_command},
+	{"inject-nmi", NULL, NULL, run_inject_nmi},
+	/* Its place is the negotiation: afterwards the session itself refuses it. */
+	{"qmp_capabilities", ARGS({"enable", "[QMPCapability]", true}), NULL, NULL},
+	{"qom-list-types", ARGS({"implements", "str", true}, {"abstract", "bool", true}),
+		"[ObjectTypeInfo]", query_list_types},
+	{"query-block", NULL, "[BlockInfo]", query_block},
+	{"query-chardev", NULL, "[ChardevInfo]", query_chardev},
+	{"query-commands", NULL, "[CommandInfo]", query_commands},
+	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]", query_cpu_definitions},
+	{"query-cpus-fast", NULL, "[CpuInfoFast]", query_cpus_fast},
+	{"query-current-machine", NULL, "CurrentMachineParams", query_current_machine},
+	{"query-iothreads", NULL, "[IOThreadInfo]", query_iothreads},
+	{"query-kvm", NULL, "KvmInfo", query_kvm},
+	{"query-machines", NULL, "[MachineInfo]", query_machines},
+	{"query-memory-size-summary", NULL, "MemoryInfo", query_memory_size},
+	{"query-name", NULL, "NameInfo", query_name},
+	{"query-qmp-schema", NULL, "[SchemaInfo]", query_schema},
+	{"query-stats",
+		ARGS({"target", "StatsTarget"}, {"vcpus", "[str]", true},
+			{"providers", "[StatsRequest]", true}),
+		"[StatsResult]", query_stats},
+	{"query-stats-schemas", ARGS({"provider", "StatsProvider", true}), "[StatsSchema]",
+		query_stats_schemas},
+	{"query-status", NULL, "StatusInfo", query_status},
+	{"query-uuid", NULL, "UuidInfo", query_uuid},
+	{"query-version", NULL, "VersionInfo", query_version},
+	{"quit", NULL, NULL, run_quit},
+	{"ringbuf-read",
+		ARGS({"device", "str"}, {"size", "int"}, {"format", "DataFormat", true}), "str",
+		run_ringbuf_read},
+	{"stop", NULL, NULL, run_stop},
+	{"system_powerdown", NULL, NULL, run_system_powerdown},
+	{"system_reset", NULL, NULL, run_system_reset},
+	{NULL, NULL, NULL, NULL},
+};
+
+const struct qmp_command *qmp_command_find(const char *name)
+{
+	for (const struct qmp_command *c = qmp_commands; c->name; c++) {
+		if (!strcmp(c->name, name))
+			return c;
+	}
+	return NULL;
+}

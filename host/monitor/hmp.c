@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The monitor for people: a prompt, and a table of commands that call those of QMP.  Words and
+ * answers are QEMU's, because scripts read them.  Left out: history and completion.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/version.h"
+#include "cpu/engine.h"
+#include "monitor/command.h"
+#include "monitor/session.h"
+
+#define PROMPT "(qemu) "
+
+struct hmp_command {
+	const char *name, *alias;
+	const char *arguments, *help;
+	void (*run)(struct machine *machine, const char *argument, FILE *out);
+};
+
+/* Calls a QMP command and prints its error, if any.  Returns the result for the caller to free. */
+static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *out)
+{
+	struct qmp_error err = {.class = QMP_GENERIC};
+	json_t *result = run(machine, args, &err);
+
+	json_decref(args);
+	if (!result)
+		fprintf(out, "Error: %s\r\n", err.text.text);
+	return result;
+}
+
+#define FORWARD(name, command)                                                                     \
+	static void name(struct machine *machine, const char *argument, FILE *out)                 \
+	{                                                                                          \
+		json_decref(call(machine, command, NULL, out));                                    \
+	}
+
+FORWARD(do_cont, run_cont)
+FORWARD(do_nmi, run_inject_nmi)
+FORWARD(do_quit, run_quit)
+FORWARD(do_stop, run_stop)
+FORWARD(do_powerdown, run_system_powerdown)
+FORWARD(do_reset, run_system_reset)
+
+static void do_block_resize(struct machine *machine, const char *argument, FILE *out)
+{
+	char device[128] = "", size[64] = "";
+	struct error why;
+	uint64_t bytes;
+
+	if (sscanf(argument, "%127s %63s", device, size) != 2) {
+		fprintf(out, "block_resize: string and size expected\r\n");
+		return;
+	}
+	if (parse_size("size", size, 1 << 20, &bytes, &why)) {
+		fprintf(out, "Error: %s\r\n", why.text);
+		return;
+	}
+	json_decref(call(machine, run_block_resize,
+		json_pack("{s:s,s:I}", "device", device, "size", (json_int_t)bytes), out));
+}
+
+static void info_status(struct machine *machine, const char *argument, FILE *out)
+{
+	bool running = machine->state == RUN_STATE_RUNNING;
+
+	fprintf(out, "VM status: %s", running ? "running" : "paused");
+	if (!running && machine->state != RUN_STATE_PAUSED)
+		fprintf(out, " (%s)", run_state_name(machine->state));
+	fprintf(out, "\r\n");
+}
+
+static void info_version(struct machine *machine, const char *argument, FILE *out)
+{
+	fprintf(out, "%d.%d.%dassay %s\r\n", QEMU_MAJOR, QEMU_MINOR, QEMU_MICRO, ASSAY_VERSION);
+}
+
+static void info_name(struct machine *machine, const char *argument, FILE *out)
+{
+	json_t *name = monitor_name();
+	const char *text = json_string_value(json_object_get(name, "name"));
+
+	if (text)
+		fprintf(out, "%s\r\n", text);
+	json_decref(name);
+}
+
+static void info_uuid(struct machine *machine, const char *argument, FILE *out)
+{
+	fprintf(out, "%s\r\n", monitor_uuid());
+}
+
+static void info_kvm(struct machine *machine, const char *argument, FILE *out)
+{
+	fprintf(out, "kvm support: %s\r\n",
+		strcmp(machine->engine->ops->name, "kvm") ? "disabled" : "enabled");
+}
+
+static void info_chardev(struct machine *machine, const char *argument, FILE *out)
+{
+	json_t *list = call(machine, query_chardev, NULL, out), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		fprintf(out, "%s: filename=%s\r\n", json_string_value(json_object_get(item, "label")),
+			json_string_value(json_object_get(item, "filename")));
+	}
+	json_decref(list);
+}
+
+static void info_block(struct machine *machine, const char *argument, FILE *out)
+{
+	json_t *list = call(machine, query_block, NULL, out), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		json_t *inserted = json_object_get(item, "inserted");
+		json_t *image = json_object_get(inserted, "image");
+
+		fprintf(out, "%s: %" JSON_INTEGER_FORMAT " bytes (raw%s)\r\n",
+			json_string_value(json_object_get(item, "device")),
+			json_integer_value(json_object_get(image, "virtual-size")),
+			json_is_true(json_object_get(inserted, "ro")) ? ", read-only" : "");
+	}
+	json_decref(list);
+}
+
+static void info_cpus(struct machine *machine, const char *argument, FILE *out)
+{
+	for (unsigned i = 0; i < machine->engine->cpus; i++)
+		fprintf(out, "%c CPU #%u: thread_id=%d\r\n", i ? ' ' : '*', i,
+			machine->engine->ops->thread_id(machine->engine, i));
+}
+
+static const struct hmp_command infos[] = {
+	{"block", NULL, "", "the drives", info_block},
+	{"chardev", NULL, "", "the character devices", info_chardev},
+	{"cpus", NULL, "", "the processors' threads", info_cpus},
+	{"kvm", NULL, "", "whether KVM runs the guest", info_kvm},
+	{"name", NULL, "", "the guest's name", info_name},
+	{"status", NULL, "", "whether the guest runs", info_status},
+	{"uuid", NULL, "", "the machine's UUID", info_uuid},
+	{"version", NULL, "", "the version", info_version},
+	{NULL, NULL, NULL, NULL, NULL},
+};
+
+static const struct hmp_command *find(const struct hmp_command *table, const char *name)
+{
+	for (; table->name; table++) {
+		if (!strcmp(table->name, name) || (table->alias && !strcmp(table->alias, name)))
+			return table;
+	}
+	return NULL;
+}
+
+static void print_table(const struct hmp_command *table, const char *prefix, FILE *out)
+{
+	for (; table->name; table++)
+		fprintf(out, "%s%s%s%s %s -- %s\r\n", prefix, table->name, table->alias ? "|" : "",
+			table->alias ? table->alias : "", table->arguments, table->help);
+}
+
+static void do_info(struct machine *machine, const char *argument, FILE *out)
+{
+	const struct hmp_command *info = find(infos, argument);
+
+	if (!*argument)
+		print_table(infos, "info ", out);
+	else if (info)
+		info->run(machine, "", out);
+	else
+		fprintf(out, "unknown command: 'info %s'\r\n", argument);
+}
+
+static void do_help(struct machine *machine, const char *argument, FILE *out);
+
+static const struct hmp_command commands[] = {
+	{"block_resize", NULL, "device size", "resize an image (MiB, or with a suffix)",
+		do_block_resize},
+	{"cont", "c", "", "resume the guest", do_cont},
+	{"help", "?", "", "this list", do_help},
+	{"info", NULL, "[subcommand]", "show what there is", do_info},
+	{"nmi", NULL, "", "inject an NMI", do_nmi},
+	{"quit", "q", "", "end the VM", do_quit},
+	{"stop", "s", "", "stop the guest", do_stop},
+	{"system_powerdown", NULL, "", "press the power button", do_powerdown},
+	{"system_reset", NULL, "", "reset the machine", do_reset},
+	{NULL, NULL, NULL, NULL, NULL},
+};
+
+static void do_help(struct machine *machine, const char *argument, FILE *out)
+{
+	print_table(commands, "", out);
+}
+
+char *hmp_run(struct machine *machine, const char *line)
+{
+	const struct hmp_command *command;
+	size_t start = strspn(line, " \t"), length = strcspn(line + start, " \t");
+	const char *argument = line + start + length;
+	char name[64], *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)length, line + start);
+	argument += strspn(argument, " \t");
+	command = find(commands, name);
+	if (command)
+		command->run(machine, argument, out);
+	else if (length)
+		fprintf(out, "unknown command: '%s'\r\n", name);
+	fclose(out);
+	return text;
+}
+
+/* The terminal. */
+
+static void say(struct monitor *mon, const char *text)
+{
+	monitor_send(mon, text, strlen(text));
+}
+
+void hmp_session_begin(struct monitor *mon)
+{
+	mon->line_length = 0;
+	say(mon, "Assay " ASSAY_VERSION
+		 " monitor - type 'help' for more information\r\n" PROMPT);
+}
+
+static void end_of_line(struct monitor *mon)
+{
+	char *text;
+
+	mon->line[mon->line_length] = '\0';
+	mon->line_length = 0;
+	say(mon, "\r\n");
+	text = hmp_run(mon->machine, mon->line);
+	if (text)
+		say(mon, text);
+	free(text);
+	say(mon, PROMPT);
+}
+
+void hmp_session_receive(struct monitor *mon, const uint8_t *data, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		char c = (char)data[i];
+
+		if (c == '\r' || (c == '\n' && mon->last != '\r')) {
+			end_of_line(mon);
+		} else if ((c == '\b' || c == 0x7f) && mon->line_length) {
+			mon->line_length--;
+			say(mon, "\b \b");
+		} else if (c == 0x15) { /* Ctrl-U */
+			while (mon->line_length && mon->line_length--)
+				say(mon, "\b \b");
+		} else if (c >= ' ' && c < 0x7f && mon->line_length < HMP_LINE_MAX - 1) {
+			mon->line[mon->line_length++] = c;
+			monitor_send(mon, &c, 1);
+		}
+		mon->last = (uint8_t)c;
+	}
+}
