@@ -127,6 +127,8 @@ class Session:
     def kernel_arguments(self, tests):
         """What the kernel's command line says of which TESTs to run."""
         words = [self.append] if self.append else []
+        if not self.vmm.is_qemu:  # where the text leaves a choice, ours is held to its own
+            words.append("strict=1")
         if self.seed is not None:
             words.append(f"seed={self.seed}")
         if len(tests) < self.total or self.boots > 1:

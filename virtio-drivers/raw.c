@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* Raw rings and the block device that TESTs put on them (raw.h). */
+#include "virtio-drivers/raw.h"
+#include "runtime/boot.h"
+#include "runtime/memory.h"
+#include "runtime/time.h"
+
+#define SIZE_MOST 256
+
+void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size)
+{
+	uint16_t max = dev->transport->queue_max(dev, queue);
+
+	if (max == 0)
+		FAIL("the device has no queue %u", queue);
+	if (size == 0)
+		size = max < SIZE_MOST ? max : SIZE_MOST;
+	if (size > max)
+		SKIP("queue %u has %u entries at most", queue, max);
+	memset(ring, 0, sizeof(*ring));
+	ring->dev = dev;
+	ring->queue = queue;
+	ring->size = size;
+	ring->descriptors = guarded_alloc_aligned(RING_DESCRIPTORS_BYTES(size), 64);
+	ring->avail = guarded_alloc_aligned(RING_AVAIL_BYTES(size), 64);
+	ring->used = guarded_alloc_aligned(RING_USED_BYTES(size), 64);
+}
+
+void raw_ring_enable(struct raw_ring *ring)
+{
+	struct virtio_queue_areas areas = {ring->size, phys(ring->descriptors), phys(ring->avail), phys(ring->used)};
+
+	ring->dev->transport->queue_set(ring->dev, ring->queue, &areas);
+	ring->dev->transport->queue_enable(ring->dev, ring->queue);
+}
+
+void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
+{
+	ring->descriptors[i] = (struct ring_descriptor){address, length, flags, next};
+}
+
+void raw_publish(struct raw_ring *ring, uint16_t head)
+{
+	ring->avail->ring[ring->avail_next % ring->size] = head;
+	ring->avail_next++;
+	compiler_barrier();
+	ring->avail->idx = ring->avail_next;
+	full_barrier();
+}
+
+void raw_kick(struct raw_ring *ring)
+{
+	virtio_notify(ring->dev, ring->queue);
+	checkpoint();
+}
+
+bool raw_used(struct raw_ring *ring, unsigned n)
+{
+	uint16_t wanted = ring->used_next + n;
+
+	if (WAIT_UNTIL((uint16_t)(ring->used->idx - ring->used_next) >= n, RAW_ANSWER_US))
+		return true;
+	return EXPECT_EQ(ring->used->idx, wanted);
+}
+
+struct ring_used_element raw_take(struct raw_ring *ring)
+{
+	volatile struct ring_used_element *e = &ring->used->ring[ring->used_next++ % ring->size];
+
+	return (struct ring_used_element){e->id, e->length};
+}
+
+bool raw_quiet(struct raw_ring *ring)
+{
+	return !WAIT_UNTIL(ring->used->idx != ring->used_next, RAW_QUIET_US);
+}
+
+static struct raw_disk *find(bool read_only)
+{
+	struct raw_disk *d = arena_alloc(sizeof(*d), 64);
+
+	for (unsigned i = 0; virtio_find(&d->dev, VIRTIO_TRANSPORT_ANY, VIRTIO_ID_BLOCK, i); i++) {
+		if ((virtio_offered(&d->dev) >> BLK_F_RO & 1) != read_only)
+			continue;
+		virtio_reset(&d->dev);
+		virtio_interrupts(&d->dev, VIRTIO_IRQ_BEST);
+		d->header = guarded_alloc(sizeof(*d->header));
+		d->data = guarded_alloc(RAW_DATA);
+		d->status = guarded_alloc(1);
+		return d;
+	}
+	SKIP("no %s virtio-blk disk", read_only ? "read-only" : "writable");
+	return NULL;
+}
+
+struct raw_disk *raw_disk_find(void)
+{
+	return find(false);
+}
+
+bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size)
+{
+	if (!virtio_negotiate(&d->dev, features | VIRTIO_BIT(VIRTIO_F_VERSION_1)))
+		return false;
+	raw_ring_alloc(&d->ring, &d->dev, 0, size);
+	raw_ring_enable(&d->ring);
+	d->capacity = virtio_config64(&d->dev, BLK_C_CAPACITY);
+	virtio_driver_ok(&d->dev);
+	return true;
+}
+
+struct raw_disk *raw_disk_open(uint64_t features, uint16_t size)
+{
+	struct raw_disk *d = find(false);
+
+	if (!raw_disk_start(d, features, size))
+		FAIL("FEATURES_OK did not stay");
+	if ((features & ~d->dev.features) & VIRTIO_RING_FEATURES)
+		SKIP("the device does not offer features 0x%lx", (features & ~d->dev.features) & VIRTIO_RING_FEATURES);
+	return d;
+}
+
+struct raw_disk *raw_disk_read_only(uint64_t features)
+{
+	struct raw_disk *d = find(true);
+
+	if (!raw_disk_start(d, features, 0))
+		FAIL("FEATURES_OK did not stay");
+	return d;
+}
+
+bool raw_writes(uint32_t type)
+{
+	return type == BLK_T_IN || type == BLK_T_GET_ID || type == BLK_T_GET_LIFETIME;
+}
+
+void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data, uint32_t bytes)
+{
+	struct raw_ring *r = &d->ring;
+	unsigned n = first;
+
+	*d->header = (struct blk_header){.type = type, .sector = sector};
+	*d->status = 0xff;
+	raw_descriptor(r, n, phys(d->header), sizeof(*d->header), RING_NEXT, n + 1);
+	n++;
+	if (bytes) {
+		raw_descriptor(r, n, phys(data), bytes, RING_NEXT | (raw_writes(type) ? RING_WRITE : 0), n + 1);
+		n++;
+	}
+	raw_descriptor(r, n, phys(d->status), 1, RING_WRITE, 0);
+}
+
+uint8_t raw_do(struct raw_disk *d, uint32_t type, uint64_t sector, void *data, uint32_t bytes)
+{
+	struct ring_used_element e;
+
+	raw_request(d, 0, type, sector, data, bytes);
+	raw_publish(&d->ring, 0);
+	raw_kick(&d->ring);
+	if (!raw_used(&d->ring, 1))
+		test_leave();
+	e = raw_take(&d->ring);
+	EXPECT_EQ(e.id, 0);
+	d->used_length = e.length;
+	return *d->status;
+}
+
+void raw_pattern(void *to, uint32_t bytes, uint64_t seed)
+{
+	uint64_t *word = to, value = seed * 0x9e3779b97f4a7c15ull | 1;
+	uint32_t count = bytes / 512;
+
+	/* Constant within a sector: one string instruction for each. */
+	while (count--) {
+		uint64_t n = 64;
+
+		__asm__ volatile("rep stosq" : "+D"(word), "+c"(n) : "a"(value) : "memory");
+		value += 0x0101010101010101ull;
+	}
+}
+
+void raw_fill(struct raw_disk *d, uint64_t sector, unsigned sectors, uint64_t seed)
+{
+	raw_pattern(d->data, sectors * 512, seed);
+	ASSERT_EQ(raw_do(d, BLK_T_OUT, sector, d->data, sectors * 512), BLK_S_OK);
+}
+
+void raw_verify(struct raw_disk *d, uint64_t sector, unsigned sectors, uint64_t seed)
+{
+	uint8_t *expected = arena_alloc_raw(sectors * 512, 64);
+
+	raw_pattern(expected, sectors * 512, seed);
+	memset(d->data, 0xee, sectors * 512);
+	ASSERT_EQ(raw_do(d, BLK_T_IN, sector, d->data, sectors * 512), BLK_S_OK);
+	EXPECT_MEM(d->data, expected, sectors * 512);
+}
+
+void raw_serves(struct raw_disk *d)
+{
+	uint64_t seed = test_random();
+
+	raw_fill(d, RAW_SCRATCH, 1, seed);
+	raw_verify(d, RAW_SCRATCH, 1, seed);
+}
+
+void raw_recovers(struct raw_disk *d)
+{
+	ASSERT_TRUE(virtio_reset(&d->dev));
+	virtio_interrupts(&d->dev, d->dev.irq);
+	if (!raw_disk_start(d, RAW_DEFAULT, 0))
+		FAIL("no FEATURES_OK after the reset");
+	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
+	raw_serves(d);
+}
+
+bool raw_strict(void)
+{
+	return cmdline_number("strict", 0) != 0;
+}
+
+/* Ends when the device shows NEEDS_RESET or uses something. */
+static bool reacted(struct raw_disk *d)
+{
+	return (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) || d->ring.used->idx != d->ring.used_next;
+}
+
+enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete)
+{
+	enum raw_outcome outcome = RAW_DONE;
+
+	WAIT_UNTIL(reacted(d), raw_strict() ? RAW_ANSWER_US : 100000);
+	if (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) {
+		uint16_t used = d->ring.used->idx;
+
+		outcome = RAW_NEEDS_RESET;
+		EXPECT_TRUE(WAIT_UNTIL(virtio_config_interrupts(&d->dev) >= 1, RAW_ANSWER_US));
+		raw_kick(&d->ring);
+		delay_us(2000);
+		EXPECT_EQ(d->ring.used->idx, used);
+		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
+	} else if (d->ring.used->idx != d->ring.used_next) {
+		outcome = *d->status == BLK_S_OK ? RAW_DONE : RAW_ERROR;
+		EXPECT_TRUE(outcome == RAW_ERROR || may_complete);
+	} else { /* it waits: it did not do what was asked, at least */
+		outcome = RAW_ERROR;
+	}
+	if (raw_strict())
+		EXPECT_EQ(outcome, RAW_NEEDS_RESET);
+	raw_recovers(d);
+	return outcome;
+}

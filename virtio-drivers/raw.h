@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For TESTs of the ring itself: a raw split ring whose every word the TEST decides, a block device on it
+ * that is set up in one line, and what a TEST may demand of a device that met a broken ring.
+ *
+ *	struct raw_disk *d = raw_disk(RAW_DEFAULT);
+ *	raw_descriptor(&d->ring, 0, phys(&d->header), 16, RING_NEXT, 1);
+ *	...
+ *	raw_publish(&d->ring, 0);
+ *	raw_kick(&d->ring);
+ *	ASSERT_TRUE(raw_used(&d->ring, 1));
+ *
+ * Ring parts and buffers are guarded (runtime/memory.h): a device that writes beside them is a LEAK.
+ */
+#ifndef VIRTIO_DRIVERS_RAW_H
+#define VIRTIO_DRIVERS_RAW_H
+
+#include "virtio-drivers/blk.h"
+
+#define RAW_ANSWER_US 5000000 /* a device is silent when it has not answered by then */
+#define RAW_QUIET_US  15000   /* and quiet when nothing came for that long */
+
+struct raw_ring {
+	struct virtio_device *dev;
+	unsigned queue;
+	uint16_t size;
+	struct ring_descriptor *descriptors;
+	struct ring_avail *avail;
+	struct ring_used *used;
+	uint16_t avail_next, used_next;
+};
+
+/* Memory for a ring of that size (0: the device's maximum, at most 256), zeroed and guarded. */
+void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
+/* Tells the device, and enables the queue. */
+void raw_ring_enable(struct raw_ring *ring);
+void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next);
+/* The next available entry; idx moves on. */
+void raw_publish(struct raw_ring *ring, uint16_t head);
+void raw_kick(struct raw_ring *ring);
+/* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are not. */
+bool raw_used(struct raw_ring *ring, unsigned n);
+/* Takes the next used element. */
+struct ring_used_element raw_take(struct raw_ring *ring);
+/* Nothing is used for RAW_QUIET_US. */
+bool raw_quiet(struct raw_ring *ring);
+
+/* Features to take, with what rings can do left out unless named. */
+#define RAW_BLK_FEATURES                                                                           \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) |   \
+		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) | VIRTIO_BIT(BLK_F_WRITE_ZEROES) | \
+		VIRTIO_BIT(BLK_F_RO))
+#define RAW_INDIRECT  VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC)
+#define RAW_EVENT_IDX VIRTIO_BIT(VIRTIO_F_EVENT_IDX)
+#define RAW_DEFAULT   RAW_BLK_FEATURES
+
+struct raw_disk {
+	struct virtio_device dev;
+	struct raw_ring ring;
+	uint64_t capacity;
+	struct blk_header *header; /* guarded, as data and status */
+	uint8_t *data;		   /* RAW_DATA bytes */
+	uint8_t *status;
+	uint32_t used_length; /* of the last request */
+};
+#define RAW_DATA 4096u
+
+/* Sectors that TESTs may write. */
+#define RAW_SCRATCH 64u
+
+/*
+ * The disk found, negotiated (offered features of `features`), queue 0 with `size` entries (0: maximum), running.
+ * SKIPs where there is none. raw_disk(f) is the writable disk; the read-only one has its own.
+ */
+struct raw_disk *raw_disk_open(uint64_t features, uint16_t size);
+struct raw_disk *raw_disk_read_only(uint64_t features);
+static inline struct raw_disk *raw_disk(uint64_t features)
+{
+	return raw_disk_open(features, 0);
+}
+/* Found and interrupts routed, nothing else: for TESTs of the steps. */
+struct raw_disk *raw_disk_find(void);
+/* Negotiates, sets up ring and DRIVER_OK: again after a reset, with a fresh ring. False: refused. */
+bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size);
+
+/* header, data (none if bytes is 0) and status from descriptor `first` on; prepares, does not publish. */
+void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data, uint32_t bytes);
+/* True for requests whose data the device writes. */
+bool raw_writes(uint32_t type);
+/* The whole of it with descriptors 0.. : publishes, kicks, waits, checks id. Status; leaves the TEST when silent. */
+uint8_t raw_do(struct raw_disk *d, uint32_t type, uint64_t sector, void *data, uint32_t bytes);
+/* Writes a pattern made of `seed`, reads it back and compares: the disk serves. */
+void raw_serves(struct raw_disk *d);
+/* Resets, starts anew and serves: what must work after anything. */
+void raw_recovers(struct raw_disk *d);
+/* Sectors that hold a pattern of `seed`, and the check. */
+void raw_fill(struct raw_disk *d, uint64_t sector, unsigned sectors, uint64_t seed);
+void raw_verify(struct raw_disk *d, uint64_t sector, unsigned sectors, uint64_t seed);
+void raw_pattern(void *to, uint32_t bytes, uint64_t seed);
+
+/*
+ * What became of a malformed request that was published and kicked. Strict (strict=1: our own VMM): the
+ * device must show NEEDS_RESET with a configuration interrupt, use nothing and be quiet. Elsewhere an error
+ * status through the used ring, or (if `may_complete`) success, will do too. Afterwards the device recovers
+ * in all cases. `before` is the used idx.
+ */
+enum raw_outcome { RAW_NEEDS_RESET, RAW_ERROR, RAW_DONE };
+enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete);
+bool raw_strict(void);
+
+#endif

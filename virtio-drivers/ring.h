@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* The split ring as it lies in memory (virtio 1.4, 2.7). */
+#ifndef VIRTIO_DRIVERS_RING_H
+#define VIRTIO_DRIVERS_RING_H
+
+#include <stdint.h>
+
+#define RING_NEXT     1u
+#define RING_WRITE    2u
+#define RING_INDIRECT 4u
+
+#define RING_NO_INTERRUPT 1u /* avail->flags */
+#define RING_NO_NOTIFY	  1u /* used->flags */
+
+struct ring_descriptor {
+	uint64_t address;
+	uint32_t length;
+	uint16_t flags, next;
+};
+
+struct ring_avail {
+	volatile uint16_t flags, idx;
+	volatile uint16_t ring[]; /* size heads, then used_event */
+};
+
+struct ring_used_element {
+	uint32_t id, length;
+};
+
+struct ring_used {
+	volatile uint16_t flags, idx;
+	volatile struct ring_used_element ring[]; /* size elements, then avail_event (16 bits) */
+};
+
+#define RING_DESCRIPTORS_BYTES(size) (16u * (size))
+#define RING_AVAIL_BYTES(size)	     (6u + 2u * (size))
+#define RING_USED_BYTES(size)	     (6u + 8u * (size))
+
+static inline volatile uint16_t *ring_used_event(struct ring_avail *avail, unsigned size)
+{
+	return &avail->ring[size];
+}
+
+static inline volatile uint16_t *ring_avail_event(struct ring_used *used, unsigned size)
+{
+	return (volatile uint16_t *)&used->ring[size];
+}
+
+/* 2.7.7.2, 2.7.10: did the index pass `event` on its way from `before` to `now`? */
+static inline int ring_passed(uint16_t event, uint16_t now, uint16_t before)
+{
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}
+
+#endif
