@@ -10,6 +10,7 @@
 #define PIT_HZ	1193182ull
 #define PM_HZ	3579545ull
 #define SPAN_US 4000
+#define GIVE_UP 200000000ull /* TSC ticks: 40 ms or more on any processor */
 
 static uint64_t hz;
 
@@ -57,10 +58,8 @@ static uint64_t rate(uint32_t (*count)(uint16_t), uint16_t port, uint64_t freque
 	struct sample first = sample(count, port), last;
 	uint32_t ticks, span = SPAN_US * frequency / 1000000;
 
-	for (unsigned i = 0; i < 1000000; i++) {
-		if (((count(port) - first.count) & mask) >= span)
-			break;
-	}
+	while (((count(port) - first.count) & mask) < span && rdtsc() - first.tsc < GIVE_UP)
+		;
 	last = sample(count, port);
 	ticks = (last.count - first.count) & mask;
 	if (ticks < span || ticks > span * 8)
