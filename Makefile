@@ -23,6 +23,7 @@ all: host kernels
 include host/host.mk
 include guest-kernels/kernels.mk
 include ci/targets.mk
+include ci/bench.mk
 
 .PHONY: clean
 clean:

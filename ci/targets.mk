@@ -71,6 +71,7 @@ help:
 	@echo "make deps          install what is missing of ci/packages.txt (as root), say what"
 	@echo "make check         run every test: 15 minutes at most on two cores"
 	@echo "make soak          the same with nothing sampled"
+	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
 	@echo "make lint          layout, static analysis, and the order of the rooms"
 	@echo "make format        lay the C code out by .clang-format"

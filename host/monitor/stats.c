@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * query-stats: the engine's counters of each vCPU under the names that QEMU has for KVM's.  They
- * count returns from the engine to this process, not what the kernel handles by itself.
+ * count returns from the engine to this process, not what the kernel handles by itself.  Of the VM
+ * as a whole: "kicks", doorbells that came as a signal instead of an exit, and "interrupts".
  */
 #include <stddef.h>
 #include <stdio.h>
@@ -45,6 +46,22 @@ static bool has_string(const json_t *array, const char *text)
 	return false;
 }
 
+static json_t *stat_of(const char *name, uint64_t value)
+{
+	return json_pack("{s:s,s:I}", "name", name, "value", (json_int_t)value);
+}
+
+static json_t *vm_stats(struct machine *machine, const json_t *names)
+{
+	json_t *stats = json_array();
+
+	if (!names || has_string(names, "kicks"))
+		json_array_append_new(stats, stat_of("kicks", machine->kicks));
+	if (!names || has_string(names, "interrupts"))
+		json_array_append_new(stats, stat_of("interrupts", machine->interrupts));
+	return json_pack("{s:s,s:o}", "provider", "kvm", "stats", stats);
+}
+
 json_t *query_stats(struct machine *machine, const json_t *args, struct qmp_error *err)
 {
 	const char *target = json_string_value(json_object_get(args, "target"));
@@ -75,14 +92,14 @@ json_t *query_stats(struct machine *machine, const json_t *args, struct qmp_erro
 			if (names && !has_string(names, counters[i].name))
 				continue;
 			memcpy(&value, (char *)&now + counters[i].offset, sizeof(value));
-			json_array_append_new(stats,
-				json_pack("{s:s,s:I}", "name", counters[i].name, "value",
-					(json_int_t)value));
+			json_array_append_new(stats, stat_of(counters[i].name, value));
 		}
 		json_array_append_new(results,
 			json_pack("{s:s,s:s,s:o}", "provider", "kvm", "qom-path", path, "stats",
 				stats));
 	}
+	if (wanted && !strcmp(target, "vm"))
+		json_array_append_new(results, vm_stats(machine, names));
 	return results;
 }
 

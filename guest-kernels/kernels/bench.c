@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The storage benchmark's guest: the same requests by ATA PIO, ATA DMA and virtio-blk.
+ *
+ * Each TEST is one cell of the table (docs/performance.md).  Requests go out in batches of the depth
+ * and the next batch starts when all of one have completed; for DMA and virtio the processor halts
+ * until an interrupt.  A batch is what an operating system's plug does, and it is what a depth of 32
+ * can mean without threads.  The image has its sector number in the first word of each sector; 4 KiB
+ * requests stay in the first half of the disk and 128 KiB requests in the second, so each kind finds
+ * the words it wrote.  Every read is checked by its first and last sector.
+ *
+ * Command line: ms=N, how long a cell runs (default 300).
+ *
+ * The measured region is marked on the control port: "REQ n mark begin" and "mark end".  While the host
+ * takes its counters the guest touches no device, so that what a mark costs is the same each time; the
+ * TEST `nothing` measures that cost.
+ */
+#include "drivers/ata.h"
+#include "runtime/boot.h"
+#include "runtime/ctl.h"
+#include "runtime/irq.h"
+#include "runtime/memory.h"
+#include "runtime/test.h"
+#include "runtime/time.h"
+#include "virtio-drivers/blk.h"
+
+#define DEPTH_MAX 32
+#define COM2	  0x2f8
+
+enum path { PATH_PIO, PATH_DMA, PATH_VIRTIO };
+
+struct cell {
+	enum path path;
+	bool write, random;
+	uint32_t bytes, depth;
+};
+
+struct request {
+	uint64_t sector;
+	uint8_t *data;
+};
+
+static struct ata_disk ata;
+static struct virtio_blk virtio;
+static struct request batch[DEPTH_MAX];
+static uint64_t operations;
+
+/* Marks */
+
+static unsigned mark_number = 9000;
+
+static void send(const char *text)
+{
+	for (; *text; text++) {
+		WAIT_UNTIL(inb(COM2 + 5) & 0x20, 100000);
+		outb(COM2, *text);
+	}
+}
+
+/* The answer is "OK n": short enough for the receiver's FIFO, which keeps it until the guest looks. */
+static void mark(const char *what)
+{
+	char text[48], c = 0;
+
+	if (!ctl_present())
+		return;
+	format(text, sizeof(text), "REQ %u mark %s\n", ++mark_number, what);
+	send(text);
+	delay_us(20000);
+	while (c != '\n' && WAIT_UNTIL(inb(COM2 + 5) & 1, 5000000))
+		c = inb(COM2);
+	if (c != '\n')
+		ERROR("no answer to mark %s", what);
+}
+
+/* Waiting: the processor halts, an interrupt wakes it. */
+
+static void halt_while(volatile uint32_t *count, uint32_t seen)
+{
+	irq_disable();
+	while (*count == seen)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	irq_enable();
+}
+
+/* One batch on each path: 0, or what went wrong */
+
+static int pio_batch(const struct cell *cell)
+{
+	uint32_t sectors = cell->bytes / 512;
+
+	if (cell->write)
+		return ata_pio_write(&ata, batch[0].sector, sectors, batch[0].data);
+	return ata_pio_read(&ata, batch[0].sector, sectors, batch[0].data);
+}
+
+static int dma_batch(const struct cell *cell)
+{
+	struct ata_channel *c = ata.channel;
+
+	ata_dma_submit(&ata, cell->write ? ATA_WRITE : ATA_READ, batch[0].sector, cell->bytes / 512,
+		batch[0].data);
+	halt_while(&irq_counts[c->vector], c->irqs_seen);
+	return ata_dma_wait(&ata);
+}
+
+static volatile uint32_t *virtio_interrupt_count(void)
+{
+	if (virtio.dev.irq == VIRTIO_IRQ_MSIX)
+		return &irq_counts[virtio.dev.queue_vector[0]];
+	return &virtio.dev.line_queue;
+}
+
+static unsigned reap(int *status)
+{
+	struct virtio_blk_done done[DEPTH_MAX];
+	unsigned count = virtio_blk_reap(&virtio, done, DEPTH_MAX);
+
+	for (unsigned i = 0; i < count; i++)
+		if (done[i].status)
+			*status = done[i].status;
+	return count;
+}
+
+static int virtio_batch(const struct cell *cell)
+{
+	volatile uint32_t *interrupts = virtio_interrupt_count();
+	unsigned left = cell->depth;
+	int status = 0;
+
+	for (unsigned i = 0; i < cell->depth; i++)
+		virtio_blk_submit(&virtio, batch[i].sector, batch[i].data, cell->bytes, cell->write,
+			NULL);
+	virtio_blk_kick(&virtio);
+	while (left) {
+		uint32_t seen;
+		unsigned count = reap(&status);
+
+		left -= count;
+		if (count || !left)
+			continue;
+		seen = *interrupts;
+		virtqueue_interrupts(&virtio.vq, true);
+		count = reap(&status); /* what came between the last look and the switch */
+		left -= count;
+		if (!count)
+			halt_while(interrupts, seen);
+		virtqueue_interrupts(&virtio.vq, false);
+	}
+	return status;
+}
+
+static int (*const batches[])(const struct cell *cell) = {
+	[PATH_PIO] = pio_batch, [PATH_DMA] = dma_batch, [PATH_VIRTIO] = virtio_batch};
+
+/* Addresses and contents */
+
+static uint64_t first_sector, sector_span, next_sector;
+
+static void place_requests(const struct cell *cell)
+{
+	uint32_t sectors = cell->bytes / 512;
+
+	for (unsigned i = 0; i < cell->depth; i++) {
+		if (cell->random) {
+			/* Knuth's multiplier; the high bits are the good ones. */
+			next_sector = next_sector * 6364136223846793005ull + 1442695040888963407ull;
+			batch[i].sector = first_sector +
+				(next_sector >> 33) % (sector_span / sectors) * sectors;
+		} else {
+			if (next_sector + sectors > first_sector + sector_span)
+				next_sector = first_sector;
+			batch[i].sector = next_sector;
+			next_sector += sectors;
+		}
+		if (cell->write) {
+			*(uint64_t *)batch[i].data = batch[i].sector;
+			*(uint64_t *)(batch[i].data + cell->bytes - 512) = batch[i].sector + sectors - 1;
+		}
+	}
+}
+
+static bool contents_right(const struct cell *cell)
+{
+	uint32_t sectors = cell->bytes / 512;
+
+	for (unsigned i = 0; i < cell->depth; i++)
+		if (*(uint64_t *)batch[i].data != batch[i].sector ||
+			*(uint64_t *)(batch[i].data + cell->bytes - 512) != batch[i].sector + sectors - 1)
+			return false;
+	return true;
+}
+
+/* A cell */
+
+static void open_path(const struct cell *cell)
+{
+	uint64_t sectors;
+
+	if (cell->path == PATH_VIRTIO) {
+		if (!virtio_blk_open(&virtio, &(struct virtio_blk_options){.depth = DEPTH_MAX,
+					 .irq = VIRTIO_IRQ_BEST}))
+			SKIP("no virtio disk");
+		virtqueue_interrupts(&virtio.vq, false);
+		sectors = virtio.capacity;
+	} else {
+		if (!ata_disk_init(&ata, 0, 0))
+			SKIP("no ATA disk");
+		if (cell->path == PATH_PIO)
+			ata_set_multiple(&ata, 16);
+		sectors = ata.sectors;
+	}
+	sector_span = sectors / 2;
+	first_sector = cell->bytes <= 16384 ? 0 : sectors - sector_span;
+	next_sector = cell->random ? 1 : first_sector;
+	for (unsigned i = 0; i < cell->depth; i++)
+		batch[i].data = arena_alloc(cell->bytes, 4096);
+}
+
+static void run_cell(const struct cell *cell)
+{
+	uint64_t begin, end, interrupts;
+	bool right = true;
+	int status = 0;
+
+	open_path(cell);
+	operations = 0;
+	place_requests(cell);
+	status = batches[cell->path](cell); /* once unmeasured: first touches */
+	EXPECT_EQ(status, 0);
+	mark("begin");
+	interrupts = irq_total();
+	begin = rdtsc();
+	end = begin + cmdline_number("ms", 300) * 1000 * tsc_per_us();
+	do {
+		place_requests(cell);
+		status = batches[cell->path](cell);
+		if (!cell->write)
+			right = right && contents_right(cell);
+		operations += cell->depth;
+	} while (!status && right && !time_passed(end));
+	end = rdtsc();
+	interrupts = irq_total() - interrupts;
+	mark("end");
+	EXPECT_EQ(status, 0);
+	EXPECT_TRUE(right);
+	metric("operations", operations);
+	metric("ns", tsc_to_ns(end - begin));
+	metric("interrupts", interrupts);
+	metric("batch", cell->depth);
+}
+
+#define CELL(name, path_, direction, order, bytes_, depth_)                                         \
+	TEST(name, "", "requests of this kind complete with the data of their sectors") \
+	{                                                                                          \
+		static const struct cell cell = {PATH_##path_, (direction) == ATA_WRITE,            \
+			(order), (bytes_), (depth_)};                                               \
+		run_cell(&cell);                                                                   \
+	}
+#define RANDOM	   true
+#define SEQUENTIAL false
+
+TEST(nothing, "", "two marks with nothing between them")
+{
+	for (int i = 0; i < 3; i++) {
+		mark("begin");
+		mark("end");
+	}
+}
+
+/* The table */
+CELL(pio_read_4k_1, PIO, ATA_READ, RANDOM, 4096, 1)
+CELL(dma_read_4k_1, DMA, ATA_READ, RANDOM, 4096, 1)
+CELL(virtio_read_4k_1, VIRTIO, ATA_READ, RANDOM, 4096, 1)
+CELL(virtio_read_4k_32, VIRTIO, ATA_READ, RANDOM, 4096, 32)
+CELL(pio_write_4k_1, PIO, ATA_WRITE, RANDOM, 4096, 1)
+CELL(dma_write_4k_1, DMA, ATA_WRITE, RANDOM, 4096, 1)
+CELL(virtio_write_4k_1, VIRTIO, ATA_WRITE, RANDOM, 4096, 1)
+CELL(virtio_write_4k_32, VIRTIO, ATA_WRITE, RANDOM, 4096, 32)
+CELL(pio_read_128k_1, PIO, ATA_READ, SEQUENTIAL, 128 << 10, 1)
+CELL(dma_read_128k_1, DMA, ATA_READ, SEQUENTIAL, 128 << 10, 1)
+CELL(virtio_read_128k_1, VIRTIO, ATA_READ, SEQUENTIAL, 128 << 10, 1)
+CELL(virtio_read_128k_32, VIRTIO, ATA_READ, SEQUENTIAL, 128 << 10, 32)
+CELL(pio_write_128k_1, PIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
+CELL(dma_write_128k_1, DMA, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
+CELL(virtio_write_128k_1, VIRTIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
+CELL(virtio_write_128k_32, VIRTIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 32)
+
+/* With ALL=1 */
+CELL(virtio_read_4k_8, VIRTIO, ATA_READ, RANDOM, 4096, 8)
+CELL(virtio_write_4k_8, VIRTIO, ATA_WRITE, RANDOM, 4096, 8)
+CELL(virtio_read_128k_8, VIRTIO, ATA_READ, SEQUENTIAL, 128 << 10, 8)
+CELL(virtio_write_128k_8, VIRTIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 8)
