@@ -46,9 +46,10 @@ static struct {
 static void terminal_raw(void)
 {
 	struct termios t = terminal.before;
+	pid_t foreground = tcgetpgrp(STDIN_FILENO); /* -1: not our controlling terminal */
 
 	/* A job in the background has no say over the terminal (and would be stopped). */
-	if (!terminal.is_terminal || tcgetpgrp(STDIN_FILENO) != getpgrp())
+	if (!terminal.is_terminal || (foreground >= 0 && foreground != getpgrp()))
 		return;
 	t.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	t.c_oflag |= OPOST;
