@@ -164,6 +164,7 @@ static int add_devices(struct machine *machine, struct board_config *config, str
 
 /* The last part of a board, needed again at each system reset. */
 struct reload {
+	struct machine *machine;
 	const struct board_type *type;
 	const struct board_config *config;
 };
@@ -227,11 +228,11 @@ static int load(struct machine *machine, const struct reload *reload, struct err
 /* The files were readable at start; if they are gone now, the guest stays halted and we say so. */
 static void reload_after_reset(void *opaque)
 {
-	struct machine *machine = opaque;
+	struct reload *reload = opaque;
 	struct error err = {0};
 
-	if (load(machine, machine->reload_opaque, &err) < 0)
-		machine_fail(machine, err.text);
+	if (load(reload->machine, reload, &err) < 0)
+		machine_fail(reload->machine, err.text);
 }
 
 int board_create(struct machine *machine, struct board_config *config, struct error *err)
@@ -265,7 +266,7 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 		rc = add_devices(machine, config, err);
 	if (rc < 0)
 		return rc;
-	reload = (struct reload){type, config};
+	reload = (struct reload){machine, type, config};
 	machine->reload_opaque = &reload;
 	machine->reload = reload_after_reset;
 	return load(machine, &reload, err);
