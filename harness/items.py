@@ -46,6 +46,7 @@ class KernelItem(pytest.Item):
         self.boot = boot
         self.test = test
         self.session_of_vm = None
+        self.lacking = None
         self.verdict = None
         self.outcome = None
 
@@ -59,19 +60,35 @@ class KernelItem(pytest.Item):
             return "no UEFI firmware (ovmf)"
         return self.vmm.missing
 
+    def lacks(self, test):
+        """What the host's engine cannot do that the TEST needs, or None."""
+        for need in test.needs:
+            kind, colon, name = need.partition(":")
+            if kind != "insn":
+                continue
+            if name not in probe.INSTRUCTIONS:
+                return f"{need} is not in harness/probe.py"
+            if not probe.executes(self.vmm.path, self.vmm.accel, name):
+                return f"{self.vmm.label} here does not execute {name} in kernel code"
+        return None
+
     def queue(self, bench, items):
         """Makes the session of all `items`, which are of one group."""
         if self.missing:
             return
         total = len(bench.tests(self.kernel))
-        names = [item.test.name for item in items]
-        made = bench.session(self, names, total)
         for item in items:
+            item.lacking = item.lacks(item.test)
+        able = [item for item in items if not item.lacking]
+        if not able:
+            return
+        made = bench.session(self, [item.test.name for item in able], total)
+        for item in able:
             item.session_of_vm = made
 
     def runtest(self):
-        if self.missing:
-            pytest.skip(self.missing)
+        if self.missing or self.lacking:
+            pytest.skip(self.missing or self.lacking)
         outcome = self.session_of_vm.outcome(self.test.name)
         self.outcome = outcome
         self.verdict = self._judge(outcome)
@@ -123,7 +140,7 @@ class KernelItem(pytest.Item):
         lines += [f"  {line}" for line in outcome.text]
         lines.append("  again, this TEST alone:")
         lines.append(f"    {outcome.command}" if outcome.command else "    (the VM did not start)")
-        lines.append(f"  or under the harness:")
+        lines.append("  or under the harness:")
         lines.append(f"    {self.config.assay.again(self)}")
         return "\n".join(lines)
 
@@ -139,8 +156,8 @@ class ShuffledItem(KernelItem):
         if self.missing:
             return
         tests = bench.tests(self.kernel)
-        names = [test.name for test in tests]
-        self.session_of_vm = bench.session(self, names, len(names), seed=bench.seed)
+        names = [test.name for test in tests if not self.lacks(test)]
+        self.session_of_vm = bench.session(self, names, len(tests), seed=bench.seed)
 
     @property
     def seed(self):
@@ -151,6 +168,8 @@ class ShuffledItem(KernelItem):
             pytest.skip(self.missing)
         wrong = []
         for test in self.config.assay.tests(self.kernel):
+            if test.name not in self.session_of_vm.tests:
+                continue
             outcome = self.session_of_vm.outcome(test.name)
             self.test = test
             verdict = self._judge(outcome)

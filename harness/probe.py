@@ -49,8 +49,50 @@ def prints(text):
     return b"\x66\xba\xf8\x03" + b"".join(bytes([0xB0, byte, 0xEE]) for byte in text)
 
 
+# Kernel code of each class that an interpreting KVM may not know; CR4.OSFXSR is set before it.
+INSTRUCTIONS = {
+    "int": b"\xcd\x40",
+    "int3": b"\xcc",
+    "popcnt": b"\xf3\x0f\xb8\xc0",
+    "lar": b"\x0f\x02\xc0",
+    "lsl": b"\x0f\x03\xc0",
+    "verr": b"\x0f\x00\xe0",
+    "verw": b"\x0f\x00\xe8",
+    "sse": b"\x0f\x58\xc0",
+    "x87": b"\xd9\xe8\xde\xc1",
+    "xgetbv": b"\x0f\x01\xd0",
+    "rdtscp": b"\x0f\x01\xf9",
+    "crc32": b"\xf2\x0f\x38\xf0\xc0",
+    "stac": b"\x0f\x01\xcb",
+    "clac": b"\x0f\x01\xca",
+    "bmi": b"\xc4\xe2\x78\xf2\xc0",
+    "monitor": b"\x0f\x01\xc8",
+}
+OSFXSR = b"\x0f\x20\xe0\x66\x0d\x00\x02\x0f\x22\xe0"  # mov eax,cr4; or ax,0x200; mov cr4,eax
 SPIN = b"\xeb\xfe"
 HALT = b"\xf4\xeb\xfd"
+
+
+@functools.lru_cache(maxsize=None)
+def executes(path, accel, name):
+    """Whether kernel code can have that instruction under `path -accel accel`: it goes on behind
+    it, or takes its exception, which without an IDT is a triple fault and ends the VM."""
+    from .vmm import Vmm
+
+    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
+        image = Path(folder) / "probe.elf"
+        image.write_bytes(pvh_elf(OSFXSR + INSTRUCTIONS[name] + exits(2)))
+        line = Vmm(path, accel).command(["-machine", "microvm,acpi=off", "-m", "16M"])
+        try:
+            done = subprocess.run(
+                line + ["-kernel", str(image)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=3,  # QEMU stops for ever where KVM gives up
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+    return done.returncode in (0, 5)
 
 
 @functools.lru_cache(maxsize=None)

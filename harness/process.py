@@ -46,8 +46,12 @@ class Running:
     @property
     def qmp(self):
         if self._qmp is None:
-            self._qmp = Qmp(self.qmp_path)
+            self._qmp = self.connect()
         return self._qmp
+
+    def connect(self, **options):
+        """Another connection to its monitor."""
+        return Qmp(self.qmp_path, alive=lambda: self.process.poll() is None, **options)
 
     def _read(self, seconds):
         for key, _ in self._selector.select(seconds):

@@ -20,9 +20,9 @@ class QmpClosed(Exception):
 
 
 class Qmp:
-    def __init__(self, path, timeout=10.0, negotiate=True):
+    def __init__(self, path, timeout=10.0, negotiate=True, alive=lambda: True):
         self.events = []
-        self.socket = self._connect(path, timeout)
+        self.socket = self._connect(path, timeout, alive)
         self.socket.settimeout(timeout)
         self._rest = b""
         self._id = 0
@@ -31,7 +31,7 @@ class Qmp:
             self.command("qmp_capabilities")
 
     @staticmethod
-    def _connect(path, timeout):
+    def _connect(path, timeout, alive):
         deadline = time.monotonic() + timeout
         while True:
             sock = socket.socket(socket.AF_UNIX)
@@ -40,7 +40,7 @@ class Qmp:
                 return sock
             except OSError:
                 sock.close()
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or not alive():
                     raise
                 time.sleep(0.02)
 

@@ -36,7 +36,7 @@ REFUSED = [
     ("-cpu nosuch", ["nosuch"], ""),
     ("-device nosuch", ["-device", "nosuch"], ""),
     ("-device virtio-blk-pci,foo=1", ["-device", "foo"], ""),
-    ("-device virtio-blk-pci", ["-device", "drive"], ""),
+    ("-device virtio-blk-pci,disable-legacy=on", ["-device", "drive"], ""),
     ("-device isa-serial,iobase=foo", ["-device", "iobase"], ""),
     ("-device isa-debug-exit,iosize=maybe", ["-device", "iosize"], ""),
     ("-drive if=none,id=a,file={img},format=raw -device virtio-blk-pci,drive=b", ["-device", "b"], ""),
@@ -283,59 +283,3 @@ def test_the_first_accelerator_that_works_is_taken(vmm, files):
               "-m", "64M", "-serial", "stdio", "-monitor", "none", "-kernel", files["elf"])
     ) as running:  # fmt: skip
         running.wait_text(b"ready")
-
-
-# -- image locks ------------------------------------------------------------------------------
-
-
-def with_disk(vmm, files, more=""):
-    drive = f"if=none,id=d,format=raw,file={files['img']}{more}"
-    device = "virtio-blk-device,drive=d"
-    return halted(vmm, files, "-serial", "stdio", "-drive", drive, "-device", device)
-
-
-@pytest.mark.parametrize("other", ["self", "qemu"])
-def test_an_open_image_is_refused_to_a_second_vm(vmm, qemu, files, other):
-    second = vmm if other == "self" else qemu
-    with Running(with_disk(vmm, files)) as running:
-        running.wait_text(b"ready")
-        done = run(with_disk(second, files))
-        assert done.returncode == 1
-        assert "lock" in done.stderr
-        assert len(done.stderr.splitlines()) <= 2
-
-
-def test_an_image_that_qemu_has_open_is_refused(vmm, qemu, files):
-    with Running(with_disk(qemu, files)) as running:
-        running.wait_text(b"ready")
-        done = run(with_disk(vmm, files))
-        assert done.returncode == 1
-        assert "lock" in done.stderr and "disk.img" in done.stderr
-
-
-def test_qemu_img_refuses_an_image_that_is_open(vmm, files):
-    if not probe.have("qemu-img"):
-        pytest.skip("no qemu-img")
-    with Running(with_disk(vmm, files)) as running:
-        running.wait_text(b"ready")
-        done = run(["qemu-img", "resize", "-f", "raw", str(files["img"]), "2M"])
-        assert done.returncode != 0 and "lock" in done.stderr
-        # Forced sharing for a look is allowed.
-        done = run(["qemu-img", "info", "-U", "-f", "raw", str(files["img"])])
-        assert done.returncode == 0
-    assert files["img"].stat().st_size == 1 << 20
-
-
-def test_two_readers_share_an_image(vmm, qemu, files):
-    with Running(with_disk(vmm, files, ",readonly=on")) as running:
-        running.wait_text(b"ready")
-        with Running(with_disk(qemu, files, ",readonly=on")) as second:
-            second.wait_text(b"ready")
-
-
-def test_the_lock_goes_with_the_process(vmm, files):
-    for _ in range(2):
-        with Running(with_disk(vmm, files)) as running:
-            running.wait_text(b"ready")
-            running.signal(signal.SIGKILL)
-            running.wait()

@@ -11,7 +11,7 @@ import pytest
 
 from harness import probe
 from harness.process import Running
-from harness.qmp import Qmp, QmpClosed, QmpError
+from harness.qmp import QmpClosed, QmpError
 
 COMMANDS = {
     "qmp_capabilities", "query-version", "query-commands", "query-qmp-schema", "query-status",
@@ -44,7 +44,7 @@ def start(vmm, tmp_path):
 
 def raw(running):
     """A connection that has only read the greeting."""
-    return Qmp(running.qmp_path, negotiate=False)
+    return running.connect(negotiate=False)
 
 
 def error_class(answer):
@@ -144,7 +144,7 @@ def test_deep_and_long_input_does_not_end_the_vm(start):
 def test_one_client_after_another(start):
     running = start()
     for _ in range(3):
-        with Qmp(running.qmp_path) as qmp:
+        with running.connect() as qmp:
             assert qmp.command("query-status")["running"] is True
 
 
@@ -284,6 +284,7 @@ def test_block_resize(start, tmp_path):
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(1 << 20))
     drive = ["-drive", f"if=none,id=d,format=raw,file={image}"]
+    drive += ["-global", "virtio-mmio.force-legacy=false"]
     running = start(
         probe.prints(b"ready") + probe.HALT, *drive, "-device", "virtio-blk-device,drive=d"
     )
@@ -328,7 +329,7 @@ def test_a_monitor_on_stdio(vmm, tmp_path):
 
 def test_a_machine_stopped_by_a_socket_that_goes_away_runs_on(start):
     running = start(TICKS)
-    with Qmp(running.qmp_path) as qmp:
+    with running.connect() as qmp:
         qmp.send_raw('{"execute": "query-st')
     running.wait_text(running.stdout + b"....")
 
