@@ -12,6 +12,7 @@
 #include "runtime/test.h"
 #include "runtime/time.h"
 #include "runtime/user.h"
+#include "virtio-drivers/blk.h"
 
 #define SECTOR 512
 
@@ -64,8 +65,34 @@ static int flush(void)
 	return ata_flush(&disk);
 }
 
+static struct virtio_blk virtio_disk;
+
+static bool virtio_open(uint64_t *sectors)
+{
+	if (!virtio_blk_open(&virtio_disk, &(struct virtio_blk_options){.polling = true}))
+		return false;
+	*sectors = virtio_disk.capacity;
+	return true;
+}
+
+static int virtio_read(uint64_t lba, uint32_t count, void *to)
+{
+	return virtio_blk_read(&virtio_disk, lba, to, count * SECTOR);
+}
+
+static int virtio_write(uint64_t lba, uint32_t count, const void *from)
+{
+	return virtio_blk_write(&virtio_disk, lba, from, count * SECTOR);
+}
+
+static int virtio_flush(void)
+{
+	return virtio_blk_flush(&virtio_disk);
+}
+
 static const struct path pio = {pio_open, pio_read, pio_write, flush, 256};
 static const struct path dma = {ata_open, dma_read, dma_write, flush, 1024};
+static const struct path virtio = {virtio_open, virtio_read, virtio_write, virtio_flush, 1024};
 
 /* ---- the three phases ---- */
 
@@ -203,4 +230,19 @@ TEST(verify_pio, "", "PIO reads what was written to an area before the machine w
 TEST(verify_dma, "", "DMA reads what was written to an area before the machine was started", NEEDS("disk:ata"))
 {
 	verify_area(&dma);
+}
+
+TEST(read_virtio, "", "every sector read by virtio-blk is what the host wrote: CRC-32C", NEEDS("disk:virtio"))
+{
+	read_all(&virtio);
+}
+
+TEST(write_virtio, "", "an area is written by virtio-blk and flushed", NEEDS("disk:virtio"))
+{
+	write_area(&virtio);
+}
+
+TEST(verify_virtio, "", "virtio-blk reads what was written to an area before the machine was started", NEEDS("disk:virtio"))
+{
+	verify_area(&virtio);
 }
