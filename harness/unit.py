@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 RESULT = re.compile(r"^(ok|not ok) (\d+) - (\w+)(?:\s+# SKIP.*)?$")
-NAMED = re.compile(r"cmocka_unit_test\w*\(\s*(\w+)")
+MACRO = re.compile(r"^#define\s+(\w+)\(\w+\)\s+cmocka_unit_test.*$", re.MULTILINE)
 
 
 class UnitFile(pytest.File):
@@ -19,8 +19,7 @@ class UnitFile(pytest.File):
 
     def collect(self):
         self.program = self.config.rootpath / self.config.option.unit / self.path.stem
-        names = NAMED.findall(self.path.read_text())
-        for name in dict.fromkeys(names):
+        for name in registered(self.path.read_text()):
             yield UnitItem.from_parent(self, name=name)
 
     def run(self):
@@ -51,6 +50,13 @@ class UnitFile(pytest.File):
                 comment = []
             else:
                 comment.append(line)
+
+
+def registered(text):
+    """The functions in a program's table, in cmocka's own words or in a macro of the file's."""
+    words = "|".join([r"cmocka_unit_test\w*", *MACRO.findall(text)])
+    calls = re.findall(rf"\b(?:{words})\(\s*(\w+)", MACRO.sub("", text))
+    return list(dict.fromkeys(calls))
 
 
 class UnitItem(pytest.Item):

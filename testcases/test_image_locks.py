@@ -29,7 +29,7 @@ def machine(vmm, image, drive_options=""):
     """A VM that says "ready" and stays, with the image as its disk (ATA has no read-only disks)."""
     disk = ["-drive", f"file={image},format=raw{drive_options}"]
     if "readonly" in drive_options:
-        disk = ["-drive", f"{disk[1]},if=none,id=d", "-device", "virtio-blk-pci,drive=d"]
+        disk = ["-drive", f"{disk[1]},if=none,id=d", "-device", "virtio-blk-pci,drive=d,disable-legacy=on"]
     cpu = ["-cpu", "qemu64"] if vmm.is_qemu and vmm.accel == "kvm" else []
     return [
         vmm.path, *cpu, "-accel", vmm.accel, "-machine", "pc", "-m", "64M",
