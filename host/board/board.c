@@ -99,7 +99,7 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 static int add_serial(struct machine *machine, unsigned index, const char *text,
 	struct error *err)
 {
-	char id[16], number[4];
+	char id[24], number[12];
 	struct keyvals *kv;
 	struct device *dev;
 
