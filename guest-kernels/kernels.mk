@@ -19,12 +19,19 @@ KERNEL_NAMES := $(sort $(basename $(notdir $(wildcard $(G)/kernels/*.c))) \
 	$(notdir $(patsubst %/,%,$(dir $(wildcard $(G)/kernels/*/*.c)))))
 kernel-src = $(wildcard $(G)/kernels/$(1).c $(G)/kernels/$(1)/*.c)
 
-RUNTIME_SRC := $(filter-out $(G)/runtime/%-efi.c,$(wildcard $(G)/runtime/*.c)) $(wildcard $(G)/runtime/*.asm)
+RUNTIME_SRC := $(wildcard $(G)/runtime/*.c $(G)/runtime/*.asm)
 DRIVER_SRC  := $(wildcard $(G)/drivers/*.c virtio-drivers/*.c virtio-drivers/*/*.c)
 guest-obj = $(patsubst %,$(GOUT)/$(1)/%.o,$(basename $(2)))
 
 .PHONY: kernels
 kernels: $(foreach k,$(KERNEL_NAMES),$(KOUT)/$(k).elf $(KOUT)/$(k).mb.elf)
+
+# NAME.efi needs gnu-efi's headers and start code; without them there are only the ELF forms.
+EFI_CRT := $(firstword $(wildcard /usr/lib/crt0-efi-x86_64.o /usr/lib/gnuefi/crt0-efi-x86_64.o /usr/lib64/gnuefi/crt0-efi-x86_64.o))
+EFI_LIB := $(dir $(EFI_CRT))
+ifneq ($(EFI_CRT),)
+kernels: $(foreach k,$(KERNEL_NAMES),$(KOUT)/$(k).efi)
+endif
 
 ELF_LIBS := $(GOUT)/elf/runtime.a $(GOUT)/elf/drivers.a
 
@@ -47,6 +54,23 @@ ELF_BOOT := $(GOUT)/elf/$(G)/boot/entry.o $(GOUT)/elf/$(G)/boot/vectors.o
 ELF_LINK = ld -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments \
 	-T $(G)/boot/kernel.ld
 
+# The same sources as position-independent code.
+EFI_CFLAGS := $(filter-out -g,$(GUEST_CFLAGS)) -fpic -fshort-wchar -include $(G)/boot/hidden.h \
+	-DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+$(GOUT)/efi/%.o: %.c
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(EFI_CFLAGS) -c -o $@ $<
+
+$(GOUT)/efi/%.o: %.asm $(G)/boot/layout.inc
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -DEFI -I $(G)/boot/ -o $@ $<
+
+$(GOUT)/efi/runtime.a: $(call guest-obj,efi,$(RUNTIME_SRC))
+$(GOUT)/efi/drivers.a: $(call guest-obj,efi,$(DRIVER_SRC))
+EFI_BOOT := $(GOUT)/efi/$(G)/boot/efi.o $(GOUT)/efi/$(G)/boot/vectors.o
+EFI_LIBS := $(GOUT)/efi/runtime.a $(GOUT)/efi/drivers.a
+EFI_SECTIONS := $(addprefix -j ,.text .data .dynamic .dynsym .rela .reloc)
+
 define kernel-rules
 $(KOUT)/$(1).elf: $(ELF_BOOT) $(call guest-obj,elf,$(call kernel-src,$(1))) $(ELF_LIBS) $(G)/boot/kernel.ld
 	@mkdir -p $$(@D)
@@ -57,6 +81,14 @@ $(KOUT)/$(1).mb.elf: $(GOUT)/elf/$(G)/boot/multiboot.o $(ELF_BOOT) $(call guest-
 	$(ELF_LINK) -e mb_entry --strip-debug -o $$@.64 $$(filter %.o,$$^) --start-group $(ELF_LIBS) --end-group
 	objcopy -I elf64-x86-64 -O elf32-i386 $$@.64 $$@
 	@rm -f $$@.64
+
+$(KOUT)/$(1).efi: $(EFI_BOOT) $(call guest-obj,efi,$(call kernel-src,$(1))) $(EFI_LIBS) $(G)/boot/efi.ld
+	@mkdir -p $$(@D)
+	ld -nostdlib -shared -Bsymbolic -z nocombreloc -z noexecstack --no-warn-rwx-segments --no-undefined \
+		-T $(G)/boot/efi.ld -o $$@.so $(EFI_CRT) $$(filter %.o,$$^) --start-group $(EFI_LIBS) --end-group \
+		-L$(EFI_LIB) -lgnuefi
+	objcopy $(EFI_SECTIONS) --target=efi-app-x86_64 --subsystem=10 $$@.so $$@
+	@rm -f $$@.so
 endef
 $(foreach k,$(KERNEL_NAMES),$(eval $(call kernel-rules,$(k))))
 

@@ -26,13 +26,13 @@ TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate
 	unsigned vector = pit_vector();
 	uint64_t start, us;
 
-	pit_load(0, 2, divisor);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 1000000));
+	/* From the load on, because interrupts that a host lost may be made up for in a hurry. */
 	start = rdtsc();
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 11, 1000000));
+	pit_load(0, 2, divisor);
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, 1000000));
 	us = tsc_to_ns(rdtsc() - start) / 1000;
-	EXPECT_GE(us, pit_us(10 * divisor) * 85 / 100);
-	EXPECT_LE(us, pit_us(10 * divisor) * 3);
+	EXPECT_GE(us, pit_us(10 * divisor) * 95 / 100);
+	EXPECT_LE(us, pit_us(10 * divisor) * 20);
 	test_metric("us_for_10_periods", us);
 }
 
@@ -51,9 +51,13 @@ TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not aga
 
 TEST(pit_mode4_once, "", "mode 4 interrupts once for a count", NEEDS("pit ioapic"))
 {
-	unsigned vector = pit_vector();
+	unsigned vector;
 
-	pit_load(0, 4, 1193);
+	sources_ready();
+	pit_control(0, PIT_BOTH, 4); /* the output goes high now, which is an edge if it was low */
+	vector = pit_vector();
+	outb(0x40, 1193 & 0xff);
+	outb(0x40, 1193 >> 8);
 	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 1000000));
 	delay_us(3000);
 	EXPECT_EQ(irq_count(vector), 1);
@@ -63,6 +67,8 @@ TEST(pit_half_count_waits, "", "after a control word and half of the count there
 {
 	unsigned vector = pit_vector();
 
+	delay_us(1000); /* what an earlier TEST's timer may still have on its way */
+	irq_counts[vector] = 0;
 	pit_control(0, PIT_BOTH, 0);
 	outb(0x40, 0x10);
 	delay_us(2000);
@@ -73,20 +79,24 @@ TEST(pit_half_count_waits, "", "after a control word and half of the count there
 
 TEST(pit_counts_down, "", "the counter falls from its count at 1193182 Hz", NEEDS("pit"))
 {
+	uint64_t before_first, after_first, before_last, after_last, counted;
 	uint16_t first, last;
-	uint64_t start, us;
 
 	sources_ready();
 	pit_gate2(true);
 	pit_load(2, 0, 0xffff);
+	before_first = rdtsc();
 	first = pit_latch(2);
-	start = rdtsc();
+	after_first = rdtsc();
 	delay_us(10000);
+	before_last = rdtsc();
 	last = pit_latch(2);
-	us = tsc_to_ns(rdtsc() - start) / 1000;
+	after_last = rdtsc();
+	/* However long a read took, it was made between the two readings of the TSC around it. */
+	counted = pit_us(first - last);
 	EXPECT_LT(last, first);
-	EXPECT_GE(pit_us(first - last), us * 90 / 100 - 200);
-	EXPECT_LE(pit_us(first - last), us * 110 / 100 + 200);
+	EXPECT_GE(counted, tsc_to_ns(before_last - after_first) / 1000 * 97 / 100);
+	EXPECT_LE(counted, tsc_to_ns(after_last - before_first) / 1000 * 103 / 100 + 5);
 }
 
 TEST(pit_never_goes_back, "", "successive reads within one period never rise", NEEDS("pit"))
@@ -309,15 +319,19 @@ TEST(pit_low_byte_access, "", "with low-byte access one write is the count and e
 
 TEST(pit_high_byte_access, "", "with high-byte access one write is the count times 256 and every read is its high byte", NEEDS("pit"))
 {
-	uint8_t first;
+	uint8_t first, second;
+	uint64_t start, us;
 
 	sources_ready();
 	pit_gate2(true);
+	start = rdtsc();
 	pit_control(2, PIT_HIGH, 0);
 	outb(0x42, 0xff);
 	first = inb(0x42);
-	EXPECT_GE(first, 0xf0);
-	EXPECT_LE(first - inb(0x42), 2);
+	second = inb(0x42);
+	us = tsc_to_ns(rdtsc() - start) / 1000;
+	EXPECT_GE(first, 0xff - us / 200 - 2); /* 256 ticks are 214 us */
+	EXPECT_GE(second, 0xff - us / 200 - 2);
 	delay_us(10000); /* 11931 ticks: the high byte falls by 46 */
 	EXPECT_LE(inb(0x42), first - 40);
 }
