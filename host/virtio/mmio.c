@@ -343,7 +343,10 @@ int virtio_mmio_attach(struct device *dev, struct virtio_device *vdev, struct er
 
 void virtio_mmio_detach(struct device *dev)
 {
-	slot_of(dev->bus)->vdev = NULL;
+	struct virtio_mmio *slot = slot_of(dev->bus);
+
+	loop_cancel(dev->machine->loop, &slot->interrupt_task);
+	slot->vdev = NULL;
 }
 
 static const struct property mmio_properties[] = {

@@ -526,6 +526,7 @@ int virtio_pci_realize(
 
 void virtio_pci_unrealize(struct virtio_pci *p)
 {
+	loop_cancel(p->pci.dev.machine->loop, &p->intx_task);
 	space_unmap(&p->modern);
 	if (p->pci.msix.count)
 		msix_destroy(&p->pci);

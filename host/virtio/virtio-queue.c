@@ -264,16 +264,17 @@ int virtio_queue_init(struct virtio_queue *vq, struct virtio_device *vdev, unsig
 	return 0;
 }
 
-static void nothing(void *opaque)
+static void forget_tasks(void *opaque)
 {
-	(void)opaque;
+	struct virtio_queue *vq = opaque;
+
+	loop_cancel(vq->loop, &vq->kick);
+	loop_cancel(vq->loop, &vq->batch);
 }
 
-/* A posted task is still on the loop's list: it runs before what is posted after it. */
 void virtio_queue_destroy(struct virtio_queue *vq)
 {
-	if (vq->loop != vq->vdev->machine->loop)
-		loop_call(vq->loop, nothing, NULL);
+	on_loop(vq, forget_tasks);
 	queue_destroy(&vq->ring);
 	close(vq->doorbell.fd);
 }

@@ -239,6 +239,7 @@ void virtio_destroy(struct virtio_device *vdev)
 		list_remove(&vdev->observer.link);
 	if (vdev->transport)
 		virtio_park(vdev, true);
+	loop_cancel(vdev->machine->loop, &vdev->config_task);
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		virtio_queue_destroy(&vdev->queues[i]);
 	free(vdev->queues);
