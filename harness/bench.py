@@ -126,8 +126,9 @@ class Marks:
 class Storage:
     """One VM that runs all cells."""
 
-    def __init__(self, vmm, kernel, folder, names, ms, progress):
+    def __init__(self, vmm, kernel, folder, names, options, progress):
         self.vmm = vmm
+        self.cache = options.cache
         self.names = names
         self.progress = progress
         self.folder = Path(folder)
@@ -135,14 +136,14 @@ class Storage:
         self.pid = None
         self.marks = Marks(str(self.folder / "control"))
         line = vmm.command(self._machine(), qmp=self.folder / "qmp", control=self.folder / "control")
-        line += ["-kernel", kernel, "-append", f"ms={ms} run=nothing,{','.join(names)}"]
+        line += ["-kernel", kernel, "-append", f"ms={options.ms} run=nothing,{','.join(names)}"]
         self.line = [str(word) for word in line]
 
     def _machine(self):
         words = ["-machine", "pc", "-m", str(RAM // MIB)]
         for name in ("ata", "virtio"):
             make_image(self.folder / f"{name}.img", IMAGE, "lba")
-        drive = f"format=raw,aio={self._aio()}"
+        drive = f"format=raw,cache={self.cache},aio={self._aio()}"
         words += ["-drive", f"file={self.folder}/ata.img,if=ide,{drive}"]
         words += ["-object", "iothread,id=io0"]
         words += ["-drive", f"file={self.folder}/virtio.img,if=none,id=v,{drive}"]
@@ -323,6 +324,15 @@ def measure_start(vmms, folder, runs, progress):
 # ---- all of it ----
 
 
+def can_direct(folder):
+    try:
+        os.close(os.open(Path(folder) / "direct", os.O_CREAT | os.O_RDWR | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
+
+
+
 def usable(vmm):
     """None, or why this VMM is left out."""
     if vmm.missing:
@@ -343,13 +353,15 @@ def main():
     parser.add_argument("--ms", type=int, default=1000, help="how long a cell runs")
     parser.add_argument("--starts", type=int, default=15)
     parser.add_argument("--all", action="store_true", help="more rows, and longer")
+    parser.add_argument("--cache", default="none", help="of the drives, as -drive cache=")
     options = parser.parse_args()
     progress = Progress()
     vmms = {"assay": Vmm(options.vmm, "kvm")}
     if shutil.which(options.peer):
         vmms["qemu-tcg"] = Vmm(options.peer, "tcg")
         vmms["qemu-kvm"] = Vmm(options.peer, "kvm")
-    report = {"storage": {}, "left_out": {}, "start": {}, "ms": options.ms, "all": options.all}
+    report = {"storage": {}, "left_out": {}, "start": {}}
+    report.update(ms=options.ms, all=options.all, cache=options.cache)
     for key in list(vmms):
         progress.say(f"can {key} run here?", False)
         reason = usable(vmms[key])
@@ -363,6 +375,8 @@ def main():
     build = Path("build").resolve()
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
+        if options.cache in ("none", "directsync") and not can_direct(folder):
+            report["cache"] = options.cache = "writeback"  # no O_DIRECT on this file system
         report["start"] = measure_start(vmms, folder, options.starts, progress)
         for key, vmm in vmms.items():
             progress.say(f"{key}: storage")
@@ -370,7 +384,7 @@ def main():
             place.mkdir()
             try:
                 storage = Storage(
-                    vmm, options.kernel, place, cells(options.all), options.ms, progress
+                    vmm, options.kernel, place, cells(options.all), options, progress
                 )
                 report["storage"][key] = storage.run()
                 report["start"][key]["private_kib_storage"] = storage.peak_private // 1024

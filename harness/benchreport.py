@@ -3,14 +3,15 @@
 
 from .bench import CELL, PATHS, ROW_NAMES, ROWS
 
+# Per operation: exits, kicks, interrupts, CPU time.
 HEAD = (
-    f"  {'':12}{'depth':>5}{'IOPS':>10}{'MB/s':>9}{'exits':>9}{'kicks':>8}{'irqs':>8}"
-    f"{'vCPU us':>10}{'VMM us':>9}{'x DMA':>8}"
+    f"  {'':12}{'depth':>5}{'IOPS':>10}{'MB/s':>9}{'exits/op':>10}{'kicks/op':>9}{'irqs/op':>8}"
+    f"{'vCPU us/op':>12}{'VMM us/op':>11}{'x DMA':>8}"
 )
 TITLES = {
     "assay": "Assay, KVM",
-    "qemu-tcg": "QEMU, TCG (no exits; the vCPU column is the whole process)",
-    "qemu-kvm": "QEMU, KVM (exits as KVM's own statistics count them; kicks not counted)",
+    "qemu-tcg": "QEMU, TCG (nothing exits; the vCPU column is the whole process)",
+    "qemu-kvm": "QEMU, KVM (exits by KVM's statistics; kicks are not in them)",
 }
 
 
@@ -36,8 +37,8 @@ def cell_line(cells, name, tcg):
     vmm = None if tcg else cell["vmm_us"]
     return (
         f"  {PATHS[path]:12}{depth:>5}{plain(cell['iops']):>10}{number(cell['mb_s'], 1):>9}"
-        f"{number(cell.get('exits'), 3):>9}{number(cell.get('kicks'), 3):>8}"
-        f"{number(cell['interrupts'], 3):>8}{number(vcpu, 1):>10}{number(vmm, 1):>9}"
+        f"{number(cell.get('exits'), 3):>10}{number(cell.get('kicks'), 3):>9}"
+        f"{number(cell['interrupts'], 3):>8}{number(vcpu, 1):>12}{number(vmm, 1):>11}"
         f"{number(ratio(cells, row, cell), 2):>8}"
     )
 
@@ -45,7 +46,7 @@ def cell_line(cells, name, tcg):
 def storage_lines(report):
     lines = []
     for key, cells in report["storage"].items():
-        lines += ["", f"{TITLES[key]}: per operation: exits, kicks, interrupts, CPU time", HEAD]
+        lines += ["", f"{TITLES[key]}, cache={report['cache']}", HEAD]
         for row in ROWS:
             lines.append(f" {ROW_NAMES[row]}")
             lines += [

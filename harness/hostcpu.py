@@ -2,14 +2,14 @@
 """What a VM costs its host, read from /proc and from the VM's own counters.
 
 CPU time, in microseconds:
-  vcpu_us   the vCPU threads' time inside KVM_RUN: all they ran, less their time in user mode outside
-            the guest
+  vcpu_us   the vCPU threads' time inside KVM_RUN
   vmm_us    everything else of the process: the other threads (main loop, iothreads, workers, and the
-            kernel's io_uring workers), and the vCPU threads' user mode outside the guest
+            kernel's io_uring workers), and the vCPU threads' time outside KVM_RUN
   total_us  both
-Where the guest is translated (TCG) the vCPU thread is the guest, so only total_us means something.
-Run time is /proc/PID/task/*/schedstat, exact to the nanosecond; the user and guest parts of the vCPU
-threads are ticks of /proc/PID/task/*/stat.
+Run time is /proc/PID/task/*/schedstat, exact to the nanosecond.  The vCPU threads' time outside KVM_RUN
+is what the VM says itself (query-stats, outside_ns); where it does not (QEMU) it is the threads' user
+mode outside the guest, in ticks, which leaves out the system calls they make for I/O.  Where the guest
+is translated (TCG) the vCPU thread is the guest, so only total_us means something.
 """
 
 import os
@@ -37,7 +37,7 @@ def thread_times(pid):
 
 def counters(qmp):
     """Exits and kicks as the VM counts them; None where it does not."""
-    found = {"exits": None, "kicks": None}
+    found = {"exits": None, "kicks": None, "outside_ns": None}
     for target in ("vcpu", "vm"):
         for row in qmp.command("query-stats", target=target):
             for stat in row["stats"]:
@@ -64,6 +64,8 @@ def difference(before, after):
             vcpu_user += user - was_user
         else:
             other += run - was_run
+    if before["outside_ns"] is not None and after["outside_ns"] is not None:
+        vcpu_user = (after["outside_ns"] - before["outside_ns"]) / 1e3
     vcpu_user = min(vcpu_user, vcpu_run)
     result = {
         "vcpu_us": vcpu_run - vcpu_user,
@@ -87,7 +89,7 @@ MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) *(.*)$")
 
 
 def mappings(pid):
-    """(size, anonymous bytes, file bytes) of each mapping"""
+    """(size, is it unnamed, anonymous bytes, file bytes) of each mapping"""
     row = None
     with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as smaps:
         for line in smaps:
@@ -95,25 +97,33 @@ def mappings(pid):
             if start:
                 if row:
                     yield tuple(row)
-                row = [int(start.group(2), 16) - int(start.group(1), 16), 0, 0]
+                size = int(start.group(2), 16) - int(start.group(1), 16)
+                row = [size, not start.group(5), 0, 0]
                 rss = 0
             elif line.startswith("Rss:"):
                 rss = int(line.split()[1]) * 1024
             elif line.startswith("Anonymous:"):
-                row[1] = int(line.split()[1]) * 1024
-                row[2] = rss - row[1]
+                row[2] = int(line.split()[1]) * 1024
+                row[3] = rss - row[2]
     if row:
         yield tuple(row)
 
 
 def private_memory(pid, ram):
-    """RssAnon less what the guest touched of its RAM: the mapping of exactly that size."""
+    """RssAnon less what the guest touched of its RAM above 1 MiB.
+
+    That RAM is the unnamed mapping of about its size: the first 1 MiB may be a mapping of its own, and
+    the kernel merges neighbours, so up to 2 MiB either way."""
     try:
-        return sum(anonymous for size, anonymous, _ in mappings(pid) if size != ram)
+        return sum(
+            anonymous
+            for size, unnamed, anonymous, _ in mappings(pid)
+            if not (unnamed and abs(size - ram) <= 2 << 20)
+        )
     except OSError:
         return 0
 
 
 def file_memory(pid):
     """Pages of the program and its libraries, shared with whoever else runs them."""
-    return sum(shared for _, _, shared in mappings(pid))
+    return sum(shared for _, _, _, shared in mappings(pid))

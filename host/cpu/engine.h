@@ -17,6 +17,8 @@
 struct engine_counters {
 	uint64_t exits;		/* returns from the engine to us, all reasons */
 	uint64_t port_exits, mmio_exits, halt_exits, interrupted_exits;
+	uint64_t outside_ns;	/* CPU time of the vCPU's thread outside the engine, counted from the
+				 * first query on: taking the time costs two system calls an exit */
 };
 
 struct engine_config {

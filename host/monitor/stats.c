@@ -20,6 +20,7 @@ static const struct {
 	{"mmio_exits", offsetof(struct engine_counters, mmio_exits)},
 	{"halt_exits", offsetof(struct engine_counters, halt_exits)},
 	{"signal_exits", offsetof(struct engine_counters, interrupted_exits)},
+	{"outside_ns", offsetof(struct engine_counters, outside_ns)},
 };
 
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))

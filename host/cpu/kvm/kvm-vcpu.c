@@ -224,6 +224,28 @@ void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
 	pthread_kill(vcpu->thread, SIGNAL_KICK);
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* KVM_RUN, called without the lock. */
+static int run_guest(struct kvm_vcpu *vcpu)
+{
+	int rc, error;
+
+	if (vcpu->left_at)
+		vcpu->counters.outside_ns += thread_cpu_ns() - vcpu->left_at;
+	rc = ioctl(vcpu->fd, KVM_RUN, 0);
+	error = errno;
+	vcpu->left_at = vcpu->measured ? thread_cpu_ns() : 0;
+	errno = error;
+	return rc;
+}
+
 static void *vcpu_main(void *opaque)
 {
 	struct kvm_vcpu *vcpu = opaque;
@@ -241,7 +263,7 @@ static void *vcpu_main(void *opaque)
 		}
 		offer_interrupt(vcpu);
 		pthread_mutex_unlock(lock);
-		rc = ioctl(vcpu->fd, KVM_RUN, 0);
+		rc = run_guest(vcpu);
 		error = errno;
 		pthread_mutex_lock(lock);
 		vcpu->io_unfinished = false;

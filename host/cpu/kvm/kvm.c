@@ -239,6 +239,7 @@ static void kvm_counters(const struct cpu_engine *engine, unsigned cpu,
 	const struct kvm_engine *kvm = container_of(engine, const struct kvm_engine, engine);
 
 	*out = kvm->vcpus[cpu].counters;
+	kvm->vcpus[cpu].measured = true;
 }
 
 static int kvm_thread_id(const struct cpu_engine *engine, unsigned cpu)

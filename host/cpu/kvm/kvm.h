@@ -3,6 +3,7 @@
 #ifndef CPU_KVM_KVM_H
 #define CPU_KVM_KVM_H
 
+#include <stdatomic.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 
@@ -36,6 +37,8 @@ struct kvm_vcpu {
 	bool parked;	   /* executes no guest code, and will not before start */
 	bool io_unfinished; /* the last exit's result is not in the registers yet */
 	struct engine_counters counters;
+	atomic_bool measured; /* somebody asked for the counters: outside_ns is kept */
+	uint64_t left_at;     /* the thread's CPU time when KVM_RUN returned; 0: not measured */
 	struct kvm_poweron poweron; /* what the kernel made of a new vCPU: the state of a reset */
 };
 
