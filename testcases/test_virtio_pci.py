@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: MIT
+"""virtio over PCI, modern interface."""
+
+KERNEL = "virtio_pci"
+MACHINES = {"pci": "pc blk-pci:size=4M,serial=assay0,num-queues=2"}

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+"""The split ring, its notifications, and rings that break the rules."""
+
+KERNEL = "virtio_ring"
+DISKS = "{0}:size=4M,serial=assay0,num-queues=2 {0}:id=disk1,size=1M,readonly=on"
+MACHINES = {
+    "pci": "pc " + DISKS.format("blk-pci"),
+    "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
+    "mmio": "microvm " + DISKS.format("blk-mmio"),
+}
