@@ -30,7 +30,7 @@ struct raw_ring {
 	uint16_t avail_next, used_next;
 };
 
-/* Memory for a ring of that size (0: the device's maximum, at most 256), zeroed and guarded. */
+/* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded. */
 void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
 /* Tells the device, and enables the queue. */
 void raw_ring_enable(struct raw_ring *ring);
@@ -69,7 +69,7 @@ struct raw_disk {
 #define RAW_SCRATCH 64u
 
 /*
- * The disk found, negotiated (offered features of `features`), queue 0 with `size` entries (0: maximum), running.
+ * The disk found, negotiated (offered features of `features`), queue 0 with `size` entries (0: 64 at most), running.
  * SKIPs where there is none. raw_disk(f) is the writable disk; the read-only one has its own.
  */
 struct raw_disk *raw_disk_open(uint64_t features, uint16_t size);
