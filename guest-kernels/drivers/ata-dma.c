@@ -15,8 +15,8 @@ void ata_dma_table(struct ata_channel *c, const struct ata_prd *table, enum ata_
 	outb(c->bm + BM_STATUS, BM_ERROR | BM_INTR | BM_CAPABLE);
 }
 
-void ata_dma_command(struct ata_disk *disk, enum ata_direction direction, uint64_t lba,
-	uint32_t count)
+void ata_dma_command(
+	struct ata_disk *disk, enum ata_direction direction, uint64_t lba, uint32_t count)
 {
 	bool ext = disk->lba48 && !disk->no_ext;
 
@@ -24,7 +24,8 @@ void ata_dma_command(struct ata_disk *disk, enum ata_direction direction, uint64
 	if (direction == ATA_READ)
 		ata_out(disk->channel, ATA_COMMAND, ext ? ATA_CMD_READ_DMA_EXT : ATA_CMD_READ_DMA);
 	else
-		ata_out(disk->channel, ATA_COMMAND, ext ? ATA_CMD_WRITE_DMA_EXT : ATA_CMD_WRITE_DMA);
+		ata_out(disk->channel, ATA_COMMAND,
+			ext ? ATA_CMD_WRITE_DMA_EXT : ATA_CMD_WRITE_DMA);
 }
 
 void ata_dma_start(struct ata_channel *c, enum ata_direction direction)

@@ -21,8 +21,16 @@
 
 /* Command block, from the channel's base. */
 enum {
-	ATA_DATA, ATA_ERROR, ATA_COUNT, ATA_LOW, ATA_MID, ATA_HIGH, ATA_DEVICE, ATA_STATUS,
-	ATA_FEATURE = ATA_ERROR, ATA_COMMAND = ATA_STATUS,
+	ATA_DATA,
+	ATA_ERROR,
+	ATA_COUNT,
+	ATA_LOW,
+	ATA_MID,
+	ATA_HIGH,
+	ATA_DEVICE,
+	ATA_STATUS,
+	ATA_FEATURE = ATA_ERROR,
+	ATA_COMMAND = ATA_STATUS,
 };
 
 #define ATA_BSY	 0x80
@@ -35,35 +43,56 @@ enum {
 #define ATA_IDNF 0x10
 #define ATA_ABRT 0x04
 
-#define ATA_LBA	 0x40 /* device register */
-#define ATA_DEV	 0x10
+#define ATA_LBA 0x40 /* device register */
+#define ATA_DEV 0x10
 
 #define ATA_HOB	 0x80 /* device control */
 #define ATA_SRST 0x04
 #define ATA_NIEN 0x02
 
 enum {
-	ATA_CMD_NOP = 0x00, ATA_CMD_TRIM = 0x06, ATA_CMD_DEVICE_RESET = 0x08, ATA_CMD_READ = 0x20,
-	ATA_CMD_READ_EXT = 0x24, ATA_CMD_READ_DMA_EXT = 0x25, ATA_CMD_NATIVE_MAX_EXT = 0x27,
-	ATA_CMD_READ_MULTIPLE_EXT = 0x29, ATA_CMD_WRITE = 0x30, ATA_CMD_WRITE_EXT = 0x34,
-	ATA_CMD_WRITE_DMA_EXT = 0x35, ATA_CMD_WRITE_MULTIPLE_EXT = 0x39, ATA_CMD_WRITE_DMA_FUA = 0x3d,
-	ATA_CMD_VERIFY = 0x40, ATA_CMD_VERIFY_EXT = 0x42, ATA_CMD_SEEK = 0x70,
-	ATA_CMD_DIAGNOSTIC = 0x90, ATA_CMD_INIT_PARAMETERS = 0x91, ATA_CMD_IDENTIFY_PACKET = 0xa1,
-	ATA_CMD_READ_MULTIPLE = 0xc4, ATA_CMD_WRITE_MULTIPLE = 0xc5, ATA_CMD_SET_MULTIPLE = 0xc6,
-	ATA_CMD_READ_DMA = 0xc8, ATA_CMD_WRITE_DMA = 0xca, ATA_CMD_STANDBY_NOW = 0xe0,
-	ATA_CMD_IDLE_NOW = 0xe1, ATA_CMD_CHECK_POWER = 0xe5, ATA_CMD_FLUSH = 0xe7,
-	ATA_CMD_FLUSH_EXT = 0xea, ATA_CMD_IDENTIFY = 0xec, ATA_CMD_SET_FEATURES = 0xef,
+	ATA_CMD_NOP = 0x00,
+	ATA_CMD_TRIM = 0x06,
+	ATA_CMD_DEVICE_RESET = 0x08,
+	ATA_CMD_READ = 0x20,
+	ATA_CMD_READ_EXT = 0x24,
+	ATA_CMD_READ_DMA_EXT = 0x25,
+	ATA_CMD_NATIVE_MAX_EXT = 0x27,
+	ATA_CMD_READ_MULTIPLE_EXT = 0x29,
+	ATA_CMD_WRITE = 0x30,
+	ATA_CMD_WRITE_EXT = 0x34,
+	ATA_CMD_WRITE_DMA_EXT = 0x35,
+	ATA_CMD_WRITE_MULTIPLE_EXT = 0x39,
+	ATA_CMD_WRITE_DMA_FUA = 0x3d,
+	ATA_CMD_VERIFY = 0x40,
+	ATA_CMD_VERIFY_EXT = 0x42,
+	ATA_CMD_SEEK = 0x70,
+	ATA_CMD_DIAGNOSTIC = 0x90,
+	ATA_CMD_INIT_PARAMETERS = 0x91,
+	ATA_CMD_IDENTIFY_PACKET = 0xa1,
+	ATA_CMD_READ_MULTIPLE = 0xc4,
+	ATA_CMD_WRITE_MULTIPLE = 0xc5,
+	ATA_CMD_SET_MULTIPLE = 0xc6,
+	ATA_CMD_READ_DMA = 0xc8,
+	ATA_CMD_WRITE_DMA = 0xca,
+	ATA_CMD_STANDBY_NOW = 0xe0,
+	ATA_CMD_IDLE_NOW = 0xe1,
+	ATA_CMD_CHECK_POWER = 0xe5,
+	ATA_CMD_FLUSH = 0xe7,
+	ATA_CMD_FLUSH_EXT = 0xea,
+	ATA_CMD_IDENTIFY = 0xec,
+	ATA_CMD_SET_FEATURES = 0xef,
 	ATA_CMD_NATIVE_MAX = 0xf8,
 };
 
 /* Bus master registers, from the channel's half of BAR 4. */
 enum { BM_COMMAND = 0, BM_STATUS = 2, BM_TABLE = 4 };
-#define BM_START  0x01
+#define BM_START     0x01
 #define BM_TO_MEMORY 0x08
-#define BM_ACTIVE 0x01
-#define BM_ERROR  0x02
-#define BM_INTR	  0x04
-#define BM_CAPABLE 0x60
+#define BM_ACTIVE    0x01
+#define BM_ERROR     0x02
+#define BM_INTR	     0x04
+#define BM_CAPABLE   0x60
 
 struct ata_prd {
 	uint32_t address;
@@ -89,8 +118,8 @@ struct ata_disk {
 	uint16_t identify[256];
 	uint64_t sectors;
 	bool lba48;
-	uint8_t multiple;	/* sectors a block; 1: SET MULTIPLE was not done */
-	bool no_ext;		/* 28-bit commands where the address allows */
+	uint8_t multiple; /* sectors a block; 1: SET MULTIPLE was not done */
+	bool no_ext;	  /* 28-bit commands where the address allows */
 };
 
 /* A result: 0, or status << 8 | error, or ATA_TIMEOUT. */
@@ -119,8 +148,8 @@ static inline void ata_control(const struct ata_channel *c, uint8_t value)
 }
 
 /*
- * Channel 0 or 1: software reset, bus master stopped, its interrupt routed (edge) to a fresh vector.
- * To be called in each TEST, as the vectors are given anew.
+ * Channel 0 or 1: software reset, bus master stopped, its interrupt routed (edge) to a fresh
+ * vector. To be called in each TEST, as the vectors are given anew.
  */
 struct ata_channel *ata_channel(unsigned number);
 /* SRST for 5 us and more, and the wait for BSY of drive 0 to clear.  False: it stays busy. */
@@ -162,9 +191,10 @@ int ata_dma_read(struct ata_disk *disk, uint64_t lba, uint32_t count, void *to);
 int ata_dma_write(struct ata_disk *disk, uint64_t lba, uint32_t count, const void *from);
 
 /* The same with a table of one's own: arms the bus master, issues the command, starts. */
-void ata_dma_table(struct ata_channel *c, const struct ata_prd *table, enum ata_direction direction);
-void ata_dma_command(struct ata_disk *disk, enum ata_direction direction, uint64_t lba,
-	uint32_t count);
+void ata_dma_table(
+	struct ata_channel *c, const struct ata_prd *table, enum ata_direction direction);
+void ata_dma_command(
+	struct ata_disk *disk, enum ata_direction direction, uint64_t lba, uint32_t count);
 void ata_dma_start(struct ata_channel *c, enum ata_direction direction);
 void ata_dma_stop(struct ata_channel *c);
 

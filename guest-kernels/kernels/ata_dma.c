@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel ata_dma: the bus master of a PIIX3, "Programming Interface for Bus Master IDE Controller" 1.0
- * (SFF-8038i, sections by its numbers), and the DMA commands of ATA/ATAPI-6 (sections marked ATA).
+ * Kernel ata_dma: the bus master of a PIIX3, "Programming Interface for Bus Master IDE
+ * Controller" 1.0 (SFF-8038i, sections by its numbers), and the DMA commands of ATA/ATAPI-6
+ * (sections marked ATA).
  *
- * The machine is that of ata_pio: 8 MiB (ide.0 unit 0) and 4 MiB (unit 1), each sector below SCRATCH full of
- * its own number, and a sparse disk as ide.1 unit 0.
+ * The machine is that of ata_pio: 8 MiB (ide.0 unit 0) and 4 MiB (unit 1), each sector below
+ * SCRATCH full of its own number, and a sparse disk as ide.1 unit 0.
  */
 #include "drivers/ata.h"
 #include "runtime/irq.h"
@@ -15,7 +16,7 @@
 
 #define ATA_DMA NEEDS("pci disk:ata")
 #define SCRATCH 4096
-#define QUIET 2000 /* us in which what must not come would have come */
+#define QUIET	2000	    /* us in which what must not come would have come */
 #define NOWHERE 0xe0000000u /* no RAM and, on a PC of this size, nothing else */
 
 static struct ata_disk disk, other;
@@ -63,8 +64,8 @@ static struct ata_prd prd(void *address, uint32_t bytes, bool end)
 }
 
 /* A whole transfer with a table of one's own; the bus master is left as it ended. */
-static int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction, uint64_t lba,
-	uint32_t count)
+static int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
+	uint64_t lba, uint32_t count)
 {
 	struct ata_channel *c = d->channel;
 
@@ -89,7 +90,8 @@ static void expect_usable(struct ata_channel *c)
 
 /* ---- the function and its registers ---- */
 
-TEST(pci_function, "", "the IDE function is class 01h 01h with a bus master: interface bit 7 (1.0)", ATA_DMA)
+TEST(pci_function, "", "the IDE function is class 01h 01h with a bus master: interface bit 7 (1.0)",
+	ATA_DMA)
 {
 	struct pci_function *f = pci_find(0x8086, 0x7010, 0);
 
@@ -101,7 +103,8 @@ TEST(pci_function, "", "the IDE function is class 01h 01h with a bus master: int
 	EXPECT_EQ(f->bars[4].size, 16);
 }
 
-TEST(registers_keep_values, "", "the table pointer keeps 30 bits, and each channel its own (2.3)", ATA_DMA)
+TEST(registers_keep_values, "", "the table pointer keeps 30 bits, and each channel its own (2.3)",
+	ATA_DMA)
 {
 	struct ata_channel *first, *second;
 
@@ -115,7 +118,9 @@ TEST(registers_keep_values, "", "the table pointer keeps 30 bits, and each chann
 	EXPECT_EQ(inl(second->bm + BM_TABLE) & ~3u, 0xfedcba98);
 }
 
-TEST(command_bits, "", "the command register keeps the direction bit, and start reads back while it runs (2.1)", ATA_DMA)
+TEST(command_bits, "",
+	"the command register keeps the direction bit, and start reads back while it runs (2.1)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 
@@ -125,7 +130,8 @@ TEST(command_bits, "", "the command register keeps the direction bit, and start 
 	EXPECT_EQ(inb(c->bm + BM_COMMAND), 0);
 }
 
-TEST(status_capable_bits, "", "the drive capable bits keep what is written, simplex reads 0 (2.2)", ATA_DMA)
+TEST(status_capable_bits, "", "the drive capable bits keep what is written, simplex reads 0 (2.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 
@@ -135,7 +141,10 @@ TEST(status_capable_bits, "", "the drive capable bits keep what is written, simp
 	EXPECT_EQ(ata_bm_status(c) & 0xe0, 0x40);
 }
 
-TEST(status_write_1_clears, "", "writing 1 clears the interrupt bit, writing 0 keeps it, and active cannot be written (2.2)", ATA_DMA)
+TEST(status_write_1_clears, "",
+	"writing 1 clears the interrupt bit, writing 0 keeps it, and active cannot be written "
+	"(2.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	uint8_t *data = guarded_alloc(512);
@@ -150,7 +159,8 @@ TEST(status_write_1_clears, "", "writing 1 clears the interrupt bit, writing 0 k
 	EXPECT_EQ(ata_bm_status(c) & (BM_INTR | BM_ACTIVE | BM_ERROR), 0);
 }
 
-TEST(interrupt_bit_follows_intrq, "", "the interrupt bit is set by any rising edge of INTRQ, DMA or not (2.2)", ATA_DMA)
+TEST(interrupt_bit_follows_intrq, "",
+	"the interrupt bit is set by any rising edge of INTRQ, DMA or not (2.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 
@@ -159,7 +169,9 @@ TEST(interrupt_bit_follows_intrq, "", "the interrupt bit is set by any rising ed
 	EXPECT_EQ(ata_bm_status(c) & BM_INTR, BM_INTR);
 }
 
-TEST(nien_hides_interrupt, "", "with nIEN set a DMA command ends without interrupt and interrupt bit (2.2, ATA 7.8)", ATA_DMA)
+TEST(nien_hides_interrupt, "",
+	"with nIEN set a DMA command ends without interrupt and interrupt bit (2.2, ATA 7.8)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	uint8_t *data = guarded_alloc(512);
@@ -182,7 +194,9 @@ TEST(nien_hides_interrupt, "", "with nIEN set a DMA command ends without interru
 
 /* ---- transfers ---- */
 
-TEST(read_one_sector, "", "READ DMA with a descriptor of the same size: interrupt 1, active 0, one interrupt (2.2)", ATA_DMA)
+TEST(read_one_sector, "",
+	"READ DMA with a descriptor of the same size: interrupt 1, active 0, one interrupt (2.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	uint8_t *data = guarded_alloc(512);
@@ -278,7 +292,8 @@ TEST(write_fua, "", "WRITE DMA FUA EXT writes the sector (ATA 8.59)", ATA_DMA)
 	EXPECT_TRUE(is_sector(back, tag));
 }
 
-TEST(scattered_read, "", "a sector is scattered as its descriptors say, however they cut it (1.2)", ATA_DMA)
+TEST(scattered_read, "", "a sector is scattered as its descriptors say, however they cut it (1.2)",
+	ATA_DMA)
 {
 	static const uint16_t sizes[] = {2, 510, 256, 258, 6, 1016, 512};
 	struct ata_channel *c = open_disk(&disk, 0, 0);
@@ -335,7 +350,8 @@ TEST(prd_count_0_is_64_kib, "", "a descriptor with count 0 is 64 KiB (1.2)", ATA
 	EXPECT_TRUE(is_sector(data + 127 * 512, 927));
 }
 
-TEST(table_of_512_entries, "", "a table of 512 small descriptors is followed to its end (1.2)", ATA_DMA)
+TEST(table_of_512_entries, "", "a table of 512 small descriptors is followed to its end (1.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(512);
@@ -350,7 +366,8 @@ TEST(table_of_512_entries, "", "a table of 512 small descriptors is followed to 
 		ASSERT_TRUE(is_sector(data + i * 512, 60 + i));
 }
 
-TEST(larger_table, "", "descriptors are left over: interrupt 1, active 1, and stop clears active (2.2)", ATA_DMA)
+TEST(larger_table, "",
+	"descriptors are left over: interrupt 1, active 1, and stop clears active (2.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(2);
@@ -367,7 +384,9 @@ TEST(larger_table, "", "descriptors are left over: interrupt 1, active 1, and st
 	EXPECT_EQ(ata_bm_status(c) & BM_ACTIVE, 0);
 }
 
-TEST(smaller_table, "", "the table ends before the transfer: interrupt 0, active 0, and a reset recovers (2.2)", ATA_DMA)
+TEST(smaller_table, "",
+	"the table ends before the transfer: interrupt 0, active 0, and a reset recovers (2.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -385,7 +404,8 @@ TEST(smaller_table, "", "the table ends before the transfer: interrupt 0, active
 	expect_usable(c);
 }
 
-TEST(no_whole_sector, "", "a table of 2 bytes for a sector writes at most those, and a reset recovers (1.2)", ATA_DMA)
+TEST(no_whole_sector, "",
+	"a table of 2 bytes for a sector writes at most those, and a reset recovers (1.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -402,7 +422,9 @@ TEST(no_whole_sector, "", "a table of 2 bytes for a sector writes at most those,
 	expect_usable(c);
 }
 
-TEST(unterminated_table, "", "a table of 64 KiB without an end mark, too small for its transfer, comes to an end (1.2)", ATA_DMA)
+TEST(unterminated_table, "",
+	"a table of 64 KiB without an end mark, too small for its transfer, comes to an end (1.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = arena_alloc_raw(0x10000, 0x10000);
@@ -420,7 +442,8 @@ TEST(unterminated_table, "", "a table of 64 KiB without an end mark, too small f
 
 /* ---- what must not be reached ---- */
 
-TEST(prd_outside_memory, "", "a descriptor that names no memory sets the error bit and ends the transfer (2.2)", ATA_DMA)
+TEST(prd_outside_memory, "",
+	"a descriptor that names no memory sets the error bit and ends the transfer (2.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -472,7 +495,10 @@ TEST(prd_at_ioapic, "", "a disk read aimed at the I/O APIC changes no register o
 	expect_usable(c);
 }
 
-TEST(no_master_no_access, "", "while the PCI bus master bit is clear no memory is written, and after it is set the transfer goes on (PCI 6.2.2)", ATA_DMA)
+TEST(no_master_no_access, "",
+	"while the PCI bus master bit is clear no memory is written, and after it is set the "
+	"transfer goes on (PCI 6.2.2)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct pci_function *f = pci_find(0x8086, 0x7010, 0);
@@ -491,7 +517,8 @@ TEST(no_master_no_access, "", "while the PCI bus master bit is clear no memory i
 	expect_usable(c);
 }
 
-TEST(start_without_command, "", "start without a command: active, nothing is moved, and stop ends it (2.1)", ATA_DMA)
+TEST(start_without_command, "",
+	"start without a command: active, nothing is moved, and stop ends it (2.1)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -508,7 +535,8 @@ TEST(start_without_command, "", "start without a command: active, nothing is mov
 	expect_usable(c);
 }
 
-TEST(start_before_command, "", "a bus master that was started first serves the command that comes (3)", ATA_DMA)
+TEST(start_before_command, "",
+	"a bus master that was started first serves the command that comes (3)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -522,7 +550,8 @@ TEST(start_before_command, "", "a bus master that was started first serves the c
 	EXPECT_TRUE(is_sector(data, 32));
 }
 
-TEST(stop_ends_access, "", "after start was cleared no byte of memory changes any more (2.1)", ATA_DMA)
+TEST(stop_ends_access, "", "after start was cleared no byte of memory changes any more (2.1)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(2);
@@ -543,7 +572,8 @@ TEST(stop_ends_access, "", "after start was cleared no byte of memory changes an
 	expect_usable(c);
 }
 
-TEST(reset_ends_access, "", "after SRST during a transfer no byte of memory changes any more (ATA 9.2)", ATA_DMA)
+TEST(reset_ends_access, "",
+	"after SRST during a transfer no byte of memory changes any more (ATA 9.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(2);
@@ -565,7 +595,10 @@ TEST(reset_ends_access, "", "after SRST during a transfer no byte of memory chan
 
 /* ---- errors, drives and channels ---- */
 
-TEST(beyond_the_end, "", "READ DMA beyond the last sector fails with IDNF or ABRT and an interrupt, and writes no memory (ATA 8.26.6)", ATA_DMA)
+TEST(beyond_the_end, "",
+	"READ DMA beyond the last sector fails with IDNF or ABRT and an interrupt, and writes no "
+	"memory (ATA 8.26.6)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(1);
@@ -597,9 +630,11 @@ TEST(drive_1, "", "DMA serves drive 1 as well, with its own data", ATA_DMA)
 	EXPECT_TRUE(is_sector(data, tag));
 }
 
-TEST(two_channels_at_once, "", "both channels transfer at the same time, each with its own table and interrupt", ATA_DMA)
+TEST(two_channels_at_once, "",
+	"both channels transfer at the same time, each with its own table and interrupt", ATA_DMA)
 {
-	uint8_t *a = guarded_alloc_aligned(64 * 512, 4096), *b = guarded_alloc_aligned(64 * 512, 4096);
+	uint8_t *a = guarded_alloc_aligned(64 * 512, 4096),
+		*b = guarded_alloc_aligned(64 * 512, 4096);
 	uint64_t tag = test_random();
 	uint32_t first, second;
 
@@ -622,7 +657,8 @@ TEST(two_channels_at_once, "", "both channels transfer at the same time, each wi
 	EXPECT_TRUE(is_sector(b + 63 * 512, tag + 63));
 }
 
-TEST(address_above_28_bits, "", "READ and WRITE DMA EXT reach sectors above 28 bits (ATA 6.2)", ATA_DMA)
+TEST(address_above_28_bits, "", "READ and WRITE DMA EXT reach sectors above 28 bits (ATA 6.2)",
+	ATA_DMA)
 {
 	uint8_t *data = guarded_alloc(512), *back = guarded_alloc(512);
 	uint64_t tag = test_random();
@@ -650,7 +686,9 @@ static int trim(struct ata_channel *c, struct ata_prd *table, uint64_t *ranges)
 	return ata_dma_wait(&disk);
 }
 
-TEST(trim_ranges, "", "TRIM of ranges on the disk succeeds, and a range beyond its end is aborted (ACS-2 7.10)", ATA_DMA)
+TEST(trim_ranges, "",
+	"TRIM of ranges on the disk succeeds, and a range beyond its end is aborted (ACS-2 7.10)",
+	ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
 	uint64_t *ranges = arena_alloc(512, 512);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel storage_data: much real data through one path. testcases/test_storage_data.py boots it for one
- * TEST at a time and says on the command line what to expect; its docstring is the contract. The path is
- * the TEST's name: PIO and DMA on the first disk of the IDE, virtio on the first virtio-blk.
+ * Kernel storage_data: much real data through one path. testcases/test_storage_data.py boots it for
+ * one TEST at a time and says on the command line what to expect; its docstring is the contract.
+ * The path is the TEST's name: PIO and DMA on the first disk of the IDE, virtio on the first
+ * virtio-blk.
  *
  * Checksums and patterns are made at CPL 3 (runtime/user.h), where every host is fast.
  */
@@ -222,17 +223,20 @@ TEST(write_dma, "", "an area is written by DMA and flushed", NEEDS("disk:ata"))
 	write_area(&dma);
 }
 
-TEST(verify_pio, "", "PIO reads what was written to an area before the machine was started", NEEDS("disk:ata"))
+TEST(verify_pio, "", "PIO reads what was written to an area before the machine was started",
+	NEEDS("disk:ata"))
 {
 	verify_area(&pio);
 }
 
-TEST(verify_dma, "", "DMA reads what was written to an area before the machine was started", NEEDS("disk:ata"))
+TEST(verify_dma, "", "DMA reads what was written to an area before the machine was started",
+	NEEDS("disk:ata"))
 {
 	verify_area(&dma);
 }
 
-TEST(read_virtio, "", "every sector read by virtio-blk is what the host wrote: CRC-32C", NEEDS("disk:virtio"))
+TEST(read_virtio, "", "every sector read by virtio-blk is what the host wrote: CRC-32C",
+	NEEDS("disk:virtio"))
 {
 	read_all(&virtio);
 }
@@ -242,7 +246,9 @@ TEST(write_virtio, "", "an area is written by virtio-blk and flushed", NEEDS("di
 	write_area(&virtio);
 }
 
-TEST(verify_virtio, "", "virtio-blk reads what was written to an area before the machine was started", NEEDS("disk:virtio"))
+TEST(verify_virtio, "",
+	"virtio-blk reads what was written to an area before the machine was started",
+	NEEDS("disk:virtio"))
 {
 	verify_area(&virtio);
 }

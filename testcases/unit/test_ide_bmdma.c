@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IDE on fakes of the block room and of the interrupt line: the walk through PRD tables with hostile
- * values, and requests in flight that a reset or a stop takes away.  Guest memory is the real one.
+ * IDE on fakes of the block room and of the interrupt line: the walk through PRD tables with
+ * hostile values, and requests in flight that a reset or a stop takes away.  Guest memory is the
+ * real one.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -203,7 +204,8 @@ static void command(uint8_t opcode, uint16_t count)
 	reg(5, 0);
 	reg(6, ATA_DEVICE_LBA);
 	reg(7, opcode);
-	ide_dma_write(&channel, BM_COMMAND, BM_COMMAND_START | (opcode == 0x25 ? BM_COMMAND_READ : 0));
+	ide_dma_write(
+		&channel, BM_COMMAND, BM_COMMAND_START | (opcode == 0x25 ? BM_COMMAND_READ : 0));
 }
 
 static uint8_t bm_status(void)
@@ -336,7 +338,8 @@ static void data_outside_memory_is_an_error(void **state)
 	static const struct {
 		uint32_t address;
 		uint16_t count;
-	} bad[] = {{RAM, 512}, {RAM - 256, 512}, {0xfee00000, 512}, {0xfffffffe, 512}, {0xffff0000, 0}};
+	} bad[] = {{RAM, 512}, {RAM - 256, 512}, {0xfee00000, 512}, {0xfffffffe, 512},
+		{0xffff0000, 0}};
 
 	for (unsigned i = 0; i < 5; i++) {
 		put_prd(0, bad[i].address, bad[i].count, true);

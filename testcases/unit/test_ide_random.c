@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IDE under random register accesses, tables and completions: whatever a guest does, memory beyond its
- * own stays as it was, nothing stays pinned once the controller is reset, and a reset gives back a
- * drive that works.  The sequence follows from a seed; under SAN=1 the sanitizers watch.
+ * IDE under random register accesses, tables and completions: whatever a guest does, memory beyond
+ * its own stays as it was, nothing stays pinned once the controller is reset, and a reset gives
+ * back a drive that works.  The sequence follows from a seed; under SAN=1 the sanitizers watch.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -151,8 +151,8 @@ static void make_drive(unsigned unit)
 static uint8_t draw_command(void)
 {
 	static const uint8_t known[] = {0x20, 0x24, 0x25, 0x27, 0x29, 0x30, 0x34, 0x35, 0x39, 0x3d,
-		0x40, 0x42, 0x70, 0x90, 0x91, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xce, 0xe0, 0xe5, 0xe7, 0xea,
-		0xec, 0xef, 0xf8, 0x06, 0x10, 0x00, 0x08};
+		0x40, 0x42, 0x70, 0x90, 0x91, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xce, 0xe0, 0xe5, 0xe7,
+		0xea, 0xec, 0xef, 0xf8, 0x06, 0x10, 0x00, 0x08};
 
 	return draw(8) ? known[draw(sizeof(known))] : draw(256);
 }
@@ -178,8 +178,12 @@ static void step(void)
 	unsigned size = sizes[draw(3)];
 
 	switch (draw(16)) {
-	case 0 ... 2: space_write(&machine.ports, 0x1f1 + draw(5), draw(4) ? draw(20) : draw(256), 1); break;
-	case 3: space_write(&machine.ports, 0x1f6, draw(3) ? 0x40 | draw(2) << 4 : draw(256), 1); break;
+	case 0 ... 2:
+		space_write(&machine.ports, 0x1f1 + draw(5), draw(4) ? draw(20) : draw(256), 1);
+		break;
+	case 3:
+		space_write(&machine.ports, 0x1f6, draw(3) ? 0x40 | draw(2) << 4 : draw(256), 1);
+		break;
 	case 4 ... 5: space_write(&machine.ports, 0x1f7, draw_command(), 1); break;
 	case 6:
 		for (unsigned i = draw(600); i > 0; i--)
@@ -195,7 +199,10 @@ static void step(void)
 	case 11: ide_dma_write(&channel, draw(8), draw(256)); break;
 	case 12: space_read(&machine.ports, 0x1f0 + draw(8), size); break;
 	case 13: complete(&backends[draw(2)], draw(5) ? 0 : -EIO); break;
-	case 14: complete(&backends[0], 0); complete(&backends[1], 0); break;
+	case 14:
+		complete(&backends[0], 0);
+		complete(&backends[1], 0);
+		break;
 	case 15:
 		master = draw(8);
 		ide_dma_run(&channel);

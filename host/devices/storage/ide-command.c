@@ -49,7 +49,7 @@ static bool address(const struct ide_drive *drive, uint64_t *lba)
 
 	if (is_ext(drive)) {
 		*lba = low | (uint64_t)t->lba_low[1] << 24 | (uint64_t)t->lba_mid[1] << 32 |
-			(uint64_t)t->lba_high[1] << 40;
+		       (uint64_t)t->lba_high[1] << 40;
 		return true;
 	}
 	if (t->device & ATA_DEVICE_LBA) {
@@ -57,9 +57,9 @@ static bool address(const struct ide_drive *drive, uint64_t *lba)
 		return true;
 	}
 	*lba = ((uint64_t)cylinder * drive->current_heads + head) * drive->current_track +
-		t->lba_low[0] - 1;
+	       t->lba_low[0] - 1;
 	return t->lba_low[0] >= 1 && t->lba_low[0] <= drive->current_track &&
-		head < drive->current_heads && cylinder < drive->current_cylinders;
+	       head < drive->current_heads && cylinder < drive->current_cylinders;
 }
 
 static void set_address(struct ide_drive *drive, uint64_t lba, bool ext)
@@ -275,10 +275,8 @@ static bool set_transfer_mode(struct ide_drive *drive)
 	uint8_t mode = drive->task.count[0], n = mode & 7;
 
 	switch (mode >> 3) {
-	case 0: /* PIO default, with or without IORDY */
-		return n <= 1;
-	case 1: /* PIO with flow control */
-		return n <= 4;
+	case 0: /* PIO default, with or without IORDY */ return n <= 1;
+	case 1: /* PIO with flow control */ return n <= 4;
 	case 4: /* multiword DMA */
 		if (n > 2)
 			return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bus master of a channel: "Programming Interface for Bus Master IDE Controller" 1.0 (SFF-8038i),
- * as in the PIIX3 (82371SB, 2.7): registers, and the walk through the table of physical region
- * descriptors (PRD).
+ * The bus master of a channel: "Programming Interface for Bus Master IDE Controller" 1.0
+ * (SFF-8038i), as in the PIIX3 (82371SB, 2.7): registers, and the walk through the table of
+ * physical region descriptors (PRD).
  *
  * A transfer runs in parts of at most IDE_DMA_SPANS descriptors and whole sectors, so that no table
  * costs more than that.  A table ends at its end mark or after 64 KiB, which it must not exceed.

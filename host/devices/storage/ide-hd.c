@@ -91,8 +91,8 @@ static void set_identity(struct ide_hd *hd)
 	for (uint32_t n = hd->physical_block_size; n > IDE_SECTOR; n /= 2)
 		drive->physical_exponent++;
 	drive->write_cache_default = hd->write_cache == TRISTATE_AUTO
-		? block_write_cache(hd->blk)
-		: hd->write_cache == TRISTATE_ON;
+					     ? block_write_cache(hd->blk)
+					     : hd->write_cache == TRISTATE_ON;
 }
 
 static int ide_hd_realize(struct device *dev, struct error *err)

@@ -3,9 +3,9 @@
  * Data between the medium and the data port, and what else goes to the backend: ATA/ATAPI-6 clauses
  * 9.5 to 9.8 (PIO data-in and data-out), READ VERIFY, FLUSH CACHE, TRIM.
  *
- * A read fetches up to IDE_BUFFER_SECTORS at once and offers them block by block.  When such a fetch
- * fails, the sectors are read one at a time, so that the host gets what is good and the address of
- * the sector that is not.
+ * A read fetches up to IDE_BUFFER_SECTORS at once and offers them block by block.  When such a
+ * fetch fails, the sectors are read one at a time, so that the host gets what is good and the
+ * address of the sector that is not.
  */
 #include "devices/storage/ide.h"
 
@@ -214,8 +214,8 @@ static void verify_next(struct ide_drive *drive)
 {
 	struct ide_transfer *t = &drive->transfer;
 
-	submit_buffer(drive, BLOCK_READ, 0, t->single ? 1 : least(IDE_BUFFER_SECTORS, t->left),
-		verified);
+	submit_buffer(
+		drive, BLOCK_READ, 0, t->single ? 1 : least(IDE_BUFFER_SECTORS, t->left), verified);
 }
 
 void ide_verify(struct ide_drive *drive)
@@ -244,7 +244,7 @@ static uint64_t trim_entry(const struct ide_drive *drive, uint32_t n, uint32_t *
 
 	*sectors = e[6] | e[7] << 8;
 	return e[0] | (uint64_t)e[1] << 8 | (uint64_t)e[2] << 16 | (uint64_t)e[3] << 24 |
-		(uint64_t)e[4] << 32 | (uint64_t)e[5] << 40;
+	       (uint64_t)e[4] << 32 | (uint64_t)e[5] << 40;
 }
 
 static void trim_next(struct ide_drive *drive, int result)

@@ -136,7 +136,8 @@ static void register_write(struct ide_channel *channel, unsigned reg, uint8_t va
 
 	channel->control &= ~ATA_CONTROL_HOB;
 	if (drive && drive->task.status & (ATA_BSY | ATA_DRQ)) {
-		log_guest_error("ide", "write of 0x%02x to register %u of a busy drive", value, reg);
+		log_guest_error(
+			"ide", "write of 0x%02x to register %u of a busy drive", value, reg);
 		return;
 	}
 	if (reg == REG_COMMAND) {

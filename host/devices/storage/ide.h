@@ -39,9 +39,9 @@
 #define ATA_ABRT 0x04
 
 /* Device (7.7) and Device Control (7.8) */
-#define ATA_DEVICE_LBA	0x40
-#define ATA_DEVICE_DEV	0x10
-#define ATA_DEVICE_HEAD 0x0f
+#define ATA_DEVICE_LBA	 0x40
+#define ATA_DEVICE_DEV	 0x10
+#define ATA_DEVICE_HEAD	 0x0f
 #define ATA_CONTROL_HOB	 0x80
 #define ATA_CONTROL_SRST 0x04
 #define ATA_CONTROL_NIEN 0x02
@@ -111,7 +111,7 @@ struct ide_drive {
 	uint8_t physical_exponent; /* log2 of logical sectors in a physical one */
 
 	uint64_t sectors;
-	uint16_t cylinders, heads, track;			/* default geometry */
+	uint16_t cylinders, heads, track;			  /* default geometry */
 	uint16_t current_cylinders, current_heads, current_track; /* INITIALIZE DEVICE PARAMETERS */
 
 	struct ide_task task;
@@ -221,11 +221,10 @@ void ide_submit(struct ide_drive *drive, enum block_operation operation, uint64_
 int ide_dma_init(struct ide_channel *channel, struct error *err);
 void ide_dma_destroy(struct ide_channel *channel);
 void ide_dma_reset(struct ide_channel *channel);
-void ide_dma_begin(struct ide_drive *drive); /* as ide_pio_in() */
-void ide_dma_run(struct ide_channel *channel); /* something it waits for may have come */
+void ide_dma_begin(struct ide_drive *drive);	   /* as ide_pio_in() */
+void ide_dma_run(struct ide_channel *channel);	   /* something it waits for may have come */
 void ide_dma_release(struct ide_channel *channel); /* the memory of the last part */
 uint8_t ide_dma_read(struct ide_channel *channel, unsigned offset);
 void ide_dma_write(struct ide_channel *channel, unsigned offset, uint8_t value);
-
 
 #endif

@@ -14,10 +14,10 @@
 #include "devices/devices.h"
 #include "devices/storage/ide.h"
 
-#define PIIX3_IDETIM	 0x40
-#define PIIX3_SIDETIM	 0x44
-#define IDETIM_DECODE	 0x8000
-#define BAR_BUS_MASTER	 4
+#define PIIX3_IDETIM   0x40
+#define PIIX3_SIDETIM  0x44
+#define IDETIM_DECODE  0x8000
+#define BAR_BUS_MASTER 4
 
 struct piix3_ide {
 	struct pci_device pci;
