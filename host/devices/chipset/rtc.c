@@ -9,7 +9,7 @@
  *
  * The divider chain, and with it the periodic rate and the phase of the second, goes on while SET
  * is 1; only the divider's reset stops it, and after that the first update comes half a second
- * later.  An update takes no time: UIP announces it 244 us before and falls with it.
+ * later.  The registers show the old time until an update's end, when UIP falls.
  *
  * Left out: daylight saving (DSE), the square wave, other crystals than 32768 Hz.
  */
@@ -62,7 +62,7 @@ enum {
 #define HOUR_PM	     0x80
 #define ALARM_ANY    0xc0 /* both bits: matches always */
 #define SECOND	     1000000000ll
-#define UIP_AHEAD    244141ll /* ns: 8 periods of 32768 Hz */
+#define UIP_AHEAD    2228000ll /* ns: 244 us of warning and 1984 us of update (table 2) */
 #define CRYSTAL_HZ   32768
 #define DAY_SECONDS  86400
 #define NEVER	     INT64_MAX
