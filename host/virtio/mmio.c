@@ -171,7 +171,7 @@ static void queue_write(struct virtio_mmio *slot, uint64_t offset, uint32_t valu
 		break;
 	case QUEUE_RESET:
 		if (value == 1 && slot->vdev->features & FEATURE(VIRTIO_F_RING_RESET))
-			virtio_queue_disable(vq);
+			virtio_queue_reset(vq);
 		break;
 	default:
 		log_guest_error(slot->vdev->name, "write to register 0x%lx", (long)offset);

@@ -295,8 +295,10 @@ static void queue_register_write(struct virtio_pci *p, enum common_register reg,
 			virtio_queue_enable(vq);
 		break;
 	case QUEUE_RESET:
-		if (value == 1 && p->vdev->features & FEATURE(VIRTIO_F_RING_RESET))
-			virtio_queue_disable(vq);
+		if (value != 1 || !(p->vdev->features & FEATURE(VIRTIO_F_RING_RESET)))
+			break;
+		virtio_queue_reset(vq);
+		set_queue_vector(p, p->queue_select, NO_VECTOR);
 		break;
 	default: log_guest_error(p->vdev->name, "write to a read-only register");
 	}

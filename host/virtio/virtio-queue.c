@@ -228,23 +228,34 @@ void virtio_queue_enable(struct virtio_queue *vq)
 	virtio_unpark(vq->vdev);
 }
 
-void virtio_queue_clear(struct virtio_queue *vq)
+/* Doorbells of the past are not those of the next driver. */
+static void stop_ring(struct virtio_queue *vq)
 {
 	uint64_t count;
 
 	queue_stop(&vq->ring);
 	vq->enabled = false;
-	vq->ring.size = vq->ring.size_max;
-	vq->ring.descriptor_area = vq->ring.driver_area = vq->ring.device_area = 0;
-	/* Doorbells of the past are not those of the next driver. */
 	if (read(vq->doorbell.fd, &count, sizeof(count)) < 0)
 		return;
+}
+
+void virtio_queue_clear(struct virtio_queue *vq)
+{
+	stop_ring(vq);
+	vq->ring.size = vq->ring.size_max;
+	vq->ring.descriptor_area = vq->ring.driver_area = vq->ring.device_area = 0;
 }
 
 void virtio_queue_disable(struct virtio_queue *vq)
 {
 	park(vq, true);
 	finish_park(vq);
+	stop_ring(vq);
+}
+
+void virtio_queue_reset(struct virtio_queue *vq)
+{
+	virtio_queue_disable(vq);
 	virtio_queue_clear(vq);
 }
 

@@ -165,9 +165,10 @@ void virtio_queue_set_size(struct virtio_queue *vq, uint32_t size);
 /* Low or high half of an area's address; ignored while the queue is enabled. */
 void virtio_queue_set_address(struct virtio_queue *vq, uint64_t *area, bool high, uint32_t value);
 void virtio_queue_enable(struct virtio_queue *vq);
-/* Requests in flight are finished, but not returned to the driver.  Size and addresses return to their
- * values at power-on. */
+/* Requests in flight are finished, but not returned to the driver.  Size and addresses stay. */
 void virtio_queue_disable(struct virtio_queue *vq);
+/* The same, and size and addresses return to their values at power-on (2.6.1). */
+void virtio_queue_reset(struct virtio_queue *vq);
 /* A doorbell that came as an exit. */
 void virtio_queue_kick(struct virtio_queue *vq);
 
