@@ -89,8 +89,12 @@ static void batch_task(void *opaque)
 
 void virtio_queue_kick(struct virtio_queue *vq)
 {
-	if (fault_queue_kick(vq->vdev->name, vq->ring.index) != FAULT_DROP)
+	if (fault_queue_kick(vq->vdev->name, vq->ring.index) == FAULT_DROP)
+		return;
+	if (vq->serving)
 		loop_post(vq->loop, &vq->kick);
+	else
+		vq->kicked = true;
 }
 
 void virtio_complete(struct virtio_queue *vq, struct queue_request *request, uint32_t written)
@@ -114,7 +118,9 @@ static void start_serving(void *opaque)
 
 	vq->serving = true;
 	loop_watch(vq->loop, &vq->doorbell, EPOLLIN);
-	loop_post(vq->loop, &vq->kick); /* what came before, or while it was parked */
+	if (vq->kicked)
+		loop_post(vq->loop, &vq->kick);
+	vq->kicked = false;
 }
 
 static void stop_serving(void *opaque)
@@ -122,6 +128,7 @@ static void stop_serving(void *opaque)
 	struct virtio_queue *vq = opaque;
 
 	vq->serving = false;
+	vq->kicked = true; /* the doorbell may have rung unheard */
 	loop_unwatch(vq->loop, &vq->doorbell);
 }
 
@@ -234,7 +241,7 @@ static void stop_ring(struct virtio_queue *vq)
 	uint64_t count;
 
 	queue_stop(&vq->ring);
-	vq->enabled = false;
+	vq->enabled = vq->kicked = false;
 	if (read(vq->doorbell.fd, &count, sizeof(count)) < 0)
 		return;
 }
