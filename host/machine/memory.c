@@ -8,7 +8,29 @@
 
 #include "base/fault.h"
 
+#define HUGE_PAGE (2ull << 20)
 #define PAGE 4096ULL
+
+/*
+ * Large blocks lie in the host as they lie in the guest, modulo the size of a huge page, so that
+ * both the engine's page tables and the pinning of I/O buffers can use huge pages.
+ */
+static void *map_ram(uint64_t address, uint64_t size)
+{
+	uint64_t spare = size >= HUGE_PAGE ? HUGE_PAGE : 0, lead;
+	uint8_t *host = mmap(NULL, size + spare, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (host == MAP_FAILED || !spare)
+		return host;
+	lead = (address - (uintptr_t)host) & (HUGE_PAGE - 1);
+	if (lead)
+		munmap(host, lead);
+	if (lead < spare)
+		munmap(host + lead + size, spare - lead);
+	madvise(host + lead, size, MADV_HUGEPAGE); /* a wish; a host without them is no error */
+	return host + lead;
+}
 
 int memory_add(struct guest_memory *mem, const char *name, uint64_t address, uint64_t size,
 	bool readonly, struct error *err)
@@ -26,8 +48,7 @@ int memory_add(struct guest_memory *mem, const char *name, uint64_t address, uin
 	if ((at > 0 && mem->blocks[at - 1].address + mem->blocks[at - 1].size > address) ||
 		(at < mem->count && address + size > mem->blocks[at].address))
 		return error_set(err, EEXIST, "memory %s: overlaps another block", name);
-	host = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	host = map_ram(address, size);
 	if (host == MAP_FAILED)
 		return error_set_errno(err, errno, "cannot set up guest memory '%s'", name);
 	memmove(&mem->blocks[at + 1], &mem->blocks[at],
