@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""The block device on either transport."""
+
+KERNEL = "virtio_blk"
+DISKS = "{0}:size=4M,serial=assay0 {0}:id=disk1,size=1M,readonly=on"
+MACHINES = {
+    "pci": "pc " + DISKS.format("blk-pci"),
+    "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
+    "mmio": "microvm " + DISKS.format("blk-mmio"),
+    "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,iothread=io0",
+}
