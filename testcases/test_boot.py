@@ -2,11 +2,13 @@
 """Boot and memory: what a kernel finds when it is entered."""
 
 KERNEL = "boot"
-WORDS = "mem:size=128M module append:ram=128M,echo=The-quick-brown-fox/jumps.over_13_lazy-dogs"
+# The UEFI form runs on the first machine, and QEMU loads no module beside an EFI application.
+WORDS = "mem:size=128M append:ram=128M,echo=The-quick-brown-fox/jumps.over_13_lazy-dogs"
 MACHINES = {
     "pc": f"pc {WORDS}",
-    "microvm": f"microvm {WORDS}",
-    "multiboot": f"pc multiboot {WORDS}",
+    "module": f"pc module {WORDS}",
+    "microvm": f"microvm module {WORDS}",
+    "multiboot": f"pc multiboot module {WORDS}",
     "big": "pc mem:size=5G append:ram=5G",
 }
 ENGINE = "the processor is judged, and it has no seam"

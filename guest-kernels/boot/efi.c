@@ -31,9 +31,9 @@
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 void gdt_enter(void);
 
-/* Reached from runtime/paging.c as the tables of boot/entry.asm are. */
+/* Reached from runtime/paging.c as pml4 of boot/entry.asm is. */
 volatile uint64_t pml4[512] __attribute__((aligned(4096)));
-volatile uint64_t pdpt[512] __attribute__((aligned(4096)));
+static volatile uint64_t pdpt[512] __attribute__((aligned(4096)));
 static uint64_t directories[4 * 512] __attribute__((aligned(4096)));
 
 extern struct gate {

@@ -76,14 +76,13 @@ start64:
 	call boot_main_multiboot
 	ud2
 
-; Identity map of the first 4 GiB in 2 MiB pages. PDPT slots 4 to 511 and PML4 slots 1 to 511 are
-; filled at run time by runtime/paging.c.
+; Identity map of the first 4 GiB in 2 MiB pages. The rest is filled at run time by
+; runtime/paging.c.
 section .tables write align=4096
 global pml4
 pml4:
 	dq pdpt + PAGE_RW_US
 	times 511 dq 0
-global pdpt
 pdpt:
 %assign gigabyte 0
 %rep 4

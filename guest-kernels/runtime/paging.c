@@ -11,12 +11,22 @@
 #define PAGE_LARGE 0x80ull
 #define ALL	   (PAGE_PRESENT | PAGE_WRITE | PAGE_USER)
 #define ADDRESS(e) ((volatile uint64_t *)((e) & 0x000ffffffffff000ull))
-#define POOL	   16
+#define POOL	   24
 
-extern volatile uint64_t pml4[512], pdpt[512];
+extern volatile uint64_t pml4[512];
 
 static uint64_t pool[POOL][512] __attribute__((aligned(4096)));
 static unsigned pool_used;
+
+static volatile uint64_t *lasting_table(volatile uint64_t *entry)
+{
+	if (!(*entry & PAGE_PRESENT)) {
+		if (pool_used == POOL)
+			ERROR("no page table is left");
+		*entry = (uint64_t)pool[pool_used++] | ALL;
+	}
+	return ADDRESS(*entry);
+}
 
 void paging_identity(uint64_t base, uint64_t size)
 {
@@ -24,18 +34,12 @@ void paging_identity(uint64_t base, uint64_t size)
 
 	if (base < 1ull << 32)
 		base = 1ull << 32;
+	if (end > PAGING_WINDOW)
+		ERROR("0x%lx is beyond what is mapped", end);
 	for (base &= ~0x1fffffull; base < end; base += 0x200000) {
-		volatile uint64_t *directory;
-		unsigned gigabyte = base >> 30;
+		volatile uint64_t *pointers = lasting_table(&pml4[base >> 39 & 511]);
+		volatile uint64_t *directory = lasting_table(&pointers[base >> 30 & 511]);
 
-		if (gigabyte >= 512)
-			ERROR("0x%lx is beyond 512 GiB", base);
-		if (!(pdpt[gigabyte] & PAGE_PRESENT)) {
-			if (pool_used == POOL)
-				ERROR("no page table is left for 0x%lx", base);
-			pdpt[gigabyte] = (uint64_t)pool[pool_used++] | ALL;
-		}
-		directory = ADDRESS(pdpt[gigabyte]);
 		directory[base >> 21 & 511] = base | PAGE_LARGE | ALL;
 	}
 }

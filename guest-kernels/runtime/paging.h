@@ -20,7 +20,7 @@ void paging_identity(uint64_t base, uint64_t size);
  * One 4 KiB page at a virtual address of the window below; the table entry is returned, so that a TEST can
  * change it (and invlpg). Gone before the next TEST.
  */
-#define PAGING_WINDOW 0x8000000000ull /* PML4 slot 1: 512 GiB to 1 TiB */
+#define PAGING_WINDOW 0x7f8000000000ull /* PML4 slot 255: above any BAR that firmware places */
 volatile uint64_t *paging_map(uint64_t virtual_address, uint64_t physical, uint64_t flags);
 void paging_reset(void);
 
