@@ -77,7 +77,8 @@ def table(report):
         lines += ["", f"left out: {key}: {reason}"]
     lines += ["", "Targets"]
     for target in report["targets"]:
-        lines.append(f"  {target['verdict']:11} {target['name']}: {target['seen']}")
+        lines.append(f"  {target['verdict']:11} {target['name']}")
+        lines.append(f"  {'':11}   {target['seen']}")
     return "\n".join(lines[1:])
 
 
@@ -124,7 +125,7 @@ def judge_storage(report):
     speed = by_row("virtio-blk at depth 32 at least 4 times ATA DMA", ratios, 2, lambda x: x >= 4)
     if report["interprets"]:
         speed["verdict"] = "not judged"
-        speed["seen"] += " (guest-bound: this KVM interprets guest code)"
+        speed["seen"] += " (guest-bound: interpreted)"
     rows.append(speed)
     if report["interprets"]:
         for figure, words in (

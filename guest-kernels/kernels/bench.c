@@ -122,6 +122,18 @@ static unsigned reap(int *status)
 	return count;
 }
 
+/* With the event index the device is asked for one interrupt, at the last of what is in flight. */
+static void ask_for_interrupt(unsigned left)
+{
+	struct virtqueue *vq = &virtio.vq;
+
+	virtqueue_interrupts(vq, true);
+	if (vq->event_idx) {
+		*ring_used_event(vq->avail, vq->size) = vq->used_next + left - 1;
+		full_barrier();
+	}
+}
+
 static int virtio_batch(const struct cell *cell)
 {
 	volatile uint32_t *interrupts = virtio_interrupt_count();
@@ -140,10 +152,10 @@ static int virtio_batch(const struct cell *cell)
 		if (count || !left)
 			continue;
 		seen = *interrupts;
-		virtqueue_interrupts(&virtio.vq, true);
+		ask_for_interrupt(left);
 		count = reap(&status); /* what came between the last look and the switch */
 		left -= count;
-		if (!count)
+		if (left && (!count || virtio.vq.event_idx))
 			halt_while(interrupts, seen);
 		virtqueue_interrupts(&virtio.vq, false);
 	}
