@@ -63,6 +63,7 @@ void space_map(struct address_space *space, struct region *region, uint64_t base
 		if (container_of(pos, struct region, link)->priority <= region->priority)
 			break;
 	list_add_tail(pos, &region->link); /* in front of pos */
+	space->last = NULL;
 	if (!has_events(region))
 		return;
 	list_for_each(pos, &region->events)
@@ -78,6 +79,7 @@ void space_unmap(struct region *region)
 	if (has_events(region))
 		list_for_each(pos, &region->events)
 			tell_removed(region, container_of(pos, struct region_event, link));
+	region->space->last = NULL;
 	region->space = NULL;
 	list_remove(&region->link);
 }
@@ -104,12 +106,17 @@ static struct region *find(struct address_space *space, uint64_t address)
 {
 	struct list *pos;
 
+	if (space->last && space->last_address == address)
+		return space->last;
 	list_for_each(pos, &space->regions)
 	{
 		struct region *region = container_of(pos, struct region, link);
 
-		if (address - region->base < region->length)
-			return region;
+		if (address - region->base >= region->length)
+			continue;
+		space->last = region;
+		space->last_address = address;
+		return region;
 	}
 	return NULL;
 }

@@ -70,6 +70,9 @@ struct address_space {
 	const char *name;
 	bool is_port;
 	struct list regions; /* by priority, newest first within one */
+	/* Who answered where last, until the table changes: string I/O stays at one address. */
+	struct region *last;
+	uint64_t last_address;
 	struct space_listener *listener;
 };
 
