@@ -9,8 +9,10 @@ HOST_OBJ  := $(HOST_OUT)/obj
 
 HOST_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
 	-Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -O2 -g -pthread -fno-strict-aliasing -Ihost -MMD -MP \
-	$(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
-	$(if $(FAULTS),-DASSAY_FAULTS=1)
+	$(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+		-Wno-format-truncation -Wno-maybe-uninitialized) \
+	$(if $(FAULTS),-DASSAY_FAULTS=1) \
+	$(if $(findstring clang,$(CC)),-Wno-gnu-variable-sized-type-not-at-end)
 HOST_LDFLAGS := -pthread $(if $(SAN),-fsanitize=address$(,)undefined)
 # Static where the archive is there: three libraries less to load is a third of a VM's start.
 static-if-there = $(if $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)),-l:lib$(1).a,-l$(1))

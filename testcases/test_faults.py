@@ -20,7 +20,7 @@ from harness.session import Session
 from harness.vmm import Vmm
 
 HERE = Path(__file__).resolve().parent
-SAMPLE = 40
+SAMPLE = 400
 NOTICED = {"FAIL", "LEAK", "DEVIATES", "WEDGED"}
 FAULTS_VMM = "build/faults/assay"
 
