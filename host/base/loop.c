@@ -317,20 +317,39 @@ static void run_timers(struct loop *loop)
 	}
 }
 
+static unsigned tasks_waiting(struct loop *loop)
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&loop->tasks_lock);
+	for (struct loop_task *task = loop->tasks; task; task = task->next)
+		count++;
+	pthread_mutex_unlock(&loop->tasks_lock);
+	return count;
+}
+
+/* Those that wait now: one that posts itself again must not keep events and timers waiting. */
+static void run_tasks(struct loop *loop)
+{
+	unsigned count = tasks_waiting(loop);
+	struct loop_task *task;
+
+	while (count-- && (task = next_task(loop)))
+		task->run(task->opaque);
+}
+
 void loop_run(struct loop *loop)
 {
 	struct loop *outer = current;
-	struct loop_task *task;
 
 	current = loop;
 	if (loop->lock)
 		pthread_mutex_lock(loop->lock);
 	while (!atomic_exchange(&loop->stop, false)) {
-		wait_for_events(loop, true);
+		wait_for_events(loop, !tasks_waiting(loop));
 		deliver(loop);
 		run_timers(loop);
-		while ((task = next_task(loop)))
-			task->run(task->opaque);
+		run_tasks(loop);
 	}
 	if (loop->lock)
 		pthread_mutex_unlock(loop->lock);
