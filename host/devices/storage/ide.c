@@ -198,7 +198,7 @@ static void soft_reset(struct ide_drive *drive)
 	drive->task.status = ATA_DRDY | ATA_DSC;
 	if (drive->keep_settings)
 		return;
-	drive->multiple = 0;
+	drive->multiple = IDE_MULTIPLE_MAX;
 	drive->write_cache = drive->write_cache_default;
 	drive->look_ahead = true;
 }
@@ -280,7 +280,7 @@ void ide_drive_init(struct ide_drive *drive)
 {
 	ide_signature(drive);
 	drive->task.status = ATA_DRDY | ATA_DSC;
-	drive->multiple = 0;
+	drive->multiple = IDE_MULTIPLE_MAX;
 	drive->write_cache = drive->write_cache_default;
 	drive->look_ahead = true;
 	drive->keep_settings = false;

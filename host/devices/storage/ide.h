@@ -60,7 +60,7 @@
 
 #define IDE_SECTOR	   512
 #define IDE_BUFFER_SECTORS 128
-#define IDE_MULTIPLE_MAX   16
+#define IDE_MULTIPLE_MAX   16 /* and the block of READ and WRITE MULTIPLE after a reset */
 #define IDE_LBA28_MAX	   0x0fffffffULL
 #define IDE_TRIM_BLOCKS	   8
 
