@@ -177,8 +177,10 @@ int main(int argc, char **argv)
 {
 	struct error err = {.text = ""};
 	struct loop *loop;
-	int rc = options_parse(argc, argv, &options, &err), status = 1;
+	int rc, status = 1;
 
+	standard_fds_open();
+	rc = options_parse(argc, argv, &options, &err);
 	if (rc == OPTIONS_DONE)
 		return fflush(stdout) ? 1 : 0;
 	if (!rc && options.daemonize)
@@ -199,8 +201,8 @@ int main(int argc, char **argv)
 		rc = daemon_ready(&err);
 	if (!rc)
 		status = run(loop);
-	else if (rc == -EINTR)
-		status = signals_tell() ? 0 : 1;
+	else if (signals_tell())
+		status = 0; /* it broke the wait for a connection */
 	else
 		log_error("%s", err.text);
 	signals_unwatch();

@@ -49,12 +49,19 @@ static void input_ready(void *opaque, uint32_t events)
 	fd_pair_update(pair);
 }
 
+/* A timer that is due at once, and not a task: the loop runs tasks until there is none. */
 static void plain_input_turn(void *opaque)
 {
 	struct fd_pair *pair = opaque;
 
 	read_some(pair);
 	fd_pair_update(pair);
+}
+
+static void plain_input_later(struct fd_pair *pair)
+{
+	if (!pair->in_timer.armed)
+		loop_timer_arm(pair->chr->loop, &pair->in_timer, loop_now());
 }
 
 void fd_pair_update(struct fd_pair *pair)
@@ -65,11 +72,11 @@ void fd_pair_update(struct fd_pair *pair)
 	if (!wanted) {
 		loop_unwatch(loop, &pair->in_watch);
 	} else if (pair->plain_input) {
-		loop_post(loop, &pair->in_task);
+		plain_input_later(pair);
 	} else if (!pair->in_watch.watched && loop_watch(loop, &pair->in_watch, EPOLLIN)) {
 		/* A regular file or /dev/null: epoll refuses them, and reads never wait. */
 		pair->plain_input = true;
-		loop_post(loop, &pair->in_task);
+		plain_input_later(pair);
 	}
 }
 
@@ -128,11 +135,12 @@ void fd_pair_init(struct fd_pair *pair, struct chardev *chr, int in, int out)
 	/* epoll knows a descriptor once: output of a two-way one is watched by its duplicate. */
 	pair->out_watch = (struct loop_watch){
 		.fd = in == out && out >= 0 ? dup(out) : out, .ready = output_ready, .opaque = pair};
-	pair->in_task = (struct loop_task){.run = plain_input_turn, .opaque = pair};
+	pair->in_timer = (struct loop_timer){.expired = plain_input_turn, .opaque = pair};
 }
 
 void fd_pair_close(struct fd_pair *pair)
 {
+	loop_timer_cancel(pair->chr->loop, &pair->in_timer);
 	loop_unwatch(pair->chr->loop, &pair->in_watch);
 	loop_unwatch(pair->chr->loop, &pair->out_watch);
 	if (pair->out_watch.fd >= 0 && pair->out_watch.fd != pair->out)

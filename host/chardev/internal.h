@@ -70,7 +70,7 @@ struct fd_pair {
 	bool plain_input; /* a file: always ready, epoll refuses it */
 	bool blocked;	  /* a write was cut short */
 	struct loop_watch in_watch, out_watch;
-	struct loop_task in_task;
+	struct loop_timer in_timer;
 	void (*hung_up)(struct fd_pair *pair); /* end of input or an error; may be NULL */
 };
 

@@ -29,7 +29,6 @@ const struct qmp_command qmp_commands[] = {
 	{"query-iothreads", NULL, "[IOThreadInfo]", query_iothreads},
 	{"query-kvm", NULL, "KvmInfo", query_kvm},
 	{"query-machines", NULL, "[MachineInfo]", query_machines},
-	{"query-memory-size-summary", NULL, "MemoryInfo", query_memory_size},
 	{"query-name", NULL, "NameInfo", query_name},
 	{"query-qmp-schema", NULL, "[SchemaInfo]", query_schema},
 	{"query-stats",

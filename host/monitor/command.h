@@ -82,7 +82,7 @@ qmp_run run_block_resize, run_cont, run_human_monitor_command, run_inject_nmi, r
 qmp_run query_version, query_commands, query_schema, query_status, query_kvm, query_name, query_uuid,
 	query_chardev, query_block, query_cpus_fast, query_machines,
 	query_current_machine, query_iothreads, query_list_properties, query_list_types,
-	query_cpu_definitions, query_memory_size;
+	query_cpu_definitions;
 qmp_run query_stats, query_stats_schemas;
 
 #endif

@@ -158,17 +158,6 @@ json_t *query_current_machine(struct machine *machine, const json_t *args, struc
 	return json_pack("{s:b}", "wakeup-suspend-support", 0);
 }
 
-json_t *query_memory_size(struct machine *machine, const json_t *args, struct qmp_error *err)
-{
-	json_int_t bytes = 0;
-
-	for (unsigned i = 0; i < machine->memory.count; i++)
-		bytes += machine->memory.blocks[i].readonly
-				 ? 0
-				 : (json_int_t)machine->memory.blocks[i].size;
-	return json_pack("{s:I}", "base-memory", bytes);
-}
-
 static void ask_thread_id(void *opaque)
 {
 	*(int *)opaque = gettid();

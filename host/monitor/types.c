@@ -71,7 +71,6 @@ static const struct qmp_type types[] = {
 			{"cpu-max", "int"}, {"hotpluggable-cpus", "bool"}, {"numa-mem-supported", "bool"},
 			{"deprecated", "bool"})},
 	{"CurrentMachineParams", META_OBJECT, .members = MEMBERS({"wakeup-suspend-support", "bool"})},
-	{"MemoryInfo", META_OBJECT, .members = MEMBERS({"base-memory", "int"})},
 	{"IOThreadInfo", META_OBJECT,
 		.members = MEMBERS({"id", "str"}, {"thread-id", "int"}, {"poll-max-ns", "int"},
 			{"poll-grow", "int"}, {"poll-shrink", "int"}, {"aio-max-batch", "int"})},

@@ -15,6 +15,17 @@
 
 #include "chardev/chardev.h"
 
+void standard_fds_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static const int our_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT};
 
 static struct {
