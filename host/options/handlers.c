@@ -147,6 +147,27 @@ int take_cdrom(struct options *options, const struct option_row *row, const char
 	return add_disk(options, "-cdrom", argument, '2', "cdrom");
 }
 
+/* An id is a name that no earlier device has. */
+static int check_device_id(const struct options *options, const struct keyvals *kv, struct error *err)
+{
+	const char *id = keyvals_get(kv, "id");
+	const struct list *pos;
+
+	if (!id)
+		return 0;
+	if (!id_is_wellformed(id))
+		return error_set(err, EINVAL, "Parameter 'id' expects an identifier");
+	list_for_each(pos, &options->board.devices)
+	{
+		struct keyvals *other = container_of(pos, struct keyvals, link);
+		const char *taken = keyvals_get(other, "id");
+
+		if (other != kv && taken && !strcmp(taken, id))
+			return error_set(err, EINVAL, "Duplicate device ID '%s'", id);
+	}
+	return 0;
+}
+
 int take_device(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
@@ -167,7 +188,7 @@ int take_device(struct options *options, const struct option_row *row, const cha
 
 		return rc ? rc : OPTIONS_DONE;
 	}
-	return 0;
+	return check_device_id(options, kv, err);
 }
 
 /* Both forms: "driver.property=value" and "driver=,property=,value=". */

@@ -171,6 +171,8 @@ static void test_refusals_name_option_and_fault(void **state)
 		{"-action reboot=foo",
 			"-action reboot=foo: Parameter 'reboot' does not accept value 'foo'"},
 		{"-accel kvm,foo=1", "-accel kvm,foo=1: Property 'kvm-accel.foo' not found"},
+		{"-device a,id=9", "-device a,id=9: Parameter 'id' expects an identifier"},
+		{"-device a,id=x -device b,id=x", "-device b,id=x: Duplicate device ID 'x'"},
 		{"-mon chardev=a,mode=foo", "-mon chardev=a,mode=foo: unknown monitor mode \"foo\""},
 	};
 
