@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Entry of NAME.efi (UEFI 2.10, 7.4 ExitBootServices): takes command line, memory map and RSDP, leaves boot
- * services, then puts the machine where boot/entry.asm puts it: own GDT, IDT, page tables and stack,
- * interrupt controllers masked, bus masters off.
+ * Entry of NAME.efi (UEFI 2.10, 7.4 ExitBootServices): takes command line, memory map and RSDP,
+ * leaves boot services, then puts the machine where boot/entry.asm puts it: own GDT, IDT, page
+ * tables and stack, interrupt controllers masked, bus masters off.
  *
  * Left out: virtual address maps and runtime services, which kernels do not use.
  */
@@ -16,17 +16,17 @@
 #include "runtime/run.h"
 #include "runtime/traps.h"
 
-#define APIC_BASE      0x1b
-#define APIC_ENABLED   0x800
-#define APIC_X2	       0x400
-#define EFER	       0xc0000080
-#define EFER_LME_LMA   0x500
-#define CR0_AS_IN_ELF  0x80010033ul
-#define CR4_AS_IN_ELF  0x20ul
-#define PAGE_ALL       7ull /* present, writable, from CPL 3 too */
-#define PAGE_LARGE     0x80ull
-#define VECTOR_NMI     2
-#define VECTOR_DOUBLE  8
+#define APIC_BASE     0x1b
+#define APIC_ENABLED  0x800
+#define APIC_X2	      0x400
+#define EFER	      0xc0000080
+#define EFER_LME_LMA  0x500
+#define CR0_AS_IN_ELF 0x80010033ul
+#define CR4_AS_IN_ELF 0x20ul
+#define PAGE_ALL      7ull /* present, writable, from CPL 3 too */
+#define PAGE_LARGE    0x80ull
+#define VECTOR_NMI    2
+#define VECTOR_DOUBLE 8
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 void gdt_enter(void);
@@ -59,7 +59,8 @@ static void take_cmdline(EFI_HANDLE image, EFI_BOOT_SERVICES *services)
 	const CHAR16 *text;
 	size_t length;
 
-	if (EFI_ERROR(services->HandleProtocol(image, &guid, (void **)&loaded)) || !loaded->LoadOptions)
+	if (EFI_ERROR(services->HandleProtocol(image, &guid, (void **)&loaded)) ||
+		!loaded->LoadOptions)
 		return;
 	text = loaded->LoadOptions;
 	length = loaded->LoadOptionsSize / sizeof(CHAR16);
@@ -80,7 +81,8 @@ static void take_rsdp(EFI_SYSTEM_TABLE *system)
 	}
 }
 
-/* What is free once boot services are gone. The image itself is Loader memory, so the arena keeps off it. */
+/* What is free once boot services are gone. The image itself is Loader memory, so the arena keeps
+ * off it. */
 static uint32_t type_of(UINT32 type)
 {
 	switch (type) {
@@ -101,7 +103,8 @@ static void take_map(UINTN size, UINTN stride)
 		uint64_t bytes = entry->NumberOfPages << 12;
 		uint32_t type = type_of(entry->Type);
 
-		if (boot_info.range_count && last->type == type && last->base + last->size == entry->PhysicalStart)
+		if (boot_info.range_count && last->type == type &&
+			last->base + last->size == entry->PhysicalStart)
 			last->size += bytes;
 		else if (boot_info.range_count < BOOT_RANGES)
 			boot_info.ranges[boot_info.range_count++] =
@@ -114,7 +117,8 @@ static bool leave_boot_services(EFI_HANDLE image, EFI_BOOT_SERVICES *services)
 	UINTN size, key, stride;
 	UINT32 version;
 
-	for (int i = 0; i < 4; i++) { /* the map may change under the call: then it is asked for again */
+	for (int i = 0; i < 4;
+		i++) { /* the map may change under the call: then it is asked for again */
 		size = sizeof(map);
 		if (EFI_ERROR(services->GetMemoryMap(&size, (void *)map, &key, &stride, &version)))
 			return false;
@@ -136,8 +140,11 @@ static void make_tables(void)
 	for (unsigned i = 0; i < 256; i++) {
 		uint64_t stub = (uint64_t)vector_stubs + i * 16;
 
-		idt[i] = (struct gate){.offset_low = stub, .selector = 0x08, .type = 0x8e,
-			.stack = i == VECTOR_NMI || i == VECTOR_DOUBLE, .offset_middle = stub >> 16,
+		idt[i] = (struct gate){.offset_low = stub,
+			.selector = 0x08,
+			.type = 0x8e,
+			.stack = i == VECTOR_NMI || i == VECTOR_DOUBLE,
+			.offset_middle = stub >> 16,
 			.offset_high = stub >> 32};
 	}
 }
@@ -157,7 +164,8 @@ static void take_processor(void)
 	}
 }
 
-/* Firmware has used timer, disks and perhaps network: none of them may interrupt or write memory any more. */
+/* Firmware has used timer, disks and perhaps network: none of them may interrupt or write memory
+ * any more. */
 static void quiet_devices(void)
 {
 	struct pci_function *f;
@@ -190,6 +198,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	if (!leave_boot_services(image, system->BootServices))
 		return EFI_LOAD_ERROR;
 	irq_disable();
-	__asm__ volatile("mov %0, %%rsp; call *%1" : : "r"(boot_stack_top), "r"(on_own_stack) : "memory");
+	__asm__ volatile("mov %0, %%rsp; call *%1"
+			 :
+			 : "r"(boot_stack_top), "r"(on_own_stack)
+			 : "memory");
 	__builtin_unreachable();
 }

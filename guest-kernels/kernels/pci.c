@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel pci: configuration mechanism 1 and the functions of an i440FX machine (PCI 3.0, chapters 3 and 6;
- * 82441FX, 82371SB and 82371AB datasheets). With QEMU's pci-testdev, BAR decoding too; with a virtio
- * function, capabilities and MSI-X.
+ * Kernel pci: configuration mechanism 1 and the functions of an i440FX machine (PCI 3.0, chapters 3
+ * and 6; 82441FX, 82371SB and 82371AB datasheets). With QEMU's pci-testdev, BAR decoding too; with
+ * a virtio function, capabilities and MSI-X.
  */
 #include "runtime/irq.h"
 #include "runtime/memory.h"
@@ -30,7 +30,9 @@ TEST(host_bridge, "", "00:00.0 is the 82441FX host bridge, 8086:1237, class 06:0
 	EXPECT_EQ(pci_read8_at(0, 0, 0, PCI_HEADER_TYPE) & 0x7f, 0);
 }
 
-TEST(isa_bridge, "", "PIIX3's function 0 is 8086:7000, class 06:01, and says that it has more functions", NEEDS("pci"))
+TEST(isa_bridge, "",
+	"PIIX3's function 0 is 8086:7000, class 06:01, and says that it has more functions",
+	NEEDS("pci"))
 {
 	struct pci_function *f = need(0x8086, 0x7000);
 
@@ -40,7 +42,9 @@ TEST(isa_bridge, "", "PIIX3's function 0 is 8086:7000, class 06:01, and says tha
 	EXPECT_EQ(f->header_type & 0x80, 0x80);
 }
 
-TEST(ide_function, "", "PIIX3's function 1 is 8086:7010, class 01:01, a bus master with BAR 4 of 16 ports", NEEDS("pci"))
+TEST(ide_function, "",
+	"PIIX3's function 1 is 8086:7010, class 01:01, a bus master with BAR 4 of 16 ports",
+	NEEDS("pci"))
 {
 	struct pci_function *f = need(0x8086, 0x7010);
 
@@ -61,7 +65,8 @@ TEST(pm_function, "", "PIIX4's power management is 8086:7113, class 06:80", NEED
 	EXPECT_EQ(f->class_code, 0x068000);
 }
 
-TEST(absent_reads_ones, "", "a read of a function that is not there gives all ones at every width", NEEDS("pci"))
+TEST(absent_reads_ones, "", "a read of a function that is not there gives all ones at every width",
+	NEEDS("pci"))
 {
 	EXPECT_EQ(pci_read32_at(0, 31, 0, 0), 0xffffffff);
 	EXPECT_EQ(pci_read16_at(0, 31, 0, 2), 0xffff);
@@ -70,7 +75,8 @@ TEST(absent_reads_ones, "", "a read of a function that is not there gives all on
 	EXPECT_EQ(pci_read32_at(77, 0, 0, 0), 0xffffffff);
 }
 
-TEST(absent_writes_vanish, "", "a write to a function that is not there changes none that is", NEEDS("pci"))
+TEST(absent_writes_vanish, "", "a write to a function that is not there changes none that is",
+	NEEDS("pci"))
 {
 	uint32_t before = pci_read32_at(0, 1, 0, PCI_COMMAND);
 
@@ -80,7 +86,8 @@ TEST(absent_writes_vanish, "", "a write to a function that is not there changes 
 	EXPECT_EQ(pci_read32_at(0, 31, 0, PCI_COMMAND), 0xffffffff);
 }
 
-TEST(address_register, "", "CONFIG_ADDRESS is read and written as a dword and keeps bits 31 and 23 to 2", NEEDS("pci"))
+TEST(address_register, "",
+	"CONFIG_ADDRESS is read and written as a dword and keeps bits 31 and 23 to 2", NEEDS("pci"))
 {
 	outl(CONFIG_ADDRESS, 0x8012345c);
 	EXPECT_EQ(inl(CONFIG_ADDRESS) & 0x80fffffc, 0x8012345c);
@@ -88,7 +95,8 @@ TEST(address_register, "", "CONFIG_ADDRESS is read and written as a dword and ke
 	EXPECT_EQ(inl(CONFIG_ADDRESS) & 0x80fffffc, 0);
 }
 
-TEST(address_needs_dword, "", "byte and word writes to 0xcf8 do not change CONFIG_ADDRESS", NEEDS("pci"))
+TEST(address_needs_dword, "", "byte and word writes to 0xcf8 do not change CONFIG_ADDRESS",
+	NEEDS("pci"))
 {
 	outl(CONFIG_ADDRESS, ENABLE);
 	outb(CONFIG_ADDRESS, 0x40);
@@ -97,7 +105,8 @@ TEST(address_needs_dword, "", "byte and word writes to 0xcf8 do not change CONFI
 	EXPECT_EQ(inl(CONFIG_DATA), 0x12378086);
 }
 
-TEST(address_enable_bit, "", "with the enable bit clear CONFIG_DATA is no configuration register", NEEDS("pci"))
+TEST(address_enable_bit, "", "with the enable bit clear CONFIG_DATA is no configuration register",
+	NEEDS("pci"))
 {
 	outl(CONFIG_ADDRESS, 0);
 	EXPECT_NE(inl(CONFIG_DATA), 0x12378086);
@@ -105,7 +114,8 @@ TEST(address_enable_bit, "", "with the enable bit clear CONFIG_DATA is no config
 	EXPECT_EQ(inl(CONFIG_DATA), 0x12378086);
 }
 
-TEST(byte_lanes, "", "each byte and word of a dword is read at its own port of 0xcfc to 0xcff", NEEDS("pci"))
+TEST(byte_lanes, "", "each byte and word of a dword is read at its own port of 0xcfc to 0xcff",
+	NEEDS("pci"))
 {
 	outl(CONFIG_ADDRESS, ENABLE);
 	EXPECT_EQ(inb(CONFIG_DATA), 0x86);
@@ -116,7 +126,8 @@ TEST(byte_lanes, "", "each byte and word of a dword is read at its own port of 0
 	EXPECT_EQ(inw(CONFIG_DATA + 2), 0x1237);
 }
 
-TEST(byte_write_keeps_neighbours, "", "a byte written to one lane changes that byte only", NEEDS("pci"))
+TEST(byte_write_keeps_neighbours, "", "a byte written to one lane changes that byte only",
+	NEEDS("pci"))
 {
 	struct pci_function *f = need(0x8086, 0x7010);
 	uint32_t before = pci_read32(f, PCI_INTERRUPT_LINE);
@@ -127,7 +138,9 @@ TEST(byte_write_keeps_neighbours, "", "a byte written to one lane changes that b
 	EXPECT_EQ(pci_read32(f, PCI_INTERRUPT_LINE), before);
 }
 
-TEST(ids_are_read_only, "", "vendor, device, revision, class and header type keep their values when written", NEEDS("pci"))
+TEST(ids_are_read_only, "",
+	"vendor, device, revision, class and header type keep their values when written",
+	NEEDS("pci"))
 {
 	struct pci_function *f;
 
@@ -144,13 +157,16 @@ TEST(ids_are_read_only, "", "vendor, device, revision, class and header type kee
 	}
 }
 
-TEST(pin_is_read_only, "", "interrupt pin and capability pointer keep their values, the interrupt line is the software's",
+TEST(pin_is_read_only, "",
+	"interrupt pin and capability pointer keep their values, the interrupt line is the "
+	"software's",
 	NEEDS("pci"))
 {
 	struct pci_function *f;
 
 	for (unsigned i = 0; (f = pci_nth(i)); i++) {
-		uint8_t pin = pci_read8(f, PCI_INTERRUPT_PIN), capabilities = pci_read8(f, PCI_CAPABILITIES);
+		uint8_t pin = pci_read8(f, PCI_INTERRUPT_PIN),
+			capabilities = pci_read8(f, PCI_CAPABILITIES);
 
 		pci_write8(f, PCI_INTERRUPT_PIN, ~pin);
 		pci_write8(f, PCI_CAPABILITIES, ~capabilities);
@@ -160,7 +176,9 @@ TEST(pin_is_read_only, "", "interrupt pin and capability pointer keep their valu
 	}
 }
 
-TEST(command_bits, "", "I/O, memory and bus master bits of a function that has them are kept as written", NEEDS("pci"))
+TEST(command_bits, "",
+	"I/O, memory and bus master bits of a function that has them are kept as written",
+	NEEDS("pci"))
 {
 	struct pci_function *f = need(0x8086, 0x7010);
 	uint16_t before = pci_read16(f, PCI_COMMAND);
@@ -172,7 +190,8 @@ TEST(command_bits, "", "I/O, memory and bus master bits of a function that has t
 	pci_write16(f, PCI_COMMAND, before);
 }
 
-TEST(status_is_write_one_to_clear, "", "zeros written to the status register change nothing", NEEDS("pci"))
+TEST(status_is_write_one_to_clear, "", "zeros written to the status register change nothing",
+	NEEDS("pci"))
 {
 	struct pci_function *f = need(0x8086, 0x7000);
 	uint16_t before = pci_read16(f, PCI_STATUS);
@@ -182,7 +201,8 @@ TEST(status_is_write_one_to_clear, "", "zeros written to the status register cha
 	EXPECT_EQ(pci_read16(f, PCI_STATUS), before);
 }
 
-TEST(absent_bars_read_zero, "", "a BAR that a function does not have reads 0 whatever is written", NEEDS("pci"))
+TEST(absent_bars_read_zero, "", "a BAR that a function does not have reads 0 whatever is written",
+	NEEDS("pci"))
 {
 	for (unsigned bar = 0; bar < 6; bar++) {
 		unsigned at = PCI_BAR0 + bar * 4;
@@ -192,7 +212,9 @@ TEST(absent_bars_read_zero, "", "a BAR that a function does not have reads 0 wha
 	}
 }
 
-TEST(bar_sizing, "", "each BAR answers all ones with a power-of-two mask, its type bits unchanged, and is restored",
+TEST(bar_sizing, "",
+	"each BAR answers all ones with a power-of-two mask, its type bits unchanged, and is "
+	"restored",
 	NEEDS("pci"))
 {
 	struct pci_function *f;
@@ -229,7 +251,9 @@ TEST(bar_byte_write, "", "a BAR takes its address a byte at a time", NEEDS("pci"
 	EXPECT_EQ(pci_read32(f, PCI_BAR0 + 16), before);
 }
 
-TEST(capabilities_are_sound, "", "capability lists are dword aligned, above the header, end, and stand only where status says so",
+TEST(capabilities_are_sound, "",
+	"capability lists are dword aligned, above the header, end, and stand only where status "
+	"says so",
 	NEEDS("pci"))
 {
 	struct pci_function *f;
@@ -268,12 +292,20 @@ TEST(pirq_routing, "", "PIIX3's PIRQ registers keep bit 7 and the interrupt numb
 }
 
 /*
- * QEMU's pci-testdev: BAR 0 memory, BAR 1 ports. Byte 0 chooses a test; then width at 1, offset at 4, data at 8, count
- * at 12 (writes to `offset` of that width and with that data count up), name from 16.
+ * QEMU's pci-testdev: BAR 0 memory, BAR 1 ports. Byte 0 chooses a test; then width at 1, offset at
+ * 4, data at 8, count at 12 (writes to `offset` of that width and with that data count up), name
+ * from 16.
  */
-enum { TESTDEV_SELECT = 0, TESTDEV_WIDTH = 1, TESTDEV_OFFSET = 4, TESTDEV_DATA = 8, TESTDEV_COUNT = 12 };
+enum {
+	TESTDEV_SELECT = 0,
+	TESTDEV_WIDTH = 1,
+	TESTDEV_OFFSET = 4,
+	TESTDEV_DATA = 8,
+	TESTDEV_COUNT = 12
+};
 
-TEST(testdev_memory_counts, "", "a write inside a memory BAR reaches the device once", NEEDS("pci pci-testdev"))
+TEST(testdev_memory_counts, "", "a write inside a memory BAR reaches the device once",
+	NEEDS("pci pci-testdev"))
 {
 	struct pci_function *f = need(0x1b36, 0x0005);
 	volatile uint8_t *bar;
@@ -295,7 +327,8 @@ TEST(testdev_memory_counts, "", "a write inside a memory BAR reaches the device 
 	EXPECT_EQ(mmio_read32(bar + TESTDEV_COUNT), 5);
 }
 
-TEST(testdev_ports_count, "", "a write inside an I/O BAR reaches the device once", NEEDS("pci pci-testdev"))
+TEST(testdev_ports_count, "", "a write inside an I/O BAR reaches the device once",
+	NEEDS("pci pci-testdev"))
 {
 	struct pci_function *f = need(0x1b36, 0x0005);
 	uint16_t port;
@@ -313,7 +346,8 @@ TEST(testdev_ports_count, "", "a write inside an I/O BAR reaches the device once
 	EXPECT_EQ(inl(port + TESTDEV_COUNT), 3);
 }
 
-TEST(memory_decode_off, "", "with memory space off a BAR's addresses do not reach the device", NEEDS("pci pci-testdev"))
+TEST(memory_decode_off, "", "with memory space off a BAR's addresses do not reach the device",
+	NEEDS("pci pci-testdev"))
 {
 	struct pci_function *f = need(0x1b36, 0x0005);
 	volatile uint8_t *bar;
@@ -330,7 +364,8 @@ TEST(memory_decode_off, "", "with memory space off a BAR's addresses do not reac
 	EXPECT_EQ(mmio_read32(bar + 16), name);
 }
 
-TEST(bar_moves, "", "a BAR that is moved answers at its new address and no longer at the old", NEEDS("pci pci-testdev"))
+TEST(bar_moves, "", "a BAR that is moved answers at its new address and no longer at the old",
+	NEEDS("pci pci-testdev"))
 {
 	struct pci_function *f = need(0x1b36, 0x0005);
 	const uint32_t elsewhere = 0xe8000000;
@@ -364,12 +399,14 @@ static struct pci_function *with_msix(void)
 	SKIP("no function has MSI-X");
 }
 
-TEST(msix_structure, "", "MSI-X table and PBA lie inside a memory BAR and do not overlap", NEEDS("pci"))
+TEST(msix_structure, "", "MSI-X table and PBA lie inside a memory BAR and do not overlap",
+	NEEDS("pci"))
 {
 	struct pci_function *f = with_msix();
 	uint32_t table = pci_read32(f, f->msix + 4), pba = pci_read32(f, f->msix + 8);
 	unsigned entries = (pci_read16(f, f->msix + 2) & 0x7ff) + 1;
-	uint32_t table_end = (table & ~7u) + entries * 16, pba_end = (pba & ~7u) + (entries + 63) / 64 * 8;
+	uint32_t table_end = (table & ~7u) + entries * 16,
+		 pba_end = (pba & ~7u) + (entries + 63) / 64 * 8;
 
 	pci_assign_bars(f);
 	ASSERT_LE(table & 7, 5);
@@ -381,7 +418,8 @@ TEST(msix_structure, "", "MSI-X table and PBA lie inside a memory BAR and do not
 		EXPECT_TRUE(table_end <= (pba & ~7u) || pba_end <= (table & ~7u));
 }
 
-TEST(msix_control, "", "MSI-X control keeps enable and function mask; the table size is read only", NEEDS("pci"))
+TEST(msix_control, "", "MSI-X control keeps enable and function mask; the table size is read only",
+	NEEDS("pci"))
 {
 	struct pci_function *f = with_msix();
 	uint16_t before = pci_read16(f, f->msix + 2);
@@ -393,7 +431,9 @@ TEST(msix_control, "", "MSI-X control keeps enable and function mask; the table 
 	EXPECT_EQ(pci_read16(f, f->msix + 2), before & 0x7ff);
 }
 
-TEST(msix_table_is_memory, "", "MSI-X table entries keep address, data and mask bit; nothing is pending without a cause", NEEDS("pci"))
+TEST(msix_table_is_memory, "",
+	"MSI-X table entries keep address, data and mask bit; nothing is pending without a cause",
+	NEEDS("pci"))
 {
 	struct pci_function *f = with_msix();
 	volatile uint8_t *entry;
@@ -411,7 +451,8 @@ TEST(msix_table_is_memory, "", "MSI-X table entries keep address, data and mask 
 	pci_msix_disable(f);
 }
 
-TEST(intx_disable_bit, "", "the INTx disable bit of a function with an interrupt pin is kept as written", NEEDS("pci"))
+TEST(intx_disable_bit, "",
+	"the INTx disable bit of a function with an interrupt pin is kept as written", NEEDS("pci"))
 {
 	struct pci_function *f = with_msix();
 	uint16_t before = pci_read16(f, PCI_COMMAND);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel runtime: the runtime proves itself, because a bench with a broken ruler measures nothing. No
- * device model is tested here beyond what the runtime stands on (TSC, local APIC, COM1).
+ * Kernel runtime: the runtime proves itself, because a bench with a broken ruler measures nothing.
+ * No device model is tested here beyond what the runtime stands on (TSC, local APIC, COM1).
  */
 #include "runtime/boot.h"
 #include "runtime/irq.h"
@@ -41,7 +41,8 @@ static uint64_t privileged(void *arg)
 	return 0;
 }
 
-TEST(user_call_is_cpl3, "", "a privileged instruction inside user_call() is a general protection fault")
+TEST(user_call_is_cpl3, "",
+	"a privileged instruction inside user_call() is a general protection fault")
 {
 	EXPECT_TRAP(TRAP_GP, user_call(privileged, NULL));
 	EXPECT_EQ(trap_last.cs & 3, 3);
@@ -57,7 +58,8 @@ TEST(self_interrupt_is_counted, "", "a self-IPI is delivered once and counted un
 	EXPECT_FALSE(lapic_in_service(vector));
 }
 
-TEST(interrupt_during_user_call, "", "an interrupt that comes at CPL 3 is taken and the work goes on")
+TEST(interrupt_during_user_call, "",
+	"an interrupt that comes at CPL 3 is taken and the work goes on")
 {
 	unsigned vector = irq_vector();
 	uint8_t *bytes = arena_alloc_raw(0x10000, 64);
@@ -75,8 +77,9 @@ TEST(format_subset, "", "format() writes what printf would")
 {
 	char text[64];
 
-	EXPECT_EQ(format(text, sizeof(text), "%5d|%-4u|%04x|%s|%.2s|%lx|%c%%", -42, 7u, 0xabu, "s", "xyz",
-			0x123456789abcul, 'c'), 36);
+	EXPECT_EQ(format(text, sizeof(text), "%5d|%-4u|%04x|%s|%.2s|%lx|%c%%", -42, 7u, 0xabu, "s",
+			  "xyz", 0x123456789abcul, 'c'),
+		36);
 	EXPECT_EQ(strcmp(text, "  -42|7   |00ab|s|xy|123456789abc|c%"), 0);
 	EXPECT_EQ(format(text, 4, "abcdef"), 6);
 	EXPECT_EQ(strcmp(text, "abc"), 0);
@@ -109,7 +112,8 @@ TEST(window_page_is_mapped, "", "paging_map() maps one page where it is told")
 	EXPECT_EQ(page[4], 0x4321);
 }
 
-TEST(tsc_is_calibrated, "", "a delay lasts by the TSC what was asked, and the rate is a processor's")
+TEST(tsc_is_calibrated, "",
+	"a delay lasts by the TSC what was asked, and the rate is a processor's")
 {
 	uint64_t start = rdtsc(), ns;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finding ACPI tables. Addresses come from the machine, so the walk is bounded and keeps below 4 GiB.
+ * Finding ACPI tables. Addresses come from the machine, so the walk is bounded and keeps below 4
+ * GiB.
  */
 #include "runtime/acpi.h"
 #include "runtime/boot.h"
@@ -22,7 +23,8 @@ static const struct acpi_rsdp *search(uint64_t from, uint64_t to)
 	for (; from + 20 <= to; from += 16) {
 		const struct acpi_rsdp *rsdp = (void *)from;
 
-		if (*(const volatile uint64_t *)from == 0x2052545020445352ull && acpi_sum(rsdp, 20) == 0) /* "RSD PTR " */
+		if (*(const volatile uint64_t *)from == 0x2052545020445352ull &&
+			acpi_sum(rsdp, 20) == 0) /* "RSD PTR " */
 			return rsdp;
 	}
 	return NULL;
@@ -68,7 +70,8 @@ unsigned acpi_table_count(void)
 	unsigned size = 4;
 	const struct acpi_header *table = root(&size);
 
-	return table && table->length >= sizeof(*table) ? (table->length - sizeof(*table)) / size : 0;
+	return table && table->length >= sizeof(*table) ? (table->length - sizeof(*table)) / size
+							: 0;
 }
 
 const struct acpi_header *acpi_table_nth(unsigned n)

@@ -22,7 +22,8 @@ static void range_add(uint64_t base, uint64_t size, uint32_t type)
 static void module_add(uint64_t base, uint64_t size, const char *cmdline)
 {
 	if (boot_info.module_count < BOOT_MODULES)
-		boot_info.modules[boot_info.module_count++] = (struct boot_module){base, size, cmdline};
+		boot_info.modules[boot_info.module_count++] =
+			(struct boot_module){base, size, cmdline};
 }
 
 void boot_main_pvh(uint32_t start)
@@ -94,7 +95,8 @@ void boot_main_multiboot(uint32_t start)
 		for (uint32_t i = 0; i < info->mods_count; i++) {
 			const char *line = (const char *)(uint64_t)module[i].cmdline;
 
-			module_add(module[i].start, module[i].end - module[i].start, line ? line : "");
+			module_add(
+				module[i].start, module[i].end - module[i].start, line ? line : "");
 		}
 	}
 	if (info->flags & MULTIBOOT_MAP) {
@@ -121,7 +123,8 @@ uint64_t boot_ram(void)
 	return sum;
 }
 
-/* A private copy cut into words, so that values are strings and the loader's text stays as it was. */
+/* A private copy cut into words, so that values are strings and the loader's text stays as it was.
+ */
 void cmdline_init(void)
 {
 	unsigned i;
@@ -139,7 +142,8 @@ const char *cmdline_get_nth(const char *key, unsigned n)
 	for (unsigned i = 0; i < token_bytes; i += strlen(tokens + i) + 1) {
 		const char *token = tokens + i;
 
-		if (strncmp(token, key, length) != 0 || (token[length] != '=' && token[length] != 0))
+		if (strncmp(token, key, length) != 0 ||
+			(token[length] != '=' && token[length] != 0))
 			continue;
 		if (n-- == 0)
 			return token[length] ? token + length + 1 : "";
@@ -154,7 +158,9 @@ const char *cmdline_get(const char *key)
 
 static int digit(char c, unsigned base)
 {
-	int value = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+	int value = c >= '0' && c <= '9'		 ? c - '0'
+		    : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+							 : 99;
 
 	return value < (int)base ? value : -1;
 }

@@ -41,7 +41,8 @@ struct boot_info {
 	unsigned range_count, module_count;
 	struct memory_range ranges[BOOT_RANGES];
 	struct boot_module modules[BOOT_MODULES];
-	const void *start_info; /* the loader's own structure (hvm_start_info, multiboot info), or NULL */
+	const void *start_info; /* the loader's own structure (hvm_start_info, multiboot info), or
+				   NULL */
 };
 extern struct boot_info boot_info;
 

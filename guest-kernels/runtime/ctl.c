@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control port's client: COM2, polled. The host side is a process, so waiting is long where a host has
- * once answered and short for the first word.
+ * The control port's client: COM2, polled. The host side is a process, so waiting is long where a
+ * host has once answered and short for the first word.
  */
 #include "runtime/ctl.h"
 #include "runtime/boot.h"
@@ -58,7 +58,8 @@ static bool receive(uint64_t us)
 static const char *exchange(uint64_t us, const char *verb, const char *args)
 {
 	char text[256];
-	int length = format(text, sizeof(text), "REQ %u %s%s%s\n", ++sequence, verb, *args ? " " : "", args);
+	int length = format(
+		text, sizeof(text), "REQ %u %s%s%s\n", ++sequence, verb, *args ? " " : "", args);
 
 	for (int i = 0; i < length && i < (int)sizeof(text) - 1; i++) {
 		if (!WAIT_UNTIL(inb(COM2 + 5) & LSR_THRE, 100000))
@@ -72,7 +73,8 @@ static const char *exchange(uint64_t us, const char *verb, const char *args)
 
 		if (!ok && strncmp(line, "NO ", 3) != 0)
 			continue;
-		if (parse_number(line + 3, &rest) != sequence) /* late answer to an earlier request */
+		if (parse_number(line + 3, &rest) !=
+			sequence) /* late answer to an earlier request */
 			continue;
 		rest += *rest == ' ';
 		reason = ok ? "" : rest;

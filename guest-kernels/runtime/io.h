@@ -84,7 +84,10 @@ static inline uint8_t mmio_read8(const volatile void *at)
 {
 	uint8_t value;
 
-	__asm__ volatile("movb %1, %0" : "=q"(value) : "m"(*(const volatile uint8_t *)at) : "memory");
+	__asm__ volatile("movb %1, %0"
+			 : "=q"(value)
+			 : "m"(*(const volatile uint8_t *)at)
+			 : "memory");
 	return value;
 }
 
@@ -92,7 +95,10 @@ static inline uint16_t mmio_read16(const volatile void *at)
 {
 	uint16_t value;
 
-	__asm__ volatile("movw %1, %0" : "=r"(value) : "m"(*(const volatile uint16_t *)at) : "memory");
+	__asm__ volatile("movw %1, %0"
+			 : "=r"(value)
+			 : "m"(*(const volatile uint16_t *)at)
+			 : "memory");
 	return value;
 }
 
@@ -100,7 +106,10 @@ static inline uint32_t mmio_read32(const volatile void *at)
 {
 	uint32_t value;
 
-	__asm__ volatile("movl %1, %0" : "=r"(value) : "m"(*(const volatile uint32_t *)at) : "memory");
+	__asm__ volatile("movl %1, %0"
+			 : "=r"(value)
+			 : "m"(*(const volatile uint32_t *)at)
+			 : "memory");
 	return value;
 }
 
@@ -108,7 +117,10 @@ static inline uint64_t mmio_read64(const volatile void *at)
 {
 	uint64_t value;
 
-	__asm__ volatile("movq %1, %0" : "=r"(value) : "m"(*(const volatile uint64_t *)at) : "memory");
+	__asm__ volatile("movq %1, %0"
+			 : "=r"(value)
+			 : "m"(*(const volatile uint64_t *)at)
+			 : "memory");
 	return value;
 }
 
@@ -150,7 +162,10 @@ static inline uint64_t rdmsr(uint32_t msr)
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
 }
 
 struct cpuid {
@@ -162,8 +177,8 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	struct cpuid r;
 
 	__asm__ volatile("cpuid"
-		: "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-		: "a"(leaf), "c"(subleaf));
+			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+			 : "a"(leaf), "c"(subleaf));
 	return r;
 }
 
@@ -232,7 +247,8 @@ static inline void cpu_relax(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
-/* Compiler and CPU barriers: x86 keeps stores in order, so only full_barrier() is an instruction. */
+/* Compiler and CPU barriers: x86 keeps stores in order, so only full_barrier() is an instruction.
+ */
 static inline void compiler_barrier(void)
 {
 	__asm__ volatile("" : : : "memory");

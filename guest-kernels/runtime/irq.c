@@ -160,7 +160,8 @@ void pic_to_cpu(bool on)
 	lapic_write(LAPIC_LVT_LINT0, on ? 0x700 : LAPIC_LVT_MASKED | 0x700);
 }
 
-/* The local APIC is enabled by software here; its LVTs come masked out of reset (10.4.7.1), but firmware may have run. */
+/* The local APIC is enabled by software here; its LVTs come masked out of reset (10.4.7.1), but
+ * firmware may have run. */
 void irq_init(void)
 {
 	pic_mask_all();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory functions, the arena, guarded buffers and CRC-32C (slicing by 8; the tables are made by the
- * assembler, runtime/crc32c-table.asm).
+ * Memory functions, the arena, guarded buffers and CRC-32C (slicing by 8; the tables are made by
+ * the assembler, runtime/crc32c-table.asm).
  */
 #include "runtime/memory.h"
 #include "runtime/boot.h"
@@ -49,7 +49,10 @@ int memcmp(const void *a, const void *b, size_t size)
 	size_t words = size / 8, rest = size % 8;
 
 	if (words) {
-		__asm__ volatile("repe cmpsq" : "+S"(x), "+D"(y), "+c"(words), "=@ccnz"(differs) : : "memory");
+		__asm__ volatile("repe cmpsq"
+				 : "+S"(x), "+D"(y), "+c"(words), "=@ccnz"(differs)
+				 :
+				 : "memory");
 		if (differs) { /* somewhere in the last eight */
 			x -= 8;
 			y -= 8;
@@ -58,7 +61,10 @@ int memcmp(const void *a, const void *b, size_t size)
 	}
 	if (rest == 0)
 		return 0;
-	__asm__ volatile("repe cmpsb" : "+S"(x), "+D"(y), "+c"(rest), "=@ccnz"(differs) : : "memory");
+	__asm__ volatile("repe cmpsb"
+			 : "+S"(x), "+D"(y), "+c"(rest), "=@ccnz"(differs)
+			 :
+			 : "memory");
 	return differs ? x[-1] - y[-1] : 0;
 }
 
@@ -98,14 +104,20 @@ bool memory_is(const void *at, int value, size_t size, size_t *where)
 	uint64_t word = (uint8_t)value * 0x0101010101010101ull;
 
 	if (words) {
-		__asm__ volatile("repe scasq" : "+D"(byte), "+c"(words), "=@ccz"(same) : "a"(word) : "memory");
+		__asm__ volatile("repe scasq"
+				 : "+D"(byte), "+c"(words), "=@ccz"(same)
+				 : "a"(word)
+				 : "memory");
 		if (!same) {
 			byte -= 8;
 			left = 8;
 		}
 	}
 	if (left)
-		__asm__ volatile("repe scasb" : "+D"(byte), "+c"(left), "=@ccz"(same) : "a"(word) : "memory");
+		__asm__ volatile("repe scasb"
+				 : "+D"(byte), "+c"(left), "=@ccz"(same)
+				 : "a"(word)
+				 : "memory");
 	if (!same && where)
 		*where = byte - 1 - (const uint8_t *)at;
 	return same;
@@ -115,7 +127,8 @@ static struct {
 	uint64_t base, next, end;
 } arena;
 
-/* The run of RAM from `base` on, within its range and up to the next module; kept if it is the best. */
+/* The run of RAM from `base` on, within its range and up to the next module; kept if it is the
+ * best. */
 static void arena_consider(uint64_t base)
 {
 	uint64_t end = 0;
@@ -124,7 +137,8 @@ static void arena_consider(uint64_t base)
 	for (unsigned i = 0; i < boot_info.range_count; i++) {
 		const struct memory_range *range = &boot_info.ranges[i];
 
-		if (range->type == MEMORY_RAM && base >= range->base && base - range->base < range->size)
+		if (range->type == MEMORY_RAM && base >= range->base &&
+			base - range->base < range->size)
 			end = range->base + range->size;
 	}
 	if (end > 1ull << 32)
@@ -187,9 +201,9 @@ void arena_keep(void)
 }
 
 /* Guarded buffers stand in a list, so that the end of a TEST can check them all. */
-#define GUARD	     64
-#define CANARY	     0xc3
-#define GUARDED_MAX  128
+#define GUARD	    64
+#define CANARY	    0xc3
+#define GUARDED_MAX 128
 
 static struct {
 	uint8_t *at;
@@ -236,11 +250,13 @@ bool guarded_check(void)
 		size_t size = guarded[i].size;
 
 		if (!memory_is(at - GUARD, CANARY, GUARD, &where)) {
-			test_verdict(VERDICT_LEAK, "byte %zu before a buffer of %zu was written", GUARD - where, size);
+			test_verdict(VERDICT_LEAK, "byte %zu before a buffer of %zu was written",
+				GUARD - where, size);
 			good = false;
 		}
 		if (!memory_is(at + size, CANARY, GUARD, &where)) {
-			test_verdict(VERDICT_LEAK, "byte %zu behind a buffer of %zu was written", where, size);
+			test_verdict(VERDICT_LEAK, "byte %zu behind a buffer of %zu was written",
+				where, size);
 			good = false;
 		}
 		if (!good) { /* said once, not again at the end of the TEST */

@@ -3,7 +3,8 @@
  * Memory: the four functions C needs, the arena, guarded buffers, and CRC-32C.
  *
  * The arena is all RAM above the kernel (see arena_init) and is empty again before each TEST.
- * Addresses are physical and virtual at once (identity map), so a pointer is what a device is given.
+ * Addresses are physical and virtual at once (identity map), so a pointer is what a device is
+ * given.
  */
 #ifndef ASSAY_RUNTIME_MEMORY_H
 #define ASSAY_RUNTIME_MEMORY_H

@@ -23,7 +23,8 @@ static bool has_mmio(uint64_t n)
 
 static bool has_mem(uint64_t n)
 {
-	return boot_ram() >= (n << 20) - (1 << 20); /* the map lacks what firmware keeps of the first MiB */
+	return boot_ram() >=
+	       (n << 20) - (1 << 20); /* the map lacks what firmware keeps of the first MiB */
 }
 
 static bool has_acpi(uint64_t n)
@@ -80,11 +81,27 @@ static const struct need {
 	const char *word;
 	bool (*check)(uint64_t value);
 } needs[] = {
-	{"pci", has_pci}, {"mmio", has_mmio}, {"smp>", NULL}, {"mem>", has_mem}, {"disk:", NULL},
-	{"net:", NULL}, {"pci-testdev", has_testdev}, {"rtc", NULL}, {"pit", has_pit}, {"pic", NULL},
-	{"ioapic", NULL}, {"acpi", has_acpi}, {"uart2", NULL}, {"ctl", has_ctl}, {"probe", NULL},
-	{"module", has_module}, {"multiboot", by_multiboot}, {"pvh", by_pvh}, {"efi", by_efi},
-	{"life", NULL}, {"insn:", NULL},
+	{"pci", has_pci},
+	{"mmio", has_mmio},
+	{"smp>", NULL},
+	{"mem>", has_mem},
+	{"disk:", NULL},
+	{"net:", NULL},
+	{"pci-testdev", has_testdev},
+	{"rtc", NULL},
+	{"pit", has_pit},
+	{"pic", NULL},
+	{"ioapic", NULL},
+	{"acpi", has_acpi},
+	{"uart2", NULL},
+	{"ctl", has_ctl},
+	{"probe", NULL},
+	{"module", has_module},
+	{"multiboot", by_multiboot},
+	{"pvh", by_pvh},
+	{"efi", by_efi},
+	{"life", NULL},
+	{"insn:", NULL},
 };
 
 static const struct need *find(const char *word, size_t length)
@@ -114,8 +131,12 @@ const char *needs_missing(const char *words, int *unknown)
 			continue;
 		}
 		need = find(words, length);
-		if (!need || (need->check && !need->check(words[strlen(need->word)] == '=' ?
-				parse_number(words + strlen(need->word) + 1, NULL) : 0))) {
+		if (!need ||
+			(need->check &&
+				!need->check(
+					words[strlen(need->word)] == '='
+						? parse_number(words + strlen(need->word) + 1, NULL)
+						: 0))) {
 			*unknown = !need;
 			if (length >= sizeof(word))
 				length = sizeof(word) - 1;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Needs: what a TEST requires of the machine, as words separated by spaces, read by the harness from the
- * ELF (struct test, needs) to choose a machine, and by the runtime to skip where the machine lacks it.
- * The list is closed; a word not in it is an ERROR.
+ * Needs: what a TEST requires of the machine, as words separated by spaces, read by the harness
+ * from the ELF (struct test, needs) to choose a machine, and by the runtime to skip where the
+ * machine lacks it. The list is closed; a word not in it is an ERROR.
  *
  *	pci           PCI configuration mechanism 1 answers
  *	mmio          virtio-mmio slots are announced on the command line
@@ -12,9 +12,12 @@
  *	disk:virtio   a virtio-blk disk, on whatever transport the machine has
  *	net:virtio    a virtio-net device
  *	pci-testdev   QEMU's PCI test device (1b36:0005)
- *	rtc pit pic ioapic acpi uart2
- *	              that hardware: CMOS clock, 8254, 8259A, 82093AA, ACPI tables and PM timer, COM2
- *	              that is not the control port
+ *	rtc           the CMOS clock
+ *	pit           the 8254
+ *	pic           the two 8259As
+ *	ioapic        the 82093AA
+ *	acpi          ACPI tables and the PM timer
+ *	uart2         COM2, when it is not the control port
  *	ctl           a host that answers on the control port
  *	probe         Assay's probe device
  *	module        at least one module (-initrd)
@@ -22,10 +25,11 @@
  *	pvh           entered by PVH
  *	efi           entered by UEFI
  *	life          may run with a save or migration at a checkpoint
- *	insn:NAME     the processor executes that instruction at CPL 0 (int, int3, sse, x87, popcnt, ...)
+ *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...
  *
- * The runtime checks pci, mmio, mem, pit, acpi, ctl, module, multiboot, pvh, efi and pci-testdev itself; the
- * rest is the harness's to provide, and a TEST that does not find its device calls SKIP().
+ * The runtime checks pci, mmio, mem, pit, acpi, ctl, module, multiboot, pvh, efi and pci-testdev
+ * itself; the rest is the harness's to provide, and a TEST that does not find its device calls
+ * SKIP().
  */
 #ifndef ASSAY_RUNTIME_NEEDS_H
 #define ASSAY_RUNTIME_NEEDS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables made at run time. Tables for identity maps come from a small pool of their own, because they
- * stay; those of the window come from the arena and go with it.
+ * Page tables made at run time. Tables for identity maps come from a small pool of their own,
+ * because they stay; those of the window come from the arena and go with it.
  */
 #include "runtime/paging.h"
 #include "runtime/io.h"
@@ -10,7 +10,7 @@
 
 #define PAGE_LARGE 0x80ull
 #define ALL	   (PAGE_PRESENT | PAGE_WRITE | PAGE_USER)
-#define ADDRESS(e) ((volatile uint64_t *)((e) & 0x000ffffffffff000ull))
+#define ADDRESS(e) ((volatile uint64_t *)((e)&0x000ffffffffff000ull))
 #define POOL	   24
 
 extern volatile uint64_t pml4[512];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PCI configuration mechanism 1 (PCI 3.0, 3.2.2.3.2) and what kernels do with it. Bus 0 only: neither machine
- * has bridges yet.
+ * PCI configuration mechanism 1 (PCI 3.0, 3.2.2.3.2) and what kernels do with it. Bus 0 only:
+ * neither machine has bridges yet.
  */
 #include "runtime/pci.h"
 #include "runtime/irq.h"
@@ -14,7 +14,8 @@
 #define ENABLE	       0x80000000u
 #define FUNCTIONS_MAX  64
 
-/* Where BARs go that no firmware has placed: below the I/O APIC, above what RAM reaches on i440FX machines. */
+/* Where BARs go that no firmware has placed: below the I/O APIC, above what RAM reaches on i440FX
+ * machines. */
 #define MEMORY_WINDOW	  0xe0000000ull
 #define MEMORY_WINDOW_END 0xfeb00000ull
 #define IO_WINDOW	  0xd000
@@ -135,7 +136,8 @@ static void scan(void)
 
 			if ((id & 0xffff) != 0xffff && function_count < FUNCTIONS_MAX)
 				add(slot, fn, id);
-			if (fn == 0 && ((id & 0xffff) == 0xffff || !(pci_read8_at(0, slot, 0, PCI_HEADER_TYPE) & 0x80)))
+			if (fn == 0 && ((id & 0xffff) == 0xffff ||
+					       !(pci_read8_at(0, slot, 0, PCI_HEADER_TYPE) & 0x80)))
 				break;
 		}
 	}
@@ -159,7 +161,8 @@ struct pci_function *pci_find(uint16_t vendor, uint16_t device, unsigned index)
 	for (unsigned i = 0; i < function_count; i++) {
 		struct pci_function *f = &functions[i];
 
-		if ((vendor == 0xffff || f->vendor == vendor) && (device == 0xffff || f->device == device) && index-- == 0)
+		if ((vendor == 0xffff || f->vendor == vendor) &&
+			(device == 0xffff || f->device == device) && index-- == 0)
 			return f;
 	}
 	return NULL;
@@ -185,7 +188,8 @@ struct pci_function *pci_at(unsigned slot, unsigned fn)
 	return NULL;
 }
 
-/* PCI 3.0, 6.2.5.1: write all ones, read the mask back, restore. Returns the number of BARs used. */
+/* PCI 3.0, 6.2.5.1: write all ones, read the mask back, restore. Returns the number of BARs used.
+ */
 static unsigned size_bar(struct pci_function *f, unsigned n)
 {
 	unsigned at = PCI_BAR0 + n * 4;
@@ -350,8 +354,9 @@ bool pci_msix_pending(struct pci_function *f, unsigned entry)
 }
 
 /*
- * Slot and pin to PIRQ as i440FX boards wire them (one further a slot, counted from slot 1), and the PIRQ to
- * an ISA interrupt by PIIX3's PIRQRC (82371SB, 2.2.9). 10 and 11 are what PC firmware chooses.
+ * Slot and pin to PIRQ as i440FX boards wire them (one further a slot, counted from slot 1), and
+ * the PIRQ to an ISA interrupt by PIIX3's PIRQRC (82371SB, 2.2.9). 10 and 11 are what PC firmware
+ * chooses.
  */
 int pci_intx_pin(const struct pci_function *f)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PCI (Local Bus 3.0) by configuration mechanism 1: finding functions, sizing and placing BARs, capabilities,
- * MSI-X, and INTx through PIIX3's PIRQ registers. Under PVH no firmware may have run, so what firmware
- * has not placed is placed here, and what it has placed stays.
+ * PCI (Local Bus 3.0) by configuration mechanism 1: finding functions, sizing and placing BARs,
+ * capabilities, MSI-X, and INTx through PIIX3's PIRQ registers. Under PVH no firmware may have run,
+ * so what firmware has not placed is placed here, and what it has placed stays.
  */
 #ifndef ASSAY_RUNTIME_PCI_H
 #define ASSAY_RUNTIME_PCI_H
@@ -10,9 +10,19 @@
 #include "runtime/io.h"
 
 enum {
-	PCI_VENDOR = 0x00, PCI_DEVICE = 0x02, PCI_COMMAND = 0x04, PCI_STATUS = 0x06, PCI_REVISION = 0x08,
-	PCI_CLASS = 0x09, PCI_HEADER_TYPE = 0x0e, PCI_BAR0 = 0x10, PCI_SUBSYSTEM_VENDOR = 0x2c,
-	PCI_SUBSYSTEM = 0x2e, PCI_ROM = 0x30, PCI_CAPABILITIES = 0x34, PCI_INTERRUPT_LINE = 0x3c,
+	PCI_VENDOR = 0x00,
+	PCI_DEVICE = 0x02,
+	PCI_COMMAND = 0x04,
+	PCI_STATUS = 0x06,
+	PCI_REVISION = 0x08,
+	PCI_CLASS = 0x09,
+	PCI_HEADER_TYPE = 0x0e,
+	PCI_BAR0 = 0x10,
+	PCI_SUBSYSTEM_VENDOR = 0x2c,
+	PCI_SUBSYSTEM = 0x2e,
+	PCI_ROM = 0x30,
+	PCI_CAPABILITIES = 0x34,
+	PCI_INTERRUPT_LINE = 0x3c,
 	PCI_INTERRUPT_PIN = 0x3d,
 };
 #define PCI_COMMAND_IO	    0x001
@@ -73,13 +83,15 @@ void pci_rescan(void);
 
 /* Sizes BARs (with decoding off meanwhile) and places those without an address. */
 void pci_assign_bars(struct pci_function *f);
-/* Assigned BARs, then command bits on: I/O, memory and bus master as BARs ask. INTx stays allowed. */
+/* Assigned BARs, then command bits on: I/O, memory and bus master as BARs ask. INTx stays allowed.
+ */
 void pci_enable(struct pci_function *f);
 /* Address of a memory BAR, mapped; NULL if there is none. */
 volatile void *pci_bar(struct pci_function *f, unsigned bar);
 uint16_t pci_bar_io(struct pci_function *f, unsigned bar);
 
-/* Offset of the first capability with this id after `after` (0: from the start), or 0. Bounded walk. */
+/* Offset of the first capability with this id after `after` (0: from the start), or 0. Bounded
+ * walk. */
 uint8_t pci_capability(const struct pci_function *f, uint8_t id, uint8_t after);
 
 /* MSI-X: on, all entries masked; false if the function has none. */
@@ -90,8 +102,8 @@ void pci_msix_mask(struct pci_function *f, unsigned entry, bool masked);
 bool pci_msix_pending(struct pci_function *f, unsigned entry);
 
 /*
- * The I/O APIC pin of the function's INTx, programming PIIX3's PIRQ registers and ELCR where firmware has
- * not; -1 if it has no pin. Route with ioapic_route(pin, vector, IOAPIC_LEVEL).
+ * The I/O APIC pin of the function's INTx, programming PIIX3's PIRQ registers and ELCR where
+ * firmware has not; -1 if it has no pin. Route with ioapic_route(pin, vector, IOAPIC_LEVEL).
  */
 int pci_intx_pin(const struct pci_function *f);
 

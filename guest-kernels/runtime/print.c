@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console and print(). COM1 is a 16550A (or less: then one byte at a time). One look at LSR serves
- * sixteen bytes, because on a virtual machine each access to a port is an exit.
+ * The console and print(). COM1 is a 16550A (or less: then one byte at a time). One look at LSR
+ * serves sixteen bytes, because on a virtual machine each access to a port is an exit.
  */
 #include "runtime/print.h"
 #include "runtime/io.h"
@@ -63,7 +63,8 @@ static void put_padded(struct sink *sink, const char *s, int length, int width, 
 		put(sink, ' ');
 }
 
-static void put_number(struct sink *sink, uint64_t value, unsigned base, bool negative, int width, bool left, char pad)
+static void put_number(struct sink *sink, uint64_t value, unsigned base, bool negative, int width,
+	bool left, char pad)
 {
 	char digits[24];
 	char *at = digits + sizeof(digits);
@@ -130,7 +131,8 @@ int format_va(char *to, size_t size, const char *f, va_list args)
 		} else if (*f == 'd' || *f == 'i') {
 			int64_t value = longs ? va_arg(args, int64_t) : va_arg(args, int);
 
-			put_number(&sink, value < 0 ? -(uint64_t)value : (uint64_t)value, 10, value < 0, width, left, pad);
+			put_number(&sink, value < 0 ? -(uint64_t)value : (uint64_t)value, 10,
+				value < 0, width, left, pad);
 		} else if (*f == 'u' || *f == 'x' || *f == 'X') {
 			uint64_t value = longs ? va_arg(args, uint64_t) : va_arg(args, unsigned);
 
@@ -138,7 +140,8 @@ int format_va(char *to, size_t size, const char *f, va_list args)
 		} else if (*f == 'p') {
 			put(&sink, '0');
 			put(&sink, 'x');
-			put_number(&sink, (uint64_t)va_arg(args, void *), 16, false, width, left, pad);
+			put_number(
+				&sink, (uint64_t)va_arg(args, void *), 16, false, width, left, pad);
 		} else if (*f) {
 			put(&sink, *f);
 		} else {

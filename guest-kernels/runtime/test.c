@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runner: which TESTs, in which order, what each came to; KTAP version 1 on the console (docs/wire.md).
+ * The runner: which TESTs, in which order, what each came to; KTAP version 1 on the console
+ * (docs/wire.md).
  */
 #include "runtime/test.h"
 #include "runtime/boot.h"
@@ -89,19 +90,20 @@ void test_leave(void)
 	context_resume(&test_context, 1);
 }
 
-bool test_expect(bool holds, const char *what, const char *relation, int64_t expected, int64_t got, const char *file,
-	int line)
+bool test_expect(bool holds, const char *what, const char *relation, int64_t expected, int64_t got,
+	const char *file, int line)
 {
 	if (holds)
 		return true;
-	print("# expected %s %s 0x%lx (%ld), got 0x%lx (%ld) at %s:%d\n", what, relation, (uint64_t)expected, expected,
-		(uint64_t)got, got, file, line);
+	print("# expected %s %s 0x%lx (%ld), got 0x%lx (%ld) at %s:%d\n", what, relation,
+		(uint64_t)expected, expected, (uint64_t)got, got, file, line);
 	if (verdict < VERDICT_FAIL)
 		verdict = VERDICT_FAIL;
 	return false;
 }
 
-bool test_expect_memory(const void *got, const void *expected, size_t size, const char *what, const char *file, int line)
+bool test_expect_memory(const void *got, const void *expected, size_t size, const char *what,
+	const char *file, int line)
 {
 	const uint8_t *g = got, *e = expected;
 	size_t at = 0;
@@ -110,7 +112,8 @@ bool test_expect_memory(const void *got, const void *expected, size_t size, cons
 		return true;
 	while (at < size && g[at] == e[at])
 		at++;
-	print("# expected byte %zu of %s to be 0x%x, got 0x%x at %s:%d\n", at, what, e[at], g[at], file, line);
+	print("# expected byte %zu of %s to be 0x%x, got 0x%x at %s:%d\n", at, what, e[at], g[at],
+		file, line);
 	if (verdict < VERDICT_FAIL)
 		verdict = VERDICT_FAIL;
 	return false;
@@ -192,7 +195,9 @@ static void run_one(const struct test *test)
 	int unknown = 0;
 
 	if (!isolate()) {
-		test_verdict(VERDICT_ERROR, "vector %u is pending before the test and does not go away", lapic_anything());
+		test_verdict(VERDICT_ERROR,
+			"vector %u is pending before the test and does not go away",
+			lapic_anything());
 		return;
 	}
 	missing = needs_missing(test->needs, &unknown);

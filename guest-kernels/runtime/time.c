@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TSC calibration: over about 4 ms of PIT counter 2 (8254; gate on port 0x61), else of the ACPI PM timer. Each
- * end is read with the TSC on both sides and the tightest of a few tries counts, so that one late
- * exit does not spoil the rate.
+ * TSC calibration: over about 4 ms of PIT counter 2 (8254; gate on port 0x61), else of the ACPI PM
+ * timer. Each end is read with the TSC on both sides and the tightest of a few tries counts, so
+ * that one late exit does not spoil the rate.
  */
 #include "runtime/time.h"
 #include "runtime/acpi.h"

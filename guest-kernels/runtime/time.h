@@ -24,21 +24,22 @@ static inline bool time_passed(uint64_t deadline)
 void delay_us(uint64_t us);
 uint64_t tsc_to_ns(uint64_t ticks);
 
-/* True as soon as `condition` holds, false when it does not within `us` microseconds. Tested at least once. */
-#define WAIT_UNTIL(condition, us)                                      \
-	({                                                             \
-		bool wait_ok_ = !!(condition);                         \
-		if (!wait_ok_) {                                       \
-			uint64_t wait_end_ = time_after_us(us);        \
-			do {                                           \
+/* True as soon as `condition` holds, false when it does not within `us` microseconds. Tested at
+ * least once. */
+#define WAIT_UNTIL(condition, us)                                         \
+	({                                                                \
+		bool wait_ok_ = !!(condition);                            \
+		if (!wait_ok_) {                                          \
+			uint64_t wait_end_ = time_after_us(us);           \
+			do {                                              \
 				bool wait_last_ = time_passed(wait_end_); \
-				wait_ok_ = !!(condition);              \
-				if (wait_last_)                        \
-					break;                         \
-				cpu_relax();                           \
-			} while (!wait_ok_);                           \
-		}                                                      \
-		wait_ok_;                                              \
+				wait_ok_ = !!(condition);                 \
+				if (wait_last_)                           \
+					break;                            \
+				cpu_relax();                              \
+			} while (!wait_ok_);                              \
+		}                                                         \
+		wait_ok_;                                                 \
 	})
 
 #endif

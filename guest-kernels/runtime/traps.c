@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens on a trap: a hook sees it first, then an EXPECT_TRAP in force, else the TEST has failed.
+ * What happens on a trap: a hook sees it first, then an EXPECT_TRAP in force, else the TEST has
+ * failed.
  */
 #include "runtime/traps.h"
 #include "runtime/io.h"
@@ -13,10 +14,19 @@ static bool trap_catching, trap_caught;
 static trap_hook_fn *hook;
 
 static const char *const names[32] = {
-	[TRAP_DE] = "divide error", [TRAP_DB] = "debug", [TRAP_NMI] = "NMI", [TRAP_BP] = "breakpoint",
-	[TRAP_UD] = "invalid opcode", [TRAP_NM] = "no FPU", [TRAP_DF] = "double fault",
-	[TRAP_TS] = "invalid TSS", [TRAP_NP] = "segment not present", [TRAP_SS] = "stack fault",
-	[TRAP_GP] = "general protection", [TRAP_PF] = "page fault", [TRAP_AC] = "alignment check",
+	[TRAP_DE] = "divide error",
+	[TRAP_DB] = "debug",
+	[TRAP_NMI] = "NMI",
+	[TRAP_BP] = "breakpoint",
+	[TRAP_UD] = "invalid opcode",
+	[TRAP_NM] = "no FPU",
+	[TRAP_DF] = "double fault",
+	[TRAP_TS] = "invalid TSS",
+	[TRAP_NP] = "segment not present",
+	[TRAP_SS] = "stack fault",
+	[TRAP_GP] = "general protection",
+	[TRAP_PF] = "page fault",
+	[TRAP_AC] = "alignment check",
 	[TRAP_MC] = "machine check",
 };
 
@@ -51,7 +61,8 @@ static void resume_at(struct trap_frame *frame, struct context *context, int val
 
 void trap_dispatch(struct trap_frame *frame)
 {
-	struct trap trap = {frame->vector, frame->error, frame->rip, read_cr2(), frame->cs, frame->rflags};
+	struct trap trap = {
+		frame->vector, frame->error, frame->rip, read_cr2(), frame->cs, frame->rflags};
 	const char *name = trap.vector < 32 && names[trap.vector] ? names[trap.vector] : "trap";
 
 	if (hook && hook(frame))
@@ -64,8 +75,8 @@ void trap_dispatch(struct trap_frame *frame)
 		return;
 	}
 	trap_catching = false;
-	print("# trap %u (%s) error 0x%lx rip 0x%lx cr2 0x%lx cs 0x%lx rsp 0x%lx\n", (unsigned)trap.vector, name,
-		trap.error, trap.rip, trap.cr2, trap.cs, frame->rsp);
+	print("# trap %u (%s) error 0x%lx rip 0x%lx cr2 0x%lx cs 0x%lx rsp 0x%lx\n",
+		(unsigned)trap.vector, name, trap.error, trap.rip, trap.cr2, trap.cs, frame->rsp);
 	if (!test_running) {
 		print("Bail out! trap outside of a test\n");
 		machine_exit(1);

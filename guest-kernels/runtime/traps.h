@@ -15,9 +15,24 @@
 #include <stdint.h>
 
 enum {
-	TRAP_DE = 0, TRAP_DB = 1, TRAP_NMI = 2, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6,
-	TRAP_NM = 7, TRAP_DF = 8, TRAP_TS = 10, TRAP_NP = 11, TRAP_SS = 12, TRAP_GP = 13,
-	TRAP_PF = 14, TRAP_MF = 16, TRAP_AC = 17, TRAP_MC = 18, TRAP_XM = 19,
+	TRAP_DE = 0,
+	TRAP_DB = 1,
+	TRAP_NMI = 2,
+	TRAP_BP = 3,
+	TRAP_OF = 4,
+	TRAP_BR = 5,
+	TRAP_UD = 6,
+	TRAP_NM = 7,
+	TRAP_DF = 8,
+	TRAP_TS = 10,
+	TRAP_NP = 11,
+	TRAP_SS = 12,
+	TRAP_GP = 13,
+	TRAP_PF = 14,
+	TRAP_MF = 16,
+	TRAP_AC = 17,
+	TRAP_MC = 18,
+	TRAP_XM = 19,
 };
 
 struct trap_frame {
@@ -55,7 +70,8 @@ bool trap_catch_end(void);
 		trap_catch_end();                       \
 	})
 
-/* A function that sees each trap first; true = handled, go on at frame->rip (which it may change). */
+/* A function that sees each trap first; true = handled, go on at frame->rip (which it may change).
+ */
 typedef bool trap_hook_fn(struct trap_frame *frame);
 /* NULL takes it away; the runtime does that after each TEST. */
 void trap_hook(trap_hook_fn *hook);

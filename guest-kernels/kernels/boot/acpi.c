@@ -11,8 +11,17 @@
 
 /* Offsets in the FADT (5.2.9). */
 enum {
-	FADT_FACS = 36, FADT_DSDT = 40, FADT_SCI = 46, FADT_SMI = 48, FADT_ACPI_ENABLE = 52, FADT_PM1A_EVENT = 56, FADT_PM1A_CONTROL = 64,
-	FADT_PM_TIMER = 76, FADT_PM1_EVENT_LENGTH = 88, FADT_PM1_CONTROL_LENGTH = 89, FADT_PM_TIMER_LENGTH = 91,
+	FADT_FACS = 36,
+	FADT_DSDT = 40,
+	FADT_SCI = 46,
+	FADT_SMI = 48,
+	FADT_ACPI_ENABLE = 52,
+	FADT_PM1A_EVENT = 56,
+	FADT_PM1A_CONTROL = 64,
+	FADT_PM_TIMER = 76,
+	FADT_PM1_EVENT_LENGTH = 88,
+	FADT_PM1_CONTROL_LENGTH = 89,
+	FADT_PM_TIMER_LENGTH = 91,
 	FADT_FLAGS = 112,
 };
 
@@ -21,7 +30,9 @@ static uint8_t byte_of(const void *table, unsigned offset)
 	return ((const uint8_t *)table)[offset];
 }
 
-TEST(rsdp_of_start_info, "", "the RSDP named by the start info has its signature and good checksums", NEEDS("pvh pci acpi"))
+TEST(rsdp_of_start_info, "",
+	"the RSDP named by the start info has its signature and good checksums",
+	NEEDS("pvh pci acpi"))
 {
 	const struct acpi_rsdp *rsdp = (void *)boot_info.rsdp;
 
@@ -33,7 +44,9 @@ TEST(rsdp_of_start_info, "", "the RSDP named by the start info has its signature
 	EXPECT_NE(rsdp->rsdt | rsdp->xsdt, 0);
 }
 
-TEST(rsdp_in_low_memory, "", "an RSDP stands on a 16-byte boundary in the EBDA or 0xe0000 to 0xfffff and names the same tables",
+TEST(rsdp_in_low_memory, "",
+	"an RSDP stands on a 16-byte boundary in the EBDA or 0xe0000 to 0xfffff and names the same "
+	"tables",
 	NEEDS("pci acpi"))
 {
 	const struct acpi_rsdp *low, *given;
@@ -47,7 +60,8 @@ TEST(rsdp_in_low_memory, "", "an RSDP stands on a 16-byte boundary in the EBDA o
 	EXPECT_EQ(low->rsdt, given->rsdt);
 }
 
-TEST(tables_have_good_sums, "", "every table that RSDT or XSDT lists, and the DSDT, sums to zero", NEEDS("acpi"))
+TEST(tables_have_good_sums, "", "every table that RSDT or XSDT lists, and the DSDT, sums to zero",
+	NEEDS("acpi"))
 {
 	unsigned count = acpi_table_count();
 	const struct acpi_header *dsdt = acpi_table("DSDT");
@@ -60,7 +74,8 @@ TEST(tables_have_good_sums, "", "every table that RSDT or XSDT lists, and the DS
 		ASSERT_TRUE(table != NULL);
 		ASSERT_GE(table->length, sizeof(*table));
 		ASSERT_LE(table->length, 0x100000);
-		if (memcmp(table->signature, "FACS", 4) != 0 && !EXPECT_EQ(acpi_sum(table, table->length), 0))
+		if (memcmp(table->signature, "FACS", 4) != 0 &&
+			!EXPECT_EQ(acpi_sum(table, table->length), 0))
 			note("table %.4s", table->signature);
 	}
 	ASSERT_TRUE(dsdt != NULL);
@@ -68,7 +83,9 @@ TEST(tables_have_good_sums, "", "every table that RSDT or XSDT lists, and the DS
 	EXPECT_GT(dsdt->length, sizeof(*dsdt));
 }
 
-TEST(fadt_names_hardware, "", "the FADT names the PM timer, PM1 control and event blocks, the SCI and a DSDT", NEEDS("pci acpi"))
+TEST(fadt_names_hardware, "",
+	"the FADT names the PM timer, PM1 control and event blocks, the SCI and a DSDT",
+	NEEDS("pci acpi"))
 {
 	const struct acpi_header *fadt = acpi_table("FACP");
 
@@ -84,7 +101,8 @@ TEST(fadt_names_hardware, "", "the FADT names the PM timer, PM1 control and even
 	EXPECT_EQ(acpi_u32(fadt, FADT_DSDT), (uint64_t)acpi_table("DSDT"));
 }
 
-TEST(facs_is_aligned, "", "the FACS stands on a 64-byte boundary with its signature and length", NEEDS("pci acpi"))
+TEST(facs_is_aligned, "", "the FACS stands on a 64-byte boundary with its signature and length",
+	NEEDS("pci acpi"))
 {
 	const struct acpi_header *fadt = acpi_table("FACP");
 	uint64_t facs;
@@ -136,7 +154,8 @@ static void visit_madt(const uint8_t *entry)
 	}
 }
 
-TEST(madt_lists_apics, "", "the MADT lists this processor, one I/O APIC from GSI 0 and the timer's override to pin 2",
+TEST(madt_lists_apics, "",
+	"the MADT lists this processor, one I/O APIC from GSI 0 and the timer's override to pin 2",
 	NEEDS("pci acpi"))
 {
 	const struct acpi_header *madt = acpi_table("APIC");
@@ -151,7 +170,8 @@ TEST(madt_lists_apics, "", "the MADT lists this processor, one I/O APIC from GSI
 	EXPECT_GE(level_overrides, 3);
 }
 
-TEST(acpi_is_enabled, "", "SCI_EN of PM1 control is set, or is after ACPI_ENABLE is written to the SMI command port",
+TEST(acpi_is_enabled, "",
+	"SCI_EN of PM1 control is set, or is after ACPI_ENABLE is written to the SMI command port",
 	NEEDS("pci acpi"))
 {
 	const struct acpi_header *fadt = acpi_table("FACP");

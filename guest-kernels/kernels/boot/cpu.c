@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel boot, third part: what a processor owes whatever runs on it (Intel SDM volume 3: 2, 4, 6; volume
- * 4). No device is behind these, so no fault of a device seam breaks them: they judge the engine.
+ * Kernel boot, third part: what a processor owes whatever runs on it (Intel SDM volume 3: 2, 4, 6;
+ * volume 4). No device is behind these, so no fault of a device seam breaks them: they judge the
+ * engine.
  */
 #include "runtime/boot.h"
 #include "runtime/io.h"
@@ -45,19 +46,22 @@ TEST(breakpoint_is_a_trap, "", "INT3 raises #BP with RIP behind it", NEEDS("insn
 	EXPECT_EQ(((const uint8_t *)trap_last.rip)[-1], 0xcc);
 }
 
-TEST(protection_noncanonical, "", "an access to a non-canonical address raises #GP with error code 0")
+TEST(protection_noncanonical, "",
+	"an access to a non-canonical address raises #GP with error code 0")
 {
 	EXPECT_TRAP(TRAP_GP, mmio_read8((void *)0x8000000000000000ull));
 	EXPECT_EQ(trap_last.error, 0);
 }
 
-TEST(protection_bad_selector, "", "loading a selector beyond the GDT raises #GP with that selector as error code")
+TEST(protection_bad_selector, "",
+	"loading a selector beyond the GDT raises #GP with that selector as error code")
 {
 	EXPECT_TRAP(TRAP_GP, __asm__ volatile("mov %w0, %%es" : : "r"(0x1230)));
 	EXPECT_EQ(trap_last.error, 0x1230);
 }
 
-TEST(fault_not_present, "", "a read of an unmapped page raises #PF with error code 0 and the address in CR2")
+TEST(fault_not_present, "",
+	"a read of an unmapped page raises #PF with error code 0 and the address in CR2")
 {
 	EXPECT_TRAP(TRAP_PF, mmio_read8((void *)(PAGING_WINDOW + 0x123456)));
 	EXPECT_EQ(trap_last.error, 0);
@@ -71,7 +75,8 @@ TEST(fault_write_not_present, "", "a write to an unmapped page raises #PF with W
 	EXPECT_EQ(trap_last.cr2, PAGING_WINDOW + 0x7ff);
 }
 
-TEST(fault_read_only, "", "a write to a read-only page raises #PF with P and W set while CR0.WP is set")
+TEST(fault_read_only, "",
+	"a write to a read-only page raises #PF with P and W set while CR0.WP is set")
 {
 	uint64_t *page = arena_alloc(4096, 4096);
 
@@ -116,7 +121,8 @@ TEST(fault_no_execute, "", "a fetch from a page with XD raises #PF with I/D set"
 	EXPECT_EQ(trap_last.cr2, PAGING_WINDOW);
 }
 
-TEST(accessed_and_dirty, "", "a read sets A, a write sets D in the entry of the page, and nothing clears them")
+TEST(accessed_and_dirty, "",
+	"a read sets A, a write sets D in the entry of the page, and nothing clears them")
 {
 	uint64_t *page = arena_alloc(4096, 4096);
 	volatile uint64_t *entry = paging_map(PAGING_WINDOW, phys(page), PAGE_PRESENT | PAGE_WRITE);
@@ -128,10 +134,12 @@ TEST(accessed_and_dirty, "", "a read sets A, a write sets D in the entry of the 
 	EXPECT_EQ(*entry & (PAGE_ACCESSED | PAGE_DIRTY), PAGE_ACCESSED | PAGE_DIRTY);
 }
 
-TEST(invlpg_forgets_translation, "", "after its entry is changed and INVLPG a page is read at the new place")
+TEST(invlpg_forgets_translation, "",
+	"after its entry is changed and INVLPG a page is read at the new place")
 {
 	uint64_t *first = arena_alloc(4096, 4096), *second = arena_alloc(4096, 4096);
-	volatile uint64_t *entry = paging_map(PAGING_WINDOW, phys(first), PAGE_PRESENT | PAGE_WRITE);
+	volatile uint64_t *entry =
+		paging_map(PAGING_WINDOW, phys(first), PAGE_PRESENT | PAGE_WRITE);
 
 	first[0] = 1;
 	second[0] = 2;
@@ -144,7 +152,8 @@ TEST(invlpg_forgets_translation, "", "after its entry is changed and INVLPG a pa
 	EXPECT_TRAP(TRAP_PF, mmio_read64((void *)PAGING_WINDOW));
 }
 
-TEST(cpuid_baseline, "", "CPUID says 64-bit mode, TSC, MSR, APIC, PAE, PGE or not, and a sane address width")
+TEST(cpuid_baseline, "",
+	"CPUID says 64-bit mode, TSC, MSR, APIC, PAE, PGE or not, and a sane address width")
 {
 	uint32_t features = cpuid(1, 0).edx, width;
 
@@ -192,7 +201,8 @@ TEST(msr_unknown, "", "RDMSR of a number that no processor has raises #GP")
 	EXPECT_EQ(trap_last.error, 0);
 }
 
-TEST(apic_base_is_enabled, "", "IA32_APIC_BASE has the local APIC at 0xfee00000, enabled, on the bootstrap processor")
+TEST(apic_base_is_enabled, "",
+	"IA32_APIC_BASE has the local APIC at 0xfee00000, enabled, on the bootstrap processor")
 {
 	uint64_t base = rdmsr(APIC_BASE);
 
@@ -231,7 +241,10 @@ TEST(string_io_counts, "", "REP INSB moves as many bytes as RCX said, upwards, a
 	uint64_t count = 8;
 
 	memset(bytes, 0x11, 8);
-	__asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"(0x3ff) : "memory"); /* COM1's scratch register */
+	__asm__ volatile("rep insb"
+			 : "+D"(to), "+c"(count)
+			 : "d"(0x3ff)
+			 : "memory"); /* COM1's scratch register */
 	EXPECT_EQ(count, 0);
 	EXPECT_EQ(to, bytes + 8);
 	EXPECT_TRUE(memory_is(bytes, inb(0x3ff), 8, NULL));

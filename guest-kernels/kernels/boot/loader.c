@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel boot, first part: what a loader owes a kernel. Entry state and start info (Xen's x86/HVM direct
- * boot ABI; Multiboot 1 chapter 3), memory map, modules, command line, and the RAM that the map promises.
+ * Kernel boot, first part: what a loader owes a kernel. Entry state and start info (Xen's x86/HVM
+ * direct boot ABI; Multiboot 1 chapter 3), memory map, modules, command line, and the RAM that the
+ * map promises.
  *
  * On the command line: echo=WORD repeats a word that the TEST knows, ram=N the size given to -m.
  */
@@ -16,7 +17,8 @@
 #define EFLAGS_IF (1u << 9)
 #define EFLAGS_VM (1u << 17)
 
-TEST(pvh_control_registers, "", "PVH enters in protected mode with every other bit of CR0 and all of CR4 clear",
+TEST(pvh_control_registers, "",
+	"PVH enters in protected mode with every other bit of CR0 and all of CR4 clear",
 	NEEDS("pvh"))
 {
 	EXPECT_EQ(entry_state.cr0 & ~0x10u, 1); /* ET is fixed to 1 on many processors */
@@ -29,7 +31,8 @@ TEST(pvh_flags, "", "PVH enters with IF, TF and VM clear", NEEDS("pvh"))
 	EXPECT_EQ(entry_state.eflags & (EFLAGS_IF | EFLAGS_TF | EFLAGS_VM), 0);
 }
 
-TEST(pvh_start_info, "", "EBX points at an hvm_start_info of version 1 or later that lies in RAM", NEEDS("pvh"))
+TEST(pvh_start_info, "", "EBX points at an hvm_start_info of version 1 or later that lies in RAM",
+	NEEDS("pvh"))
 {
 	const struct hvm_start_info *info = (void *)(uint64_t)entry_state.ebx;
 
@@ -42,7 +45,8 @@ TEST(pvh_start_info, "", "EBX points at an hvm_start_info of version 1 or later 
 	EXPECT_EQ(info->module_count != 0, info->modules != 0);
 }
 
-TEST(multiboot_registers, "", "Multiboot enters with its magic in EAX, PE set, paging off and interrupts off",
+TEST(multiboot_registers, "",
+	"Multiboot enters with its magic in EAX, PE set, paging off and interrupts off",
 	NEEDS("multiboot"))
 {
 	EXPECT_EQ(entry_state.eax, 0x2badb002);
@@ -50,7 +54,8 @@ TEST(multiboot_registers, "", "Multiboot enters with its magic in EAX, PE set, p
 	EXPECT_EQ(entry_state.eflags & (EFLAGS_IF | EFLAGS_VM), 0);
 }
 
-TEST(multiboot_info_flags, "", "the Multiboot information has memory sizes, command line and memory map as asked",
+TEST(multiboot_info_flags, "",
+	"the Multiboot information has memory sizes, command line and memory map as asked",
 	NEEDS("multiboot"))
 {
 	const uint32_t *info = boot_info.start_info;
@@ -94,7 +99,8 @@ static bool is_ram(uint64_t address)
 	return range && range->type == MEMORY_RAM;
 }
 
-TEST(map_covers_kernel, "", "the kernel, low memory and the first MiB above 1 MiB are RAM in the map")
+TEST(map_covers_kernel, "",
+	"the kernel, low memory and the first MiB above 1 MiB are RAM in the map")
 {
 	if (boot_info.protocol == BOOT_UEFI)
 		SKIP("UEFI places the kernel and keeps what it likes");
@@ -114,7 +120,8 @@ TEST(map_keeps_devices_out, "", "video memory and the APICs' registers are not R
 	EXPECT_FALSE(is_ram(0xfee00000));
 }
 
-TEST(map_has_all_memory, "", "the RAM of the map is what -m gave, less at most 2 MiB kept by firmware")
+TEST(map_has_all_memory, "",
+	"the RAM of the map is what -m gave, less at most 2 MiB kept by firmware")
 {
 	uint64_t given = cmdline_number("ram", 0), seen = boot_ram();
 
@@ -126,7 +133,8 @@ TEST(map_has_all_memory, "", "the RAM of the map is what -m gave, less at most 2
 	EXPECT_GE(seen, given - 0x200000);
 }
 
-/* Writes a value that names the place and reads it back after all places are written: no aliases. */
+/* Writes a value that names the place and reads it back after all places are written: no aliases.
+ */
 #define PLACES 64
 
 static unsigned add_place(uint64_t *places, unsigned count, uint64_t at)
@@ -152,7 +160,9 @@ static void check_places(const uint64_t *places, unsigned count)
 		mmio_write64((void *)places[i], old[i]);
 }
 
-TEST(ram_at_edges, "", "the first and last 8 bytes of every RAM range below 4 GiB hold what is written, without aliases")
+TEST(ram_at_edges, "",
+	"the first and last 8 bytes of every RAM range below 4 GiB hold what is written, without "
+	"aliases")
 {
 	uint64_t places[PLACES];
 	unsigned count = 0;
@@ -172,7 +182,8 @@ TEST(ram_at_edges, "", "the first and last 8 bytes of every RAM range below 4 Gi
 	check_places(places, count);
 }
 
-TEST(ram_every_power_of_two, "", "RAM at each power of two and 8 bytes before it is distinct: no address line is dropped")
+TEST(ram_every_power_of_two, "",
+	"RAM at each power of two and 8 bytes before it is distinct: no address line is dropped")
 {
 	uint64_t places[PLACES];
 	unsigned count = 0;
@@ -187,7 +198,8 @@ TEST(ram_every_power_of_two, "", "RAM at each power of two and 8 bytes before it
 	check_places(places, count);
 }
 
-TEST(ram_page_across_slots, "", "4 KiB written across the 1 MiB edge's first pages read back byte for byte")
+TEST(ram_page_across_slots, "",
+	"4 KiB written across the 1 MiB edge's first pages read back byte for byte")
 {
 	uint8_t *at = arena_alloc_raw(0x3000, 4096);
 
@@ -197,7 +209,8 @@ TEST(ram_page_across_slots, "", "4 KiB written across the 1 MiB edge's first pag
 	EXPECT_EQ(user_crc32c(0, at, 0x800), user_crc32c(0, at + 0x1000 - 3, 0x800));
 }
 
-TEST(ram_above_4g, "", "RAM above 4 GiB holds what is written and is not an alias of RAM below", NEEDS("mem>=4608"))
+TEST(ram_above_4g, "", "RAM above 4 GiB holds what is written and is not an alias of RAM below",
+	NEEDS("mem>=4608"))
 {
 	uint64_t base = 0, last = 0, *low = arena_alloc(8, 8);
 
@@ -235,8 +248,10 @@ TEST(a20_is_open, "", "addresses 1 MiB apart are distinct: the A20 gate is open"
 	mmio_write64((void *)high, old_high);
 }
 
-/* No text asks for this, but kernels start other processors there, so our loaders keep out of it. */
-TEST(low_pages_are_free, "", "the first 64 KiB, where other processors are started, hold no loader data")
+/* No text asks for this, but kernels start other processors there, so our loaders keep out of it.
+ */
+TEST(low_pages_are_free, "",
+	"the first 64 KiB, where other processors are started, hold no loader data")
 {
 	const uint64_t end = 0x10000;
 	uint64_t line = (uint64_t)boot_info.cmdline, modules = 0;
@@ -266,7 +281,8 @@ TEST(command_line_is_whole, "", "the command line arrives as given, to its last 
 	EXPECT_LT(length, 4096);
 }
 
-TEST(module_is_placed, "", "a module lies in RAM, clear of the kernel and of the first 64 KiB", NEEDS("module"))
+TEST(module_is_placed, "", "a module lies in RAM, clear of the kernel and of the first 64 KiB",
+	NEEDS("module"))
 {
 	for (unsigned i = 0; i < boot_info.module_count; i++) {
 		const struct boot_module *module = &boot_info.modules[i];
@@ -275,7 +291,8 @@ TEST(module_is_placed, "", "a module lies in RAM, clear of the kernel and of the
 		EXPECT_TRUE(is_ram(module->base));
 		EXPECT_TRUE(is_ram(module->base + module->size - 1));
 		EXPECT_GE(module->base, 0x10000);
-		EXPECT_TRUE(module->base >= (uint64_t)kernel_end || module->base + module->size <= (uint64_t)kernel_start);
+		EXPECT_TRUE(module->base >= (uint64_t)kernel_end ||
+			    module->base + module->size <= (uint64_t)kernel_start);
 		for (unsigned j = 0; j < i; j++)
 			EXPECT_NE(module->base, boot_info.modules[j].base);
 		if (boot_info.protocol == BOOT_MULTIBOOT)
@@ -294,7 +311,8 @@ static uint64_t first_difference(void *arg)
 	return at;
 }
 
-TEST(module_has_its_bytes, "", "byte i of the first module is i * 7 modulo 256, as in the harness's file", NEEDS("module"))
+TEST(module_has_its_bytes, "",
+	"byte i of the first module is i * 7 modulo 256, as in the harness's file", NEEDS("module"))
 {
 	EXPECT_EQ(user_call(first_difference, &boot_info.modules[0]), boot_info.modules[0].size);
 }

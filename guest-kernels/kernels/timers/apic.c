@@ -65,7 +65,9 @@ static uint32_t timer_counts(uint64_t us)
 	return timer_rate() * us / 1000;
 }
 
-TEST(lapic_version, "", "the version register says an integrated APIC with at least timer, LINT0, LINT1 and error entries")
+TEST(lapic_version, "",
+	"the version register says an integrated APIC with at least timer, LINT0, LINT1 and error "
+	"entries")
 {
 	uint32_t version = lapic_read(LAPIC_VERSION);
 
@@ -146,7 +148,8 @@ TEST(lapic_priority_order, "", "of two requests the one with the higher vector i
 	EXPECT_TRUE(lapic_requested(low));
 	EXPECT_TRUE(lapic_requested(high));
 	EXPECT_EQ(irq_count(high) + irq_count(low), 0);
-	lapic_write(LAPIC_TPR, (high & 0xf0) - 0x10); /* lets the class of high in, not that of low */
+	lapic_write(
+		LAPIC_TPR, (high & 0xf0) - 0x10); /* lets the class of high in, not that of low */
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(high) == 1, 100000));
 	EXPECT_EQ(irq_count(low), 0);
 	lapic_write(LAPIC_TPR, 0);
@@ -166,8 +169,9 @@ static void look_in_service(unsigned vector)
 }
 
 /*
- * Under KVM the local APIC is the host's. One kind of KVM (kvm_pvm) keeps no in-service register: each interrupt
- * is as if it were over at once. Nothing can be said of a VMM there, so the TESTs that turn on it skip.
+ * Under KVM the local APIC is the host's. One kind of KVM (kvm_pvm) keeps no in-service register:
+ * each interrupt is as if it were over at once. Nothing can be said of a VMM there, so the TESTs
+ * that turn on it skip.
  */
 static void skip_without_isr(void)
 {
@@ -182,7 +186,8 @@ static void skip_without_isr(void)
 		SKIP("the host's KVM keeps no in-service register");
 }
 
-TEST(lapic_same_class_waits, "", "a request of the class in service waits for the EOI; PPR shows the class")
+TEST(lapic_same_class_waits, "",
+	"a request of the class in service waits for the EOI; PPR shows the class")
 {
 	unsigned first, second;
 
@@ -217,7 +222,8 @@ TEST(lapic_requests_merge, "", "requests of one vector while it is pending are o
 	EXPECT_EQ(irq_count(vector), 1);
 }
 
-TEST(lapic_software_disable, "", "clearing SVR's enable bit masks the local vector table (10.4.7.2)")
+TEST(lapic_software_disable, "",
+	"clearing SVR's enable bit masks the local vector table (10.4.7.2)")
 {
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_LVT_PERIODIC | irq_vector());
 	lapic_write(LAPIC_SVR, IRQ_SPURIOUS);
@@ -234,7 +240,9 @@ TEST(ioapic_identity, "", "the I/O APIC is version 0x11 or later with 24 pins", 
 	EXPECT_EQ(version >> 16 & 0xff, IOAPIC_PINS - 1);
 }
 
-TEST(ioapic_entries, "", "a redirection entry keeps what is written, but delivery status and remote IRR are not writable",
+TEST(ioapic_entries, "",
+	"a redirection entry keeps what is written, but delivery status and remote IRR are not "
+	"writable",
 	NEEDS("ioapic"))
 {
 	const uint32_t low = IOAPIC_MASK | IOAPIC_LEVEL | IOAPIC_LOW | 0x0900 | 0x77;
@@ -250,7 +258,8 @@ TEST(ioapic_entries, "", "a redirection entry keeps what is written, but deliver
 	ioapic_write(0x11 + pin * 2, 0);
 }
 
-TEST(ioapic_edge_once, "", "a rising line interrupts once, however long it stays high", NEEDS("ioapic"))
+TEST(ioapic_edge_once, "", "a rising line interrupts once, however long it stays high",
+	NEEDS("ioapic"))
 {
 	unsigned vector = irq_vector();
 
@@ -267,7 +276,9 @@ TEST(ioapic_edge_once, "", "a rising line interrupts once, however long it stays
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
 }
 
-TEST(ioapic_masked_pin, "", "a masked pin does not interrupt, and an edge that it missed is not made up for", NEEDS("ioapic"))
+TEST(ioapic_masked_pin, "",
+	"a masked pin does not interrupt, and an edge that it missed is not made up for",
+	NEEDS("ioapic"))
 {
 	unsigned vector = irq_vector();
 
@@ -294,7 +305,9 @@ static void third_drops_line(unsigned vector)
 	lapic_eoi();
 }
 
-TEST(ioapic_level_repeats, "", "a level pin interrupts again after each EOI while its line is high, and remote IRR is set in between",
+TEST(ioapic_level_repeats, "",
+	"a level pin interrupts again after each EOI while its line is high, and remote IRR is set "
+	"in between",
 	NEEDS("ioapic"))
 {
 	unsigned vector;
@@ -319,7 +332,9 @@ static void drops_line(unsigned vector)
 	lapic_eoi();
 }
 
-TEST(ioapic_level_unmask, "", "a level pin that was masked interrupts when unmasked while its line is still high", NEEDS("ioapic"))
+TEST(ioapic_level_unmask, "",
+	"a level pin that was masked interrupts when unmasked while its line is still high",
+	NEEDS("ioapic"))
 {
 	unsigned vector;
 
@@ -337,7 +352,8 @@ TEST(ioapic_level_unmask, "", "a level pin that was masked interrupts when unmas
 	EXPECT_EQ(irq_count(vector), 1);
 }
 
-TEST(ioapic_destination, "", "an interrupt for an APIC id that nobody has reaches nobody", NEEDS("ioapic"))
+TEST(ioapic_destination, "", "an interrupt for an APIC id that nobody has reaches nobody",
+	NEEDS("ioapic"))
 {
 	unsigned vector = irq_vector();
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel timers: the two 8259As (Intel datasheet 231468) behind LINT0, and PIIX3's ELCR. IRQ 0 is the 8254, IRQ
- * 4 is COM1.
+ * Kernel timers: the two 8259As (Intel datasheet 231468) behind LINT0, and PIIX3's ELCR. IRQ 0 is
+ * the 8254, IRQ 4 is COM1.
  */
 #include "kernels/timers/sources.h"
 #include "runtime/irq.h"
@@ -38,7 +38,8 @@ static void no_eoi(unsigned vector)
 {
 }
 
-TEST(pic_mask_reads_back, "", "the interrupt mask register reads back what OCW1 wrote, on both chips", NEEDS("pic"))
+TEST(pic_mask_reads_back, "",
+	"the interrupt mask register reads back what OCW1 wrote, on both chips", NEEDS("pic"))
 {
 	ready(0xffff);
 	pic_set_mask(0xa5c3);
@@ -61,7 +62,8 @@ TEST(pic_init_clears_mask, "", "ICW1 clears the mask", NEEDS("pic"))
 	pic_mask_all();
 }
 
-TEST(pic_vector_base, "", "an interrupt comes at ICW2's base plus its line, on both chips' bases", NEEDS("pic pit"))
+TEST(pic_vector_base, "", "an interrupt comes at ICW2's base plus its line, on both chips' bases",
+	NEEDS("pic pit"))
 {
 	ready(0xfffe);
 	pit_load(0, 0, 100);
@@ -69,7 +71,9 @@ TEST(pic_vector_base, "", "an interrupt comes at ICW2's base plus its line, on b
 	EXPECT_EQ(read_isr(), 0);
 }
 
-TEST(pic_masked_request_waits, "", "a request on a masked line shows in IRR and is delivered when it is unmasked", NEEDS("pic"))
+TEST(pic_masked_request_waits, "",
+	"a request on a masked line shows in IRR and is delivered when it is unmasked",
+	NEEDS("pic"))
 {
 	ready(0xffff);
 	uart_line_raise();
@@ -94,7 +98,8 @@ TEST(pic_register_selection, "", "OCW3's choice of IRR or ISR lasts over reads",
 	EXPECT_EQ(inb(0x20) & 0x10, 0x10);
 }
 
-TEST(pic_in_service_until_eoi, "", "a line in service blocks itself and lower ones until its EOI", NEEDS("pic"))
+TEST(pic_in_service_until_eoi, "", "a line in service blocks itself and lower ones until its EOI",
+	NEEDS("pic"))
 {
 	ready(0xffef);
 	irq_handler(VECTOR(4), no_eoi);
@@ -111,7 +116,8 @@ TEST(pic_in_service_until_eoi, "", "a line in service blocks itself and lower on
 	EXPECT_EQ(read_isr(), 0);
 }
 
-TEST(pic_higher_nests, "", "a higher line is served while a lower one is in service", NEEDS("pic pit"))
+TEST(pic_higher_nests, "", "a higher line is served while a lower one is in service",
+	NEEDS("pic pit"))
 {
 	ready(0xffee);
 	irq_handler(VECTOR(4), no_eoi);
@@ -174,7 +180,10 @@ TEST(pic_auto_eoi, "", "with automatic EOI nothing stays in service", NEEDS("pic
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(VECTOR(4)) == 2, 100000));
 }
 
-TEST(pic_poll, "", "a poll gives bit 7 and the line, and takes it into service; with nothing asked, bit 7 is clear", NEEDS("pic"))
+TEST(pic_poll, "",
+	"a poll gives bit 7 and the line, and takes it into service; with nothing asked, bit 7 is "
+	"clear",
+	NEEDS("pic"))
 {
 	ready(0xffff);
 	pic_to_cpu(false);
@@ -212,7 +221,8 @@ static void until_third(unsigned vector)
 	outb(0x20, 0x20);
 }
 
-TEST(elcr_level_repeats, "", "a line that is level by ELCR and held high interrupts again after each EOI", NEEDS("pic"))
+TEST(elcr_level_repeats, "",
+	"a line that is level by ELCR and held high interrupts again after each EOI", NEEDS("pic"))
 {
 	uint8_t before = inb(0x4d0);
 

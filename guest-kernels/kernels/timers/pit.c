@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel timers: the 8254 (Intel datasheet 231164) at ports 0x40 to 0x43, and counter 2's gate and output at
- * port 0x61. Times have a floor that cannot be wrong and a generous ceiling, because a host may be busy.
- * Left out, because no in-kernel PIT does it: BCD, the null-count flag, gates that pause, a count that waits for the period.
+ * Kernel timers: the 8254 (Intel datasheet 231164) at ports 0x40 to 0x43, and counter 2's gate and
+ * output at port 0x61. Times have a floor that cannot be wrong and a generous ceiling, because a
+ * host may be busy. Left out, because no in-kernel PIT does it: BCD, the null-count flag, gates
+ * that pause, a count that waits for the period.
  */
 #include "kernels/timers/sources.h"
 #include "runtime/irq.h"
@@ -20,7 +21,8 @@ static unsigned pit_vector(void)
 	return vector;
 }
 
-TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate", NEEDS("pit ioapic"))
+TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate",
+	NEEDS("pit ioapic"))
 {
 	const uint16_t divisor = 2386; /* 2 ms */
 	unsigned vector = pit_vector();
@@ -36,7 +38,8 @@ TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate
 	test_metric("us_for_10_periods", us);
 }
 
-TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not again", NEEDS("pit ioapic"))
+TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not again",
+	NEEDS("pit ioapic"))
 {
 	const uint16_t count = 2386;
 	unsigned vector = pit_vector();
@@ -63,7 +66,8 @@ TEST(pit_mode4_once, "", "mode 4 interrupts once for a count", NEEDS("pit ioapic
 	EXPECT_EQ(irq_count(vector), 1);
 }
 
-TEST(pit_half_count_waits, "", "after a control word and half of the count there is no interrupt", NEEDS("pit ioapic"))
+TEST(pit_half_count_waits, "", "after a control word and half of the count there is no interrupt",
+	NEEDS("pit ioapic"))
 {
 	unsigned vector = pit_vector();
 
@@ -129,7 +133,8 @@ TEST(pit_zero_is_65536, "", "a count of 0 counts 65536", NEEDS("pit"))
 	EXPECT_LE(now, 65536 - 5000);
 }
 
-TEST(pit_mode2_reloads, "", "in mode 2 the counter stays between 1 and its count and starts again", NEEDS("pit"))
+TEST(pit_mode2_reloads, "", "in mode 2 the counter stays between 1 and its count and starts again",
+	NEEDS("pit"))
 {
 	uint16_t last = 0;
 	unsigned rises = 0;
@@ -150,7 +155,8 @@ TEST(pit_mode2_reloads, "", "in mode 2 the counter stays between 1 and its count
 	EXPECT_GE(rises, 3);
 }
 
-TEST(pit_mode3_counts_by_two, "", "in mode 3 an even count is seen even: it falls by two", NEEDS("pit"))
+TEST(pit_mode3_counts_by_two, "", "in mode 3 an even count is seen even: it falls by two",
+	NEEDS("pit"))
 {
 	sources_ready();
 	pit_gate2(true);
@@ -163,7 +169,9 @@ TEST(pit_mode3_counts_by_two, "", "in mode 3 an even count is seen even: it fall
 	}
 }
 
-TEST(pit_mode3_square, "", "in mode 3 the output is high for one half of the period and low for the other", NEEDS("pit"))
+TEST(pit_mode3_square, "",
+	"in mode 3 the output is high for one half of the period and low for the other",
+	NEEDS("pit"))
 {
 	unsigned high = 0, low = 0;
 	uint64_t end;
@@ -182,7 +190,8 @@ TEST(pit_mode3_square, "", "in mode 3 the output is high for one half of the per
 	EXPECT_GE(low * 100, (high + low) * 25);
 }
 
-TEST(pit_mode0_output, "", "in mode 0 the output is low until terminal count and high from then on", NEEDS("pit"))
+TEST(pit_mode0_output, "", "in mode 0 the output is low until terminal count and high from then on",
+	NEEDS("pit"))
 {
 	sources_ready();
 	pit_gate2(true);
@@ -213,7 +222,8 @@ TEST(pit_latch_holds, "", "a latched count stays until it is read, however late"
 	EXPECT_GE(held - now, 5000);
 }
 
-TEST(pit_second_latch_is_ignored, "", "a second latch command before the first is read changes nothing", NEEDS("pit"))
+TEST(pit_second_latch_is_ignored, "",
+	"a second latch command before the first is read changes nothing", NEEDS("pit"))
 {
 	uint16_t held, now;
 
@@ -228,7 +238,8 @@ TEST(pit_second_latch_is_ignored, "", "a second latch command before the first i
 	EXPECT_GE(held - now, 5000);
 }
 
-TEST(pit_latches_are_per_counter, "", "counters are latched and read byte by byte independently", NEEDS("pit"))
+TEST(pit_latches_are_per_counter, "", "counters are latched and read byte by byte independently",
+	NEEDS("pit"))
 {
 	uint8_t low0, low2, high0, high2;
 
@@ -247,7 +258,8 @@ TEST(pit_latches_are_per_counter, "", "counters are latched and read byte by byt
 	EXPECT_GE(pit_latch(2), 0x8000); /* the byte toggle is back at the low byte */
 }
 
-TEST(pit_status_readback, "", "read-back of the status gives access and mode as written", NEEDS("pit"))
+TEST(pit_status_readback, "", "read-back of the status gives access and mode as written",
+	NEEDS("pit"))
 {
 	sources_ready();
 	pit_gate2(true);
@@ -263,7 +275,8 @@ TEST(pit_status_readback, "", "read-back of the status gives access and mode as 
 	EXPECT_EQ(inb(0x42) & 0x3f, PIT_BOTH | 0 << 1);
 }
 
-TEST(pit_status_then_count, "", "after a read-back of both, the status is read first and the count after it", NEEDS("pit"))
+TEST(pit_status_then_count, "",
+	"after a read-back of both, the status is read first and the count after it", NEEDS("pit"))
 {
 	uint16_t count;
 
@@ -277,7 +290,8 @@ TEST(pit_status_then_count, "", "after a read-back of both, the status is read f
 	EXPECT_GE(count, pit_latch(2));
 }
 
-TEST(pit_status_shows_output, "", "the status shows the output: low in mode 0 while counting, high after", NEEDS("pit"))
+TEST(pit_status_shows_output, "",
+	"the status shows the output: low in mode 0 while counting, high after", NEEDS("pit"))
 {
 	sources_ready();
 	pit_gate2(true);
@@ -289,7 +303,8 @@ TEST(pit_status_shows_output, "", "the status shows the output: low in mode 0 wh
 	EXPECT_EQ(inb(0x42) & STATUS_OUT, STATUS_OUT);
 }
 
-TEST(pit_readback_of_nothing, "", "a read-back that selects neither count nor status latches nothing", NEEDS("pit"))
+TEST(pit_readback_of_nothing, "",
+	"a read-back that selects neither count nor status latches nothing", NEEDS("pit"))
 {
 	uint16_t first, second;
 
@@ -305,7 +320,8 @@ TEST(pit_readback_of_nothing, "", "a read-back that selects neither count nor st
 	EXPECT_GE(first - second, 3000);
 }
 
-TEST(pit_low_byte_access, "", "with low-byte access one write is the count and every read is its low byte", NEEDS("pit"))
+TEST(pit_low_byte_access, "",
+	"with low-byte access one write is the count and every read is its low byte", NEEDS("pit"))
 {
 	sources_ready();
 	pit_gate2(true);
@@ -317,7 +333,9 @@ TEST(pit_low_byte_access, "", "with low-byte access one write is the count and e
 	}
 }
 
-TEST(pit_high_byte_access, "", "with high-byte access one write is the count times 256 and every read is its high byte", NEEDS("pit"))
+TEST(pit_high_byte_access, "",
+	"with high-byte access one write is the count times 256 and every read is its high byte",
+	NEEDS("pit"))
 {
 	uint8_t first, second;
 	uint64_t start, us;

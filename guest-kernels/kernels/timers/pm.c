@@ -75,7 +75,9 @@ TEST(pm_timer_is_read_only, "", "a write to the PM timer does not set it", NEEDS
 	EXPECT_LT((inl(port) - before) & mask(), 0x200000);
 }
 
-TEST(clocks_agree, "", "the 8254 and the PM timer measure one stretch of time alike, to one part in 100", NEEDS("pci acpi pit"))
+TEST(clocks_agree, "",
+	"the 8254 and the PM timer measure one stretch of time alike, to one part in 100",
+	NEEDS("pci acpi pit"))
 {
 	uint32_t before_first, after_first, before_last, after_last;
 	uint16_t port = timer(), first, last;

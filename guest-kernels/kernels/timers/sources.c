@@ -61,8 +61,9 @@ void uart_line_drop(void)
 }
 
 /*
- * Counter 0 is stopped by mode 5, which waits for a gate that counter 0 never gets. Models that let the count
- * run out even so have 55 ms until then, and each TEST that listens to counter 0 loads it again.
+ * Counter 0 is stopped by mode 5, which waits for a gate that counter 0 never gets. Models that let
+ * the count run out even so have 55 ms until then, and each TEST that listens to counter 0 loads it
+ * again.
  */
 static void silence(void *opaque)
 {
