@@ -125,6 +125,11 @@ def device(build, parameters):
     build.device(parameters["driver"], **properties)
 
 
+def fw_cfg(build, parameters):
+    """A file for the guest: fw_cfg:name=opt/word,string=text"""
+    build.args += ["-fw_cfg", ",".join(f"{key}={value}" for key, value in parameters.items())]
+
+
 def multiboot(build, parameters):
     build.suffix = ".mb"
 
@@ -155,6 +160,7 @@ FRAGMENTS = {
     "blk-mmio": blk_mmio,
     "ide-hd": ide_hd,
     "device": device,
+    "fw_cfg": fw_cfg,
     "multiboot": multiboot,
     "module": module,
     "append": append,

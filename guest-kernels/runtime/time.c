@@ -6,6 +6,7 @@
  */
 #include "runtime/time.h"
 #include "runtime/acpi.h"
+#include "runtime/irq.h"
 
 #define PIT_HZ	1193182ull
 #define PM_HZ	3579545ull
@@ -109,4 +110,22 @@ void delay_us(uint64_t us)
 
 	while (!time_passed(end))
 		cpu_relax();
+}
+
+#define REST_VECTOR 0xf0 /* above those that irq_vector() gives */
+
+/* The timer's rate does not matter: where it is slower than 1 GHz the pieces are longer. */
+void rest_us(uint64_t us)
+{
+	uint64_t end = time_after_us(us);
+
+	lapic_write(LAPIC_TIMER_DIVIDE, 0x0b);
+	lapic_write(LAPIC_LVT_TIMER, REST_VECTOR);
+	while (!time_passed(end)) {
+		irq_disable();
+		lapic_write(LAPIC_TIMER_INITIAL, us < 10000 ? us * 1000 : 10000000);
+		__asm__ volatile("sti; hlt" : : : "memory");
+	}
+	lapic_write(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED);
+	lapic_write(LAPIC_TIMER_INITIAL, 0);
 }

@@ -22,6 +22,11 @@ static inline bool time_passed(uint64_t deadline)
 }
 
 void delay_us(uint64_t us);
+/*
+ * Waits at least that long and halts meanwhile, for waits that a host should not pay for. Uses the local APIC's
+ * timer, masked again afterwards; interrupts must be on, and any interrupt is taken.
+ */
+void rest_us(uint64_t us);
 uint64_t tsc_to_ns(uint64_t ticks);
 
 /* True as soon as `condition` holds, false when it does not within `us` microseconds. Tested at

@@ -271,14 +271,15 @@ static void soft_off(struct aml *aml)
 size_t acpi_dsdt(const struct acpi_config *config, uint8_t *to, size_t capacity)
 {
 	struct aml aml = {.data = to, .capacity = capacity};
-	size_t scope = aml_open_scope(&aml, "\\_SB_");
+	size_t scope;
 
+	soft_off(&aml);
+	scope = aml_open_scope(&aml, "\\_SB_");
 	processors(&aml, config->cpus);
 	pci_root(&aml, config);
 	link_registers(&aml);
 	for (unsigned i = 0; i < PIRQS; i++)
 		interrupt_link(&aml, i);
 	aml_close(&aml, scope);
-	soft_off(&aml);
 	return aml.full ? 0 : aml.length;
 }
