@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Resets, selection, IDENTIFY DEVICE and the commands without data (ata-pio.h). */
 #include "kernels/ata_pio/ata-pio.h"
+#include "runtime/ctl.h"
 
 static struct ata_disk disk, other;
 
@@ -240,6 +241,30 @@ TEST(identify_large_capacity, "",
 	open_disk(&disk, 1, 0);
 	EXPECT_EQ(disk.identify[60] | (uint32_t)disk.identify[61] << 16, 0x0fffffff);
 	EXPECT_EQ(disk.sectors, 200ull << 21);
+}
+
+TEST(resized_disk, "",
+	"a disk that was resized says its new capacity at the next IDENTIFY and reaches its end",
+	NEEDS("disk:ata ctl"))
+{
+	uint64_t before, after;
+	int at_end, behind;
+	uint8_t *data = guarded_alloc(512);
+
+	open_disk(&disk, 1, 0);
+	before = disk.sectors;
+	after = before + 2048;
+	if (!ctl_request("resize", "disk2 %lu", after * 512))
+		SKIP("resize: %s", ctl_reason());
+	open_disk(&disk, 1, 0);
+	EXPECT_EQ(disk.sectors, after);
+	at_end = ata_pio_read(&disk, after - 1, 1, data);
+	behind = ata_pio_read(&disk, after, 1, data);
+	ASSERT_TRUE(ctl_request("resize", "disk2 %lu", before * 512) != NULL);
+	EXPECT_EQ(at_end, 0);
+	EXPECT_TRUE(is_error(behind, ATA_IDNF | ATA_ABRT));
+	open_disk(&disk, 1, 0);
+	EXPECT_EQ(disk.sectors, before);
 }
 
 TEST(identify_geometry, "",
