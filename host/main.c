@@ -46,7 +46,7 @@ static int create_serials(struct loop *loop, struct error *err)
 {
 	for (unsigned i = 0; i < options.board.serial_count; i++) {
 		const char *text = options.board.serial[i];
-		char id[16];
+		char id[20];
 
 		snprintf(id, sizeof(id), "serial%u", i);
 		if (!chardev_create_short(loop, id, text, err) && err->text[0])
@@ -87,7 +87,7 @@ static int create_monitors(struct loop *loop, struct error *err)
 	int rc = 0;
 
 	for (unsigned i = 0; !rc && i < options.board.serial_count; i++) {
-		char id[16];
+		char id[20];
 
 		snprintf(id, sizeof(id), "serial%u", i);
 		if (!strncmp(options.board.serial[i], "mon:", 4))

@@ -2,18 +2,18 @@
 /*
  * The storage benchmark's guest: the same requests by ATA PIO, ATA DMA and virtio-blk.
  *
- * Each TEST is one cell of the table (docs/performance.md).  Requests go out in batches of the depth
- * and the next batch starts when all of one have completed; for DMA and virtio the processor halts
- * until an interrupt.  A batch is what an operating system's plug does, and it is what a depth of 32
- * can mean without threads.  The image has its sector number in the first word of each sector; 4 KiB
- * requests stay in the first half of the disk and 128 KiB requests in the second, so each kind finds
- * the words it wrote.  Every read is checked by its first and last sector.
+ * Each TEST is one cell of the table (docs/performance.md).  Requests go out in batches of the
+ * depth and the next batch starts when all of one have completed; for DMA and virtio the processor
+ * halts until an interrupt.  A batch is what an operating system's plug does, and it is what a
+ * depth of 32 can mean without threads.  The image has its sector number in the first word of each
+ * sector; 4 KiB requests stay in the first half of the disk and 128 KiB requests in the second, so
+ * each kind finds the words it wrote.  Every read is checked by its first and last sector.
  *
  * Command line: ms=N, how long a cell runs (default 300).
  *
- * The measured region is marked on the control port: "REQ n mark begin" and "mark end".  While the host
- * takes its counters the guest touches no device, so that what a mark costs is the same each time; the
- * TEST `nothing` measures that cost.
+ * The measured region is marked on the control port: "REQ n mark begin" and "mark end".  While the
+ * host takes its counters the guest touches no device, so that what a mark costs is the same each
+ * time; the TEST `nothing` measures that cost.
  */
 #include "drivers/ata.h"
 #include "runtime/boot.h"
@@ -57,7 +57,8 @@ static void send(const char *text)
 	}
 }
 
-/* The answer is "OK n": short enough for the receiver's FIFO, which keeps it until the guest looks. */
+/* The answer is "OK n": short enough for the receiver's FIFO, which keeps it until the guest looks.
+ */
 static void mark(const char *what)
 {
 	char text[48], c = 0;
@@ -141,8 +142,8 @@ static int virtio_batch(const struct cell *cell)
 	int status = 0;
 
 	for (unsigned i = 0; i < cell->depth; i++)
-		virtio_blk_submit(&virtio, batch[i].sector, batch[i].data, cell->bytes, cell->write,
-			NULL);
+		virtio_blk_submit(
+			&virtio, batch[i].sector, batch[i].data, cell->bytes, cell->write, NULL);
 	virtio_blk_kick(&virtio);
 	while (left) {
 		uint32_t seen;
@@ -178,7 +179,7 @@ static void place_requests(const struct cell *cell)
 			/* Knuth's multiplier; the high bits are the good ones. */
 			next_sector = next_sector * 6364136223846793005ull + 1442695040888963407ull;
 			batch[i].sector = first_sector +
-				(next_sector >> 33) % (sector_span / sectors) * sectors;
+					  (next_sector >> 33) % (sector_span / sectors) * sectors;
 		} else {
 			if (next_sector + sectors > first_sector + sector_span)
 				next_sector = first_sector;
@@ -187,7 +188,8 @@ static void place_requests(const struct cell *cell)
 		}
 		if (cell->write) {
 			*(uint64_t *)batch[i].data = batch[i].sector;
-			*(uint64_t *)(batch[i].data + cell->bytes - 512) = batch[i].sector + sectors - 1;
+			*(uint64_t *)(batch[i].data + cell->bytes - 512) =
+				batch[i].sector + sectors - 1;
 		}
 	}
 }
@@ -198,7 +200,8 @@ static bool contents_right(const struct cell *cell)
 
 	for (unsigned i = 0; i < cell->depth; i++)
 		if (*(uint64_t *)batch[i].data != batch[i].sector ||
-			*(uint64_t *)(batch[i].data + cell->bytes - 512) != batch[i].sector + sectors - 1)
+			*(uint64_t *)(batch[i].data + cell->bytes - 512) !=
+				batch[i].sector + sectors - 1)
 			return false;
 	return true;
 }
@@ -210,8 +213,8 @@ static void open_path(const struct cell *cell)
 	uint64_t sectors;
 
 	if (cell->path == PATH_VIRTIO) {
-		if (!virtio_blk_open(&virtio, &(struct virtio_blk_options){.depth = DEPTH_MAX,
-					 .irq = VIRTIO_IRQ_BEST}))
+		if (!virtio_blk_open(&virtio, &(struct virtio_blk_options){
+						      .depth = DEPTH_MAX, .irq = VIRTIO_IRQ_BEST}))
 			SKIP("no virtio disk");
 		virtqueue_interrupts(&virtio.vq, false);
 		sectors = virtio.capacity;
@@ -262,12 +265,12 @@ static void run_cell(const struct cell *cell)
 	metric("batch", cell->depth);
 }
 
-#define CELL(name, path_, direction, order, bytes_, depth_)                                         \
-	TEST(name, "", "requests of this kind complete with the data of their sectors") \
-	{                                                                                          \
-		static const struct cell cell = {PATH_##path_, (direction) == ATA_WRITE,            \
-			(order), (bytes_), (depth_)};                                               \
-		run_cell(&cell);                                                                   \
+#define CELL(name, path_, direction, order, bytes_, depth_)                                   \
+	TEST(name, "", "requests of this kind complete with the data of their sectors")       \
+	{                                                                                     \
+		static const struct cell cell = {                                             \
+			PATH_##path_, (direction) == ATA_WRITE, (order), (bytes_), (depth_)}; \
+		run_cell(&cell);                                                              \
 	}
 #define RANDOM	   true
 #define SEQUENTIAL false

@@ -127,14 +127,10 @@ static struct iovec *slice(struct op *op, uint64_t *bytes, int *count)
 static enum io_kind kind_of(const struct op *op)
 {
 	switch (op->operation) {
-	case BLOCK_READ:
-		return IO_READ;
-	case BLOCK_WRITE:
-		return IO_WRITE;
-	case BLOCK_DISCARD:
-		return IO_PUNCH;
-	default:
-		return op->may_unmap ? IO_PUNCH : IO_ZERO;
+	case BLOCK_READ: return IO_READ;
+	case BLOCK_WRITE: return IO_WRITE;
+	case BLOCK_DISCARD: return IO_PUNCH;
+	default: return op->may_unmap ? IO_PUNCH : IO_ZERO;
 	}
 }
 
@@ -146,8 +142,8 @@ static int prepare_data(struct op *op, struct block_backend *blk)
 
 	io->offset = op->offset + op->done;
 	if (blk->overlay)
-		extent = overlay_map(blk->overlay, op->operation != BLOCK_READ, io->offset,
-			extent.length);
+		extent = overlay_map(
+			blk->overlay, op->operation != BLOCK_READ, io->offset, extent.length);
 	io->file = extent.file;
 	io->kind = kind_of(op);
 	io->length = extent.length;
@@ -280,15 +276,15 @@ static void plan(struct op *op, const struct block_backend *blk)
 		op->may_unmap = blk->detect_zeroes == DETECT_UNMAP;
 	}
 	op->sync_after = writes && (!blk->write_cache || request->flags & BLOCK_FLAG_FUA) &&
-		!blk->no_flush && !blk->overlay;
+			 !blk->no_flush && !blk->overlay;
 	if (request->operation == BLOCK_FLUSH)
 		op->stage = !blk->file || blk->no_flush || blk->overlay || blk->readonly
-			? STAGE_DONE
-			: STAGE_SYNC;
+				    ? STAGE_DONE
+				    : STAGE_SYNC;
 	else if (!request->bytes)
 		op->stage = STAGE_DONE;
 	else if (request->operation == BLOCK_DISCARD &&
-		(blk->discard == DISCARD_IGNORE || blk->overlay))
+		 (blk->discard == DISCARD_IGNORE || blk->overlay))
 		op->stage = STAGE_DONE;
 	else if (blk->null_driver)
 		op->stage = STAGE_DONE;
@@ -371,8 +367,8 @@ int block_attach(struct block_backend *blk, struct block_user *user, struct erro
 	if (!blk->file && !blk->null_driver)
 		return error_set(err, ENOMEDIUM, "Device needs media, but drive is empty");
 	if (blk->user || blk->parents)
-		return error_set(err, EBUSY, "Drive '%s' is already in use by another device",
-			blk->id);
+		return error_set(
+			err, EBUSY, "Drive '%s' is already in use by another device", blk->id);
 	blk->user = user;
 	return 0;
 }
@@ -417,8 +413,7 @@ struct block_backend *block_find(const char *id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &backends)
-	{
+	list_for_each (pos, &backends) {
 		struct block_backend *blk = container_of(pos, struct block_backend, link);
 
 		if (!strcmp(blk->id, id))

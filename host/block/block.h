@@ -36,8 +36,8 @@ enum block_operation {
 struct block_request {
 	enum block_operation operation;
 	unsigned flags;
-	uint64_t offset; /* bytes, a multiple of 512 */
-	uint64_t bytes;	 /* a multiple of 512; the sum of iov for read and write */
+	uint64_t offset;	 /* bytes, a multiple of 512 */
+	uint64_t bytes;		 /* a multiple of 512; the sum of iov for read and write */
 	const struct iovec *iov; /* kept alive by the caller until done */
 	int iov_count;
 	struct loop *loop;
@@ -54,13 +54,13 @@ void block_submit(struct block_backend *blk, struct block_request *request);
 
 uint64_t block_size(const struct block_backend *blk); /* bytes, rounded up to 512 as QEMU does */
 bool block_is_readonly(const struct block_backend *blk);
-bool block_write_cache(const struct block_backend *blk); /* cache= is a write-back mode */
-bool block_can_discard(const struct block_backend *blk); /* discard=unmap: worth announcing */
-const char *block_id(const struct block_backend *blk);	 /* drive id or node name; never NULL */
+bool block_write_cache(const struct block_backend *blk);   /* cache= is a write-back mode */
+bool block_can_discard(const struct block_backend *blk);   /* discard=unmap: worth announcing */
+const char *block_id(const struct block_backend *blk);	   /* drive id or node name; never NULL */
 const char *block_serial(const struct block_backend *blk); /* -drive serial=, or NULL */
 
-/* One front-end a backend: 0, or -EBUSY (or -ENOMEDIUM) with QEMU's sentence.  `resized` is called on the main loop
- * after the size changed. */
+/* One front-end a backend: 0, or -EBUSY (or -ENOMEDIUM) with QEMU's sentence.  `resized` is called
+ * on the main loop after the size changed. */
 struct block_user {
 	void (*resized)(void *opaque);
 	void *opaque;
@@ -75,16 +75,16 @@ void block_drain(struct block_backend *blk, struct loop *loop);
 /*
  * Opening.  `kv` carries -drive's keys (file, format, if, index, bus, unit, media, cache, aio,
  * snapshot, readonly/read-only, id, serial, discard, detect-zeroes, werror, rerror, ...) or
- * -blockdev's (driver, node-name, filename, file.driver, cache.direct, read-only, ...).  What belongs
- * to the board (if, index, bus, unit, media) is left untaken; the rest is taken.
- * A -drive without id is named driveN: the board gives QEMU's names ("ide0-hd0") by setting id
- * first.  NULL with `err` set; nothing stays open then.
+ * -blockdev's (driver, node-name, filename, file.driver, cache.direct, read-only, ...).  What
+ * belongs to the board (if, index, bus, unit, media) is left untaken; the rest is taken. A -drive
+ * without id is named driveN: the board gives QEMU's names ("ide0-hd0") by setting id first.  NULL
+ * with `err` set; nothing stays open then.
  */
 struct block_backend *block_open_drive(struct keyvals *kv, bool snapshot_all, struct error *err);
 struct block_backend *block_open_node(struct keyvals *kv, struct error *err);
-void block_close(struct block_backend *blk); /* no user, nothing in flight */
+void block_close(struct block_backend *blk);	  /* no user, nothing in flight */
 struct block_backend *block_find(const char *id); /* by drive id or node name */
-void block_close_all(void); /* before iothread_destroy_all() */
+void block_close_all(void);			  /* before iothread_destroy_all() */
 
 /* QMP block_resize: sets the size of the image (bytes), up or down.  0 or -errno. */
 int block_resize(struct block_backend *blk, uint64_t size, struct error *err);

@@ -78,8 +78,8 @@ static int check_kind(const struct file_config *config, mode_t mode, struct erro
 		return error_set(err, EINVAL,
 			"'host_device' driver requires '%s' to be a block device", config->path);
 	if (!config->want_device && !S_ISREG(mode) && (config->want_regular || !S_ISBLK(mode)))
-		return error_set(err, EINVAL,
-			"'file' driver requires '%s' to be a regular file", config->path);
+		return error_set(err, EINVAL, "'file' driver requires '%s' to be a regular file",
+			config->path);
 	return 0;
 }
 
@@ -142,8 +142,10 @@ struct block_file *file_open(const struct file_config *config, struct error *err
 	}
 	if (fd < 0) {
 		if (errno == EINVAL && config->direct)
-			error_set(err, EINVAL, "file system may not support O_DIRECT: Could not "
-					       "open '%s'", config->path);
+			error_set(err, EINVAL,
+				"file system may not support O_DIRECT: Could not "
+				"open '%s'",
+				config->path);
 		else
 			open_failed(config->path, err);
 		return NULL;
@@ -232,15 +234,21 @@ int file_resize(struct block_file *file, uint64_t size, struct error *err)
 /* The first bytes of image formats that are not raw, as each format's document gives them. */
 static const struct {
 	const char *name;
-	unsigned offset, length;
+	size_t offset, length;
 	const char *bytes;
 } formats[] = {
-	{"qcow2", 0, 8, "QFI\xfb\0\0\0\2"}, {"qcow2", 0, 8, "QFI\xfb\0\0\0\3"},
-	{"qcow", 0, 8, "QFI\xfb\0\0\0\1"},  {"vmdk", 0, 4, "KDMV"},
-	{"vmdk", 0, 4, "COWD"},		    {"vmdk", 0, 21, "# Disk DescriptorFile"},
-	{"vhdx", 0, 8, "vhdxfile"},	    {"vpc", 0, 8, "conectix"},
-	{"vdi", 64, 4, "\x7f\x10\xda\xbe"}, {"qed", 0, 4, "QED\0"},
-	{"luks", 0, 6, "LUKS\xba\xbe"},	    {"parallels", 0, 16, "WithoutFreeSpace"},
+	{"qcow2", 0, 8, "QFI\xfb\0\0\0\2"},
+	{"qcow2", 0, 8, "QFI\xfb\0\0\0\3"},
+	{"qcow", 0, 8, "QFI\xfb\0\0\0\1"},
+	{"vmdk", 0, 4, "KDMV"},
+	{"vmdk", 0, 4, "COWD"},
+	{"vmdk", 0, 21, "# Disk DescriptorFile"},
+	{"vhdx", 0, 8, "vhdxfile"},
+	{"vpc", 0, 8, "conectix"},
+	{"vdi", 64, 4, "\x7f\x10\xda\xbe"},
+	{"qed", 0, 4, "QED\0"},
+	{"luks", 0, 6, "LUKS\xba\xbe"},
+	{"parallels", 0, 16, "WithoutFreeSpace"},
 	{"parallels", 0, 16, "WithouFreSpacExt"},
 };
 
@@ -254,7 +262,7 @@ const char *file_probe_format(const struct block_file *file)
 		return NULL;
 	got = pread(file->fd, head, 4096, 0);
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]) && !found; i++)
-		if (got >= (ssize_t)(formats[i].offset + formats[i].length) &&
+		if (got >= 0 && (size_t)got >= formats[i].offset + formats[i].length &&
 			!memcmp(head + formats[i].offset, formats[i].bytes, formats[i].length))
 			found = formats[i].name;
 	free(head);
@@ -291,7 +299,8 @@ static ssize_t read_fully(int fd, char *buffer, size_t bytes, uint64_t offset)
 		if (n == 0)
 			break;
 		got += n;
-		/* A short direct read ends at the end of the file, where no aligned one can go on. */
+		/* A short direct read ends at the end of the file, where no aligned one can go on.
+		 */
 		if (n & 511)
 			break;
 	}
@@ -407,8 +416,8 @@ static int64_t transfer(struct io *io)
 		return bounced(io);
 	do
 		rc = io->kind == IO_READ
-			? preadv(io->file->fd, io->iov, io->iov_count, io->offset)
-			: pwritev(io->file->fd, io->iov, io->iov_count, io->offset);
+			     ? preadv(io->file->fd, io->iov, io->iov_count, io->offset)
+			     : pwritev(io->file->fd, io->iov, io->iov_count, io->offset);
 	while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : rc;
 }
@@ -417,17 +426,9 @@ void file_run(struct io *io)
 {
 	switch (io->kind) {
 	case IO_READ:
-	case IO_WRITE:
-		io->result = transfer(io);
-		break;
-	case IO_SYNC:
-		io->result = fdatasync(io->file->fd) < 0 ? -errno : 0;
-		break;
-	case IO_PUNCH:
-		io->result = zero_range(io, true);
-		break;
-	case IO_ZERO:
-		io->result = zero_range(io, false);
-		break;
+	case IO_WRITE: io->result = transfer(io); break;
+	case IO_SYNC: io->result = fdatasync(io->file->fd) < 0 ? -errno : 0; break;
+	case IO_PUNCH: io->result = zero_range(io, true); break;
+	case IO_ZERO: io->result = zero_range(io, false); break;
 	}
 }

@@ -37,7 +37,8 @@ enum lock_mode { LOCK_AUTO, LOCK_ON, LOCK_OFF };
 struct file_config {
 	const char *path;
 	bool readonly, auto_readonly, direct;
-	bool want_device, want_regular; /* driver=host_device, driver=file; neither: what is there */
+	bool want_device,
+		want_regular; /* driver=host_device, driver=file; neither: what is there */
 	enum lock_mode locking;
 };
 
@@ -95,12 +96,13 @@ enum block_aio { AIO_DEFAULT, AIO_THREADS, AIO_NATIVE, AIO_URING };
 
 struct engine {
 	const char *name;
-	int (*start)(struct lane *lane); /* sets engine_state, engine_watch.fd (or -1); 0 or -errno */
+	int (*start)(
+		struct lane *lane); /* sets engine_state, engine_watch.fd (or -1); 0 or -errno */
 	void (*stop)(struct lane *lane);
 	bool (*takes)(const struct io *io);
 	void (*add)(struct lane *lane, struct io *io); /* into the batch */
-	bool (*flush)(struct lane *lane);	       /* the batch to the kernel; false: some stay */
-	void (*reap)(struct lane *lane);	       /* what is done, by lane_io_finished() */
+	bool (*flush)(struct lane *lane); /* the batch to the kernel; false: some stay */
+	void (*reap)(struct lane *lane);  /* what is done, by lane_io_finished() */
 };
 
 extern const struct engine uring_engine, linux_aio_engine;
@@ -125,7 +127,7 @@ struct lane {
 };
 
 struct lane *lane_get(struct block_backend *blk, struct loop *loop); /* NULL: no memory */
-void lane_destroy(struct lane *lane);				      /* drains first */
+void lane_destroy(struct lane *lane);				     /* drains first */
 void lane_submit(struct lane *lane, struct io *io);
 void lane_post_finished(struct lane *lane, struct io *io); /* its result is known already */
 void lane_io_finished(struct lane *lane, struct io *io);   /* from an engine */
@@ -160,8 +162,8 @@ enum block_detect { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
 struct block_backend {
 	struct list link; /* of all */
 	char *id, *serial;
-	struct block_file *file; /* NULL: no medium, or null-co */
-	struct overlay *overlay; /* or NULL */
+	struct block_file *file;     /* NULL: no medium, or null-co */
+	struct overlay *overlay;     /* or NULL */
 	struct block_backend *child; /* -blockdev raw,file=NODE: the node whose file this is */
 	unsigned parents;
 	bool null_driver, null_read_zeroes;

@@ -28,8 +28,7 @@ struct iothread *iothread_find(const char *id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &threads)
-	{
+	list_for_each (pos, &threads) {
 		struct iothread *thread = container_of(pos, struct iothread, link);
 
 		if (!strcmp(thread->id, id))
@@ -42,7 +41,7 @@ void iothread_for_each(void (*visit)(void *opaque, struct iothread *thread), voi
 {
 	struct list *pos;
 
-	list_for_each(pos, &threads)
+	list_for_each (pos, &threads)
 		visit(opaque, container_of(pos, struct iothread, link));
 }
 
@@ -81,8 +80,10 @@ int iothread_create(struct keyvals *kv, struct error *err)
 	if (!id || !*id)
 		return error_set(err, EINVAL, "Parameter 'id' is missing");
 	if (iothread_find(id))
-		return error_set(err, EEXIST, "attempt to add duplicate property '%s' to object "
-					       "(type 'container')", id);
+		return error_set(err, EEXIST,
+			"attempt to add duplicate property '%s' to object "
+			"(type 'container')",
+			id);
 	rc = check_numbers(kv, err);
 	if (rc)
 		return rc;
@@ -104,8 +105,7 @@ void iothread_call(struct loop *loop, void (*run)(void *opaque), void *opaque)
 {
 	struct list *pos;
 
-	list_for_each(pos, &threads)
-	{
+	list_for_each (pos, &threads) {
 		if (container_of(pos, struct iothread, link)->loop == loop) {
 			loop_call(loop, run, opaque);
 			return;
@@ -118,8 +118,7 @@ void iothread_destroy_all(void)
 {
 	struct list *pos, *tmp;
 
-	list_for_each_safe(pos, tmp, &threads)
-	{
+	list_for_each_safe (pos, tmp, &threads) {
 		list_remove(pos);
 		iothread_free(container_of(pos, struct iothread, link));
 	}

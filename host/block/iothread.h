@@ -17,7 +17,7 @@ struct iothread {
 int iothread_create(struct keyvals *kv, struct error *err);
 struct iothread *iothread_find(const char *id); /* NULL: none */
 void iothread_for_each(void (*visit)(void *opaque, struct iothread *thread), void *opaque);
-void iothread_destroy_all(void);		/* nothing may use their loops any more */
+void iothread_destroy_all(void); /* nothing may use their loops any more */
 
 /* Runs it on the loop's thread and waits, if the loop is an iothread's; else at once, right here
  * (the main loop's work, under the machine lock).  Main thread. */

@@ -61,7 +61,7 @@ static void deliver(struct lane *lane)
 
 static void flush(struct lane *lane)
 {
-	if (!lane->batched)
+	if (!lane->engine || !lane->batched)
 		return;
 	if (lane->engine->flush(lane))
 		lane->batched = 0;
@@ -207,7 +207,8 @@ static void choose_engine(struct lane *lane)
 	if (rc && blk->aio != AIO_DEFAULT && !blk->aio_warned) {
 		blk->aio_warned = true;
 		log_error("drive '%s': the kernel refuses the engine asked for by aio= (%s); "
-			  "threads are used", blk->id, strerror(-rc));
+			  "threads are used",
+			blk->id, strerror(-rc));
 	}
 }
 

@@ -66,14 +66,14 @@ static int take_choice(struct keyvals *kv, const char *key, const struct choice 
 	return error_set(err, EINVAL, "'%s'%s", text, strstr(sentence, "%s") + 2);
 }
 
-static const struct choice aio_names[] = {{"threads", AIO_THREADS}, {"native", AIO_NATIVE},
-	{"io_uring", AIO_URING}, {NULL, 0}};
+static const struct choice aio_names[] = {
+	{"threads", AIO_THREADS}, {"native", AIO_NATIVE}, {"io_uring", AIO_URING}, {NULL, 0}};
 static const struct choice discard_names[] = {{"ignore", DISCARD_IGNORE}, {"off", DISCARD_IGNORE},
 	{"unmap", DISCARD_UNMAP}, {"on", DISCARD_UNMAP}, {NULL, 0}};
-static const struct choice detect_names[] = {{"off", DETECT_OFF}, {"on", DETECT_ON},
-	{"unmap", DETECT_UNMAP}, {NULL, 0}};
-static const struct choice lock_names[] = {{"auto", LOCK_AUTO}, {"on", LOCK_ON}, {"off", LOCK_OFF},
-	{NULL, 0}};
+static const struct choice detect_names[] = {
+	{"off", DETECT_OFF}, {"on", DETECT_ON}, {"unmap", DETECT_UNMAP}, {NULL, 0}};
+static const struct choice lock_names[] = {
+	{"auto", LOCK_AUTO}, {"on", LOCK_ON}, {"off", LOCK_OFF}, {NULL, 0}};
 
 /* Pausing the VM on an error is not done: what cannot be kept is refused, not ignored. */
 enum { ACTION_REPORT, ACTION_IGNORE, ACTION_ENOSPC, ACTION_STOP };
@@ -146,8 +146,8 @@ static int take_common(struct config *config, struct error *err)
 	if (!rc)
 		rc = take_bool(config->kv, "auto-read-only", &config->file.auto_readonly, err);
 	if (!rc)
-		rc = take_choice(config->kv, "aio", aio_names, &config->aio, "invalid aio option",
-			err);
+		rc = take_choice(
+			config->kv, "aio", aio_names, &config->aio, "invalid aio option", err);
 	if (!rc)
 		rc = take_choice(config->kv, "discard", discard_names, &config->discard,
 			"Invalid discard option", err);
@@ -163,11 +163,13 @@ static int take_common(struct config *config, struct error *err)
 		return rc;
 	config->file.locking = locking;
 	if (config->detect_zeroes == DETECT_UNMAP && config->discard != DISCARD_UNMAP)
-		return error_set(err, EINVAL, "setting detect-zeroes to unmap is not allowed "
-					      "without setting discard operation to unmap");
+		return error_set(err, EINVAL,
+			"setting detect-zeroes to unmap is not allowed "
+			"without setting discard operation to unmap");
 	if (config->aio == AIO_NATIVE && !config->file.direct)
-		return error_set(err, EINVAL, "aio=native was specified, but it requires "
-					      "cache.direct=on, which was not specified.");
+		return error_set(err, EINVAL,
+			"aio=native was specified, but it requires "
+			"cache.direct=on, which was not specified.");
 	return 0;
 }
 
@@ -197,8 +199,8 @@ static int check_format(struct config *config, const char *format, struct error 
 		return 0;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (!strcmp(known[i], format))
-			return error_set(err, ENOTSUP,
-				"format '%s' is not supported, only raw is", format);
+			return error_set(
+				err, ENOTSUP, "format '%s' is not supported, only raw is", format);
 	return error_set(err, EINVAL, "Unknown driver '%s'", format);
 }
 
@@ -276,8 +278,8 @@ static int check_id(const char *id, const char *sentence, struct error *err)
 	return block_find(id) ? error_set(err, EEXIST, sentence, id) : 0;
 }
 
-static int read_drive(struct config *config, bool snapshot_all, char *spare_id, size_t room,
-	struct error *err)
+static int read_drive(
+	struct config *config, bool snapshot_all, char *spare_id, size_t room, struct error *err)
 {
 	struct keyvals *kv = config->kv;
 	const char *format = keyvals_take(kv, "format"), *driver = keyvals_take(kv, "driver");
@@ -353,8 +355,8 @@ static struct block_backend *open_null(struct config *config, struct error *err)
 }
 
 /* driver=raw,file=NODE: the same file under another name; the node below then has a user. */
-static struct block_backend *open_reference(struct config *config, const char *node,
-	struct error *err)
+static struct block_backend *open_reference(
+	struct config *config, const char *node, struct error *err)
 {
 	struct block_backend *child = block_find(node), *blk;
 

@@ -73,7 +73,8 @@ int overlay_resize(struct overlay *overlay, uint64_t size, struct error *err)
 static bool is_ours(const struct overlay *overlay, uint64_t sector)
 {
 	return atomic_load_explicit(&overlay->words[sector / 64], memory_order_relaxed) >>
-		(sector % 64) & 1;
+		       (sector % 64) &
+	       1;
 }
 
 struct extent overlay_map(struct overlay *overlay, bool for_write, uint64_t offset, uint64_t bytes)
@@ -98,6 +99,6 @@ void overlay_written(struct overlay *overlay, uint64_t offset, uint64_t bytes)
 	uint64_t end = (offset + bytes) / BLOCK_SECTOR;
 
 	for (uint64_t sector = offset / BLOCK_SECTOR; sector < end; sector++)
-		atomic_fetch_or_explicit(&overlay->words[sector / 64], 1ull << (sector % 64),
-			memory_order_release);
+		atomic_fetch_or_explicit(
+			&overlay->words[sector / 64], 1ull << (sector % 64), memory_order_release);
 }

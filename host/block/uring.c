@@ -51,9 +51,7 @@ static void uring_add(struct lane *lane, struct io *io)
 	case IO_WRITE:
 		io_uring_prep_writev(sqe, io->file->fd, io->iov, io->iov_count, io->offset);
 		break;
-	default:
-		io_uring_prep_fsync(sqe, io->file->fd, IORING_FSYNC_DATASYNC);
-		break;
+	default: io_uring_prep_fsync(sqe, io->file->fd, IORING_FSYNC_DATASYNC); break;
 	}
 	io_uring_sqe_set_data(sqe, io);
 }

@@ -93,10 +93,10 @@ static void limits(struct block_backend *blk)
 		uint64_t offset, bytes;
 		int result;
 	} cases[] = {
-		{1024, 512, -EINVAL},		      /* first sector beyond the end */
-		{512, 1024, -EINVAL},		      /* across the end */
-		{UINT64_MAX - 511, 512, -EINVAL},     /* the sum wraps to 0 */
-		{UINT64_MAX - 511, 1024, -EINVAL},    /* and beyond */
+		{1024, 512, -EINVAL},		   /* first sector beyond the end */
+		{512, 1024, -EINVAL},		   /* across the end */
+		{UINT64_MAX - 511, 512, -EINVAL},  /* the sum wraps to 0 */
+		{UINT64_MAX - 511, 1024, -EINVAL}, /* and beyond */
 		{0, UINT64_MAX - 511, -EINVAL},
 		{1ull << 63, 1ull << 63, -EINVAL},
 		{1, 512, -EINVAL},
@@ -119,7 +119,8 @@ static void limits(struct block_backend *blk)
 	}
 	/* A sum of iovecs that is not the length. */
 	assert_int_equal(request_iov(blk, BLOCK_READ, 0, 1024,
-				 &(struct iovec){.iov_base = data, .iov_len = 512}, 1, 0), -EINVAL);
+				 &(struct iovec){.iov_base = data, .iov_len = 512}, 1, 0),
+		-EINVAL);
 	assert_int_equal(request_iov(blk, BLOCK_WRITE, 0, 512, NULL, 0, 0), -EINVAL);
 }
 
@@ -247,8 +248,8 @@ static void read_only(void **state)
 
 static void discard_frees_the_space_only_if_told(void **state)
 {
-	static const char *const drives[] = {"file=%s,format=raw,discard=unmap",
-		"file=%s,format=raw"};
+	static const char *const drives[] = {
+		"file=%s,format=raw,discard=unmap", "file=%s,format=raw"};
 	unsigned char data[512];
 	struct stat before, after;
 

@@ -7,8 +7,8 @@
 #define MIB (1u << 20)
 
 /* Opens must fail with exactly this sentence ("%s": the image's name). */
-static void refuses(struct block_backend *(*open_it)(const char *), const char *options,
-	const char *sentence)
+static void refuses(
+	struct block_backend *(*open_it)(const char *), const char *options, const char *sentence)
 {
 	char expected[256];
 
@@ -274,8 +274,12 @@ static void loops_share_a_drive(void **state)
 			load->loop = iothread_find(id)->loop;
 			load->iov = (struct iovec){.iov_base = load->data, .iov_len = 4096};
 			load->request = (struct block_request){.operation = BLOCK_READ,
-				.offset = i * 4096, .bytes = 4096, .iov = &load->iov,
-				.iov_count = 1, .loop = load->loop, .done = load_done,
+				.offset = i * 4096,
+				.bytes = 4096,
+				.iov = &load->iov,
+				.iov_count = 1,
+				.loop = load->loop,
+				.done = load_done,
 				.opaque = load};
 			pthread_mutex_init(&load->lock, NULL);
 			pthread_cond_init(&load->over, NULL);
