@@ -178,8 +178,8 @@ static void resized(void *opaque)
 static int check_block_size(const char *name, uint64_t size, struct error *err)
 {
 	if (size < BLOCK_SECTOR || size > BLOCK_SIZE_MAX || size & (size - 1))
-		return error_set(err, EINVAL,
-			"%s must be a power of two between 512 B and 2 MiB", name);
+		return error_set(
+			err, EINVAL, "%s must be a power of two between 512 B and 2 MiB", name);
 	return 0;
 }
 
@@ -197,8 +197,7 @@ static int check_sizes(struct virtio_blk *blk, struct error *err)
 	if (blk->min_io_size % blk->logical_block_size ||
 		blk->min_io_size / blk->logical_block_size > UINT16_MAX)
 		return error_set(err, EINVAL,
-			"min_io_size must be a multiple of logical_block_size, and less than 65536 of "
-			"them");
+			"min_io_size must be fewer than 65536 logical blocks, and whole ones");
 	if (blk->opt_io_size % blk->logical_block_size ||
 		blk->opt_io_size / blk->logical_block_size > UINT32_MAX)
 		return error_set(
@@ -217,8 +216,8 @@ static int check_queues(struct virtio_blk *blk, struct error *err)
 	if (!blk->num_queues)
 		return error_set(err, EINVAL, "num-queues property must be larger than 0");
 	if (blk->num_queues > VIRTIO_QUEUES_MAX)
-		return error_set(err, EINVAL, "num-queues property must be at most %u",
-			VIRTIO_QUEUES_MAX);
+		return error_set(
+			err, EINVAL, "num-queues property must be at most %u", VIRTIO_QUEUES_MAX);
 	if (blk->queue_size <= 2)
 		return error_set(err, EINVAL, "invalid queue-size property (%u), must be > 2",
 			blk->queue_size);
@@ -262,9 +261,9 @@ static void blk_unrealize(struct virtio_blk *blk)
 
 static const char *const error_policies[] = {"auto", "report", NULL};
 
-#define BLK_PROPERTY(text, kind, type, field, value, phrase, low, high)                            \
-	{                                                                                          \
-		text, kind, offsetof(type, field), value, phrase, NULL, low, high                  \
+#define BLK_PROPERTY(text, kind, type, field, value, phrase, low, high)           \
+	{                                                                         \
+		text, kind, offsetof(type, field), value, phrase, NULL, low, high \
 	}
 
 #define BLK_PROPERTIES(type)                                                                       \
@@ -290,8 +289,8 @@ static const char *const error_policies[] = {"auto", "report", NULL};
 			"suggested least transfer", 0, 0),                                         \
 		BLK_PROPERTY("opt_io_size", PROPERTY_SIZE, type, blk.opt_io_size, "0",             \
 			"suggested transfer", 0, 0),                                               \
-		BLK_PROPERTY("discard", PROPERTY_BOOL, type, blk.discard, "on",                    \
-			"offer discard", 0, 0),                                                    \
+		BLK_PROPERTY(                                                                      \
+			"discard", PROPERTY_BOOL, type, blk.discard, "on", "offer discard", 0, 0), \
 		BLK_PROPERTY("discard_granularity", PROPERTY_SIZE, type, blk.discard_granularity,  \
 			"4294967295", "default: the logical block size", 0, 0),                    \
 		BLK_PROPERTY("report-discard-granularity", PROPERTY_BOOL, type,                    \
@@ -306,8 +305,8 @@ static const char *const error_policies[] = {"auto", "report", NULL};
 			"cache mode after reset; auto: the backend's", 0, 0),                      \
 		BLK_PROPERTY("config-wce", PROPERTY_BOOL, type, blk.config_wce, "on",              \
 			"the driver may switch the cache mode", 0, 0),                             \
-		BLK_PROPERTY("share-rw", PROPERTY_BOOL, type, blk.share_rw, "off",                 \
-			"no effect", 0, 0),                                                        \
+		BLK_PROPERTY(                                                                      \
+			"share-rw", PROPERTY_BOOL, type, blk.share_rw, "off", "no effect", 0, 0),  \
 		BLK_PROPERTY("request-merging", PROPERTY_BOOL, type, blk.request_merging, "on",    \
 			"no effect: requests are not merged", 0, 0),                               \
 		BLK_PROPERTY("cyls", PROPERTY_UINT32, type, blk.cyls, "0", "geometry", 0, 65535),  \
@@ -386,7 +385,8 @@ static const struct property blk_pci_transitional_properties[] = {
 		.unrealize = pci_unrealize, .bases = blk_pci_bases,                                \
 	}
 
-static const char *const blk_pci_bases[] = {"virtio-pci", "virtio-blk-device", "virtio-device", NULL};
+static const char *const blk_pci_bases[] = {
+	"virtio-pci", "virtio-blk-device", "virtio-device", NULL};
 
 const struct device_type virtio_blk_pci_type = BLK_PCI_TYPE("virtio-blk-pci", blk_pci_properties);
 const struct device_type virtio_blk_pci_non_transitional_type =

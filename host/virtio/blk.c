@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The requests of virtio-blk (virtio 1.4, 5.2.6): read, write, flush, get-id, discard, write zeroes.
+ * The requests of virtio-blk (virtio 1.4, 5.2.6): read, write, flush, get-id, discard, write
+ * zeroes.
  *
  * No layout is assumed (2.7.4): the header is the first 16 readable bytes, the status the last
  * writable byte, wherever descriptors are cut.  Data moves between the backend and guest memory
@@ -14,8 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define HEADER_SIZE 16
-#define ID_SIZE	    20
+#define HEADER_SIZE  16
+#define ID_SIZE	     20
 #define SEGMENT_SIZE 16
 
 #define T_IN	       0
@@ -162,7 +163,8 @@ static void read_or_write(struct blk_request *request, const struct header *head
 	request->block.iov_count = write ? queue->out_count : queue->in_count;
 	request->block.done = simple_done;
 	submit(request, write ? BLOCK_WRITE : BLOCK_READ,
-		write && !blk->writeback ? BLOCK_FLAG_FUA : 0, header->sector * BLOCK_SECTOR, bytes);
+		write && !blk->writeback ? BLOCK_FLAG_FUA : 0, header->sector * BLOCK_SECTOR,
+		bytes);
 }
 
 /* --- flush and get-id --- */
@@ -182,8 +184,7 @@ static void get_id(struct blk_request *request, const struct header *header)
 
 	if (serial)
 		memcpy(id, serial, strnlen(serial, ID_SIZE));
-	request->data_bytes =
-		queue_copy_in(&request->queue, id, room < ID_SIZE ? room : ID_SIZE);
+	request->data_bytes = queue_copy_in(&request->queue, id, room < ID_SIZE ? room : ID_SIZE);
 	finish(request, S_OK);
 }
 
@@ -286,8 +287,8 @@ void virtio_blk_request(
 	request->block.iov_count = 0;
 	if (!queue->in_bytes) {
 		/* Nowhere to say anything: the driver broke 5.2.6.1. */
-		virtio_break(vdev, "queue %u: a request without room for its status",
-			vq->ring.index);
+		virtio_break(
+			vdev, "queue %u: a request without room for its status", vq->ring.index);
 		queue_break(&vq->ring, "a request without room for its status");
 		virtio_complete(vq, queue, 0);
 		return;

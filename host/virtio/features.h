@@ -13,12 +13,12 @@
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
-#define STATUS_ACKNOWLEDGE  0x01
-#define STATUS_DRIVER	    0x02
-#define STATUS_DRIVER_OK    0x04
-#define STATUS_FEATURES_OK  0x08
-#define STATUS_NEEDS_RESET  0x40
-#define STATUS_FAILED	    0x80
+#define STATUS_ACKNOWLEDGE 0x01
+#define STATUS_DRIVER	   0x02
+#define STATUS_DRIVER_OK   0x04
+#define STATUS_FEATURES_OK 0x08
+#define STATUS_NEEDS_RESET 0x40
+#define STATUS_FAILED	   0x80
 
 #define VIRTIO_ID_BLOCK 2
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The MMIO transport, version 2 (virtio 1.4, 4.2).  Control registers take aligned accesses of 32 bits
- * only; the configuration, from 0x100, takes 8, 16 and 32 bits.
+ * The MMIO transport, version 2 (virtio 1.4, 4.2).  Control registers take aligned accesses of 32
+ * bits only; the configuration, from 0x100, takes 8, 16 and 32 bits.
  *
  * Not here: version 1 (QEMU's default: `-global virtio-mmio.force-legacy=false` asks for this one),
  * shared memory regions (their length reads as -1: there are none).
@@ -15,10 +15,10 @@
 #include "base/log.h"
 #include "virtio/virtio-types.h"
 
-#define MAGIC	       0x74726976 /* "virt" */
-#define VERSION	       2
-#define VENDOR	       0x554d4551 /* QEMU's, which drivers may print */
-#define INTERRUPT_USED 1
+#define MAGIC		 0x74726976 /* "virt" */
+#define VERSION		 2
+#define VENDOR		 0x554d4551 /* QEMU's, which drivers may print */
+#define INTERRUPT_USED	 1
 #define INTERRUPT_CONFIG 2
 
 enum mmio_register {
@@ -159,22 +159,24 @@ static void queue_write(struct virtio_mmio *slot, uint64_t offset, uint32_t valu
 		break;
 	case QUEUE_DESC_LOW:
 	case QUEUE_DESC_HIGH:
-		virtio_queue_set_address(vq, &ring->descriptor_area, offset == QUEUE_DESC_HIGH, value);
+		virtio_queue_set_address(
+			vq, &ring->descriptor_area, offset == QUEUE_DESC_HIGH, value);
 		break;
 	case QUEUE_DRIVER_LOW:
 	case QUEUE_DRIVER_HIGH:
-		virtio_queue_set_address(vq, &ring->driver_area, offset == QUEUE_DRIVER_HIGH, value);
+		virtio_queue_set_address(
+			vq, &ring->driver_area, offset == QUEUE_DRIVER_HIGH, value);
 		break;
 	case QUEUE_DEVICE_LOW:
 	case QUEUE_DEVICE_HIGH:
-		virtio_queue_set_address(vq, &ring->device_area, offset == QUEUE_DEVICE_HIGH, value);
+		virtio_queue_set_address(
+			vq, &ring->device_area, offset == QUEUE_DEVICE_HIGH, value);
 		break;
 	case QUEUE_RESET:
 		if (value == 1 && slot->vdev->features & FEATURE(VIRTIO_F_RING_RESET))
 			virtio_queue_reset(vq);
 		break;
-	default:
-		log_guest_error(slot->vdev->name, "write to register 0x%lx", (long)offset);
+	default: log_guest_error(slot->vdev->name, "write to register 0x%lx", (long)offset);
 	}
 }
 
@@ -273,8 +275,8 @@ static void slot_unrealize(struct device *dev)
 	bus_unregister(&slot->bus);
 }
 
-int virtio_mmio_create(struct machine *machine, unsigned count, uint64_t base, unsigned gsi,
-	struct error *err)
+int virtio_mmio_create(
+	struct machine *machine, unsigned count, uint64_t base, unsigned gsi, struct error *err)
 {
 	/* The highest first: a device without bus= takes the first with room. */
 	for (unsigned i = count; i-- > 0;) {

@@ -28,11 +28,11 @@ struct virtio_mmio {
 };
 
 /*
- * The board makes its slots, 0 first: registers at base + 512 * i, interrupt gsi + i.  Devices without
- * bus= take the highest free slot, as under QEMU.  0 or -errno.
+ * The board makes its slots, 0 first: registers at base + 512 * i, interrupt gsi + i.  Devices
+ * without bus= take the highest free slot, as under QEMU.  0 or -errno.
  */
-int virtio_mmio_create(struct machine *machine, unsigned count, uint64_t base, unsigned gsi,
-	struct error *err);
+int virtio_mmio_create(
+	struct machine *machine, unsigned count, uint64_t base, unsigned gsi, struct error *err);
 
 /* The slot number `index` in use, in ascending order: its registers and GSI.  false: no more. */
 bool virtio_mmio_used(struct machine *machine, unsigned index, uint64_t *base, unsigned *gsi);

@@ -280,15 +280,18 @@ static void queue_register_write(struct virtio_pci *p, enum common_register reg,
 	case QUEUE_MSIX_VECTOR: set_queue_vector(p, p->queue_select, value); break;
 	case QUEUE_DESC:
 	case QUEUE_DESC_HIGH:
-		virtio_queue_set_address(vq, &vq->ring.descriptor_area, reg == QUEUE_DESC_HIGH, value);
+		virtio_queue_set_address(
+			vq, &vq->ring.descriptor_area, reg == QUEUE_DESC_HIGH, value);
 		break;
 	case QUEUE_DRIVER:
 	case QUEUE_DRIVER_HIGH:
-		virtio_queue_set_address(vq, &vq->ring.driver_area, reg == QUEUE_DRIVER_HIGH, value);
+		virtio_queue_set_address(
+			vq, &vq->ring.driver_area, reg == QUEUE_DRIVER_HIGH, value);
 		break;
 	case QUEUE_DEVICE:
 	case QUEUE_DEVICE_HIGH:
-		virtio_queue_set_address(vq, &vq->ring.device_area, reg == QUEUE_DEVICE_HIGH, value);
+		virtio_queue_set_address(
+			vq, &vq->ring.device_area, reg == QUEUE_DEVICE_HIGH, value);
 		break;
 	case QUEUE_ENABLE:
 		if (value == 1) /* nothing else is the driver's to write (4.1.4.3.2) */
@@ -429,8 +432,8 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
 	modern_write(p, at, value, length);
 }
 
-static int add_capability(struct virtio_pci *p, uint8_t cfg_type, unsigned page, uint32_t length,
-	unsigned extra)
+static int add_capability(
+	struct virtio_pci *p, uint8_t cfg_type, unsigned page, uint32_t length, unsigned extra)
 {
 	int at = pci_add_capability(&p->pci, PCI_CAP_VENDOR, CAP_EXTRA + extra);
 	uint32_t offset = page * STRUCTURE_SIZE;
@@ -471,8 +474,8 @@ static int add_capabilities(struct virtio_pci *p, struct error *err)
 int virtio_pci_check(struct virtio_pci *p, struct error *err)
 {
 	if (p->disable_modern)
-		return error_set(err, ENOTSUP,
-			"disable-modern=on: the legacy interface is not there yet");
+		return error_set(
+			err, ENOTSUP, "disable-modern=on: the legacy interface is not there yet");
 	if (p->disable_legacy != TRISTATE_ON)
 		return error_set(err, ENOTSUP,
 			"a transitional device is not there yet: needs disable-legacy=on");

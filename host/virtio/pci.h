@@ -15,7 +15,7 @@ struct virtio_pci {
 	bool disable_modern, ioeventfd, page_per_vq, modern_pio_notify;
 	uint32_t vectors;
 
-	struct region modern; /* BAR 4 */
+	struct region modern;	/* BAR 4 */
 	uint8_t cfg_capability; /* offset of VIRTIO_PCI_CAP_PCI_CFG */
 
 	/* registers */
@@ -28,25 +28,25 @@ struct virtio_pci {
 	struct loop_task intx_task;
 };
 
-#define VIRTIO_PCI_PROPERTIES(type, member)                                                        \
-	{"disable-modern", PROPERTY_BOOL, offsetof(type, member.disable_modern), "off",            \
-		"no virtio 1 interface (only off)", NULL, 0, 0},                                   \
-		{"ioeventfd", PROPERTY_BOOL, offsetof(type, member.ioeventfd), "on",               \
-			"doorbells without an exit", NULL, 0, 0},                                  \
-		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",         \
-			"MSI-X vectors; 0: none; default: one a queue and one", NULL, 0, 0},       \
-		{"page-per-vq", PROPERTY_BOOL, offsetof(type, member.page_per_vq), "off",          \
-			"doorbells on pages of their own (only off)", NULL, 0, 0},                 \
-	{                                                                                          \
-		"modern-pio-notify", PROPERTY_BOOL, offsetof(type, member.modern_pio_notify),      \
-			"off", "doorbells in I/O space (only off)", NULL, 0, 0                     \
+#define VIRTIO_PCI_PROPERTIES(type, member)                                                   \
+	{"disable-modern", PROPERTY_BOOL, offsetof(type, member.disable_modern), "off",       \
+		"no virtio 1 interface (only off)", NULL, 0, 0},                              \
+		{"ioeventfd", PROPERTY_BOOL, offsetof(type, member.ioeventfd), "on",          \
+			"doorbells without an exit", NULL, 0, 0},                             \
+		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",    \
+			"MSI-X vectors; 0: none; default: one a queue and one", NULL, 0, 0},  \
+		{"page-per-vq", PROPERTY_BOOL, offsetof(type, member.page_per_vq), "off",     \
+			"doorbells on pages of their own (only off)", NULL, 0, 0},            \
+	{                                                                                     \
+		"modern-pio-notify", PROPERTY_BOOL, offsetof(type, member.modern_pio_notify), \
+			"off", "doorbells in I/O space (only off)", NULL, 0, 0                \
 	}
 
 /* Types of both kinds of name have the next one too, "-non-transitional" with "on". */
-#define VIRTIO_PCI_DISABLE_LEGACY(type, member, initial)                                           \
-	{                                                                                          \
-		"disable-legacy", PROPERTY_TRISTATE, offsetof(type, member.disable_legacy),        \
-			initial, "no legacy interface: must be on", NULL, 0, 0                     \
+#define VIRTIO_PCI_DISABLE_LEGACY(type, member, initial)                                    \
+	{                                                                                   \
+		"disable-legacy", PROPERTY_TRISTATE, offsetof(type, member.disable_legacy), \
+			initial, "no legacy interface: must be on", NULL, 0, 0              \
 	}
 
 /* Refuses what is not there (a legacy interface); before virtio_init().  0 or -errno. */

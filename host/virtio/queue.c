@@ -4,7 +4,8 @@
  * checks that do not depend on the format.
  *
  * Memory: a request's list of pieces grows with the longest chain it ever carried, and is kept for
- * reuse until the queue stops; at most `size` requests exist, so a hostile ring costs a bounded sum.
+ * reuse until the queue stops; at most `size` requests exist, so a hostile ring costs a bounded
+ * sum.
  */
 #include "virtio/queue.h"
 
@@ -33,7 +34,6 @@ void queue_init(struct queue *queue, struct guest_memory *memory, const char *de
 
 static void request_free(struct queue_request *request)
 {
-	list_remove(&request->link);
 	free(request->segments);
 	free(request->iov);
 	free(request);
@@ -41,8 +41,12 @@ static void request_free(struct queue_request *request)
 
 static void free_pool(struct queue *queue)
 {
-	while (!list_empty(&queue->free))
-		request_free(container_of(queue->free.next, struct queue_request, link));
+	struct list *pos, *next;
+
+	list_for_each_safe (pos, next, &queue->free) {
+		request_free(container_of(pos, struct queue_request, link));
+	}
+	list_init(&queue->free);
 }
 
 void queue_destroy(struct queue *queue)
@@ -89,7 +93,8 @@ void queue_stop(struct queue *queue)
 	free_pool(queue);
 }
 
-/* The pieces of a request carry what a span of one block holds; the span is made again to end it. */
+/* The pieces of a request carry what a span of one block holds; the span is made again to end it.
+ */
 static void release(struct queue *queue, struct queue_request *request, bool landed)
 {
 	for (unsigned i = 0; i < request->count; i++) {
@@ -110,8 +115,7 @@ static void release(struct queue *queue, struct queue_request *request, bool lan
 static int grow(struct queue_request *request)
 {
 	unsigned capacity = request->capacity ? request->capacity * 2 : 4;
-	struct queue_segment *segments =
-		realloc(request->segments, capacity * sizeof(*segments));
+	struct queue_segment *segments = realloc(request->segments, capacity * sizeof(*segments));
 	struct iovec *iov;
 
 	if (!segments)

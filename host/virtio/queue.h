@@ -55,7 +55,8 @@ struct queue_request {
 };
 
 struct ring_ops {
-	/* Checks and pins the areas at the addresses in `queue`.  0, or -EINVAL with queue->broken. */
+	/* Checks and pins the areas at the addresses in `queue`.  0, or -EINVAL with queue->broken.
+	 */
 	int (*start)(struct queue *queue);
 	void (*stop)(struct queue *queue);
 	/* Next available buffer into `request`: 1, 0 when there is none, or -EINVAL when broken. */
@@ -99,7 +100,7 @@ struct queue {
 	bool started;
 	uint64_t features; /* given to queue_start() */
 	bool event_index, indirect;
-	bool discard; /* completions are dropped: the driver is resetting the queue */
+	bool discard;	    /* completions are dropped: the driver is resetting the queue */
 	const char *broken; /* why, or NULL */
 	unsigned in_flight;
 	struct list flying, free;

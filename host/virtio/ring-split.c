@@ -113,8 +113,8 @@ struct table {
 	uint32_t entries; /* 0: the queue's own table */
 };
 
-static int fetch(struct queue *queue, const struct table *table, uint16_t at,
-	struct descriptor *out)
+static int fetch(
+	struct queue *queue, const struct table *table, uint16_t at, struct descriptor *out)
 {
 	uint64_t words[2];
 
@@ -166,8 +166,8 @@ static int walk(struct queue *queue, struct queue_request *request)
 		}
 		if (++buffers > queue->size)
 			return queue_break(queue, "a chain is longer than the queue, or loops");
-		if (queue_add_buffer(queue, request, desc.address, desc.length,
-			    desc.flags & FLAG_WRITE) < 0)
+		if (queue_add_buffer(
+			    queue, request, desc.address, desc.length, desc.flags & FLAG_WRITE) < 0)
 			return -EINVAL;
 		if (!(desc.flags & FLAG_NEXT))
 			return 1;
@@ -224,8 +224,8 @@ static void split_give(struct queue *queue, uint32_t head, uint32_t length)
 }
 
 /*
- * 2.7.7.2.  The full barrier: the driver stores used_event (or flags) and then reads the used index,
- * we store the index and then read used_event; one of the two sees the other.
+ * 2.7.7.2.  The full barrier: the driver stores used_event (or flags) and then reads the used
+ * index, we store the index and then read used_event; one of the two sees the other.
  */
 static bool split_wants_interrupt(struct queue *queue)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The queues of a virtio device at work: doorbells, batches, interrupts, and the handing over between
- * control (under the machine lock) and the loop that serves (virtio.h, "Threads").
+ * The queues of a virtio device at work: doorbells, batches, interrupts, and the handing over
+ * between control (under the machine lock) and the loop that serves (virtio.h, "Threads").
  *
  * One batch costs one write of avail_event (or the used flag) and one decision about an interrupt:
  * the loop switches doorbells off, takes all there is, switches them on and looks again; what

@@ -7,9 +7,9 @@
 
 extern const struct device_type virtio_mmio_type; /* virtio-mmio */
 
-extern const struct device_type virtio_blk_device_type;			 /* virtio-blk-device */
-extern const struct device_type virtio_blk_pci_type;			 /* virtio-blk-pci */
-extern const struct device_type virtio_blk_pci_non_transitional_type;	 /* ...-non-transitional */
-extern const struct device_type virtio_blk_pci_transitional_type;	 /* refused in realize */
+extern const struct device_type virtio_blk_device_type;		      /* virtio-blk-device */
+extern const struct device_type virtio_blk_pci_type;		      /* virtio-blk-pci */
+extern const struct device_type virtio_blk_pci_non_transitional_type; /* ...-non-transitional */
+extern const struct device_type virtio_blk_pci_transitional_type;     /* refused in realize */
 
 #endif

@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 
-#define STATUS_BY_DRIVER                                                                           \
+#define STATUS_BY_DRIVER \
 	(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK | STATUS_FAILED)
 
 static uint64_t offered(struct virtio_device *vdev)
@@ -200,8 +200,8 @@ static void run_state_event(void *opaque, const char *name, enum shutdown_cause 
 }
 
 int virtio_init(struct virtio_device *vdev, struct machine *machine, const char *name,
-	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues, uint16_t queue_size,
-	size_t request_size, struct loop *loop, struct error *err)
+	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues,
+	uint16_t queue_size, size_t request_size, struct loop *loop, struct error *err)
 {
 	if (conf->packed)
 		return error_set(err, ENOTSUP, "packed=on: packed rings are not there yet");
@@ -216,8 +216,8 @@ int virtio_init(struct virtio_device *vdev, struct machine *machine, const char 
 	if (!vdev->queues)
 		return error_set(err, ENOMEM, "out of memory");
 	for (unsigned i = 0; i < queues; i++) {
-		int rc = virtio_queue_init(&vdev->queues[i], vdev, i, queue_size, request_size,
-			loop, err);
+		int rc = virtio_queue_init(
+			&vdev->queues[i], vdev, i, queue_size, request_size, loop, err);
 
 		if (rc < 0) {
 			virtio_destroy(vdev);

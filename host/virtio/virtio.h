@@ -38,7 +38,7 @@ struct virtio_queue {
 	bool enabled; /* by the driver */
 	bool serving; /* on its loop: the doorbell is watched */
 	bool in_service;
-	bool kicked; /* while it did not serve: to look at once when it does */
+	bool kicked;		    /* while it did not serve: to look at once when it does */
 	struct loop_watch doorbell; /* an eventfd: the transport's ioeventfd */
 	struct loop_task kick;	    /* a doorbell that came as an exit */
 	struct loop_task batch;	    /* after a batch of completions */
@@ -57,11 +57,11 @@ struct virtio_ops {
 	void (*negotiated)(struct virtio_device *vdev, uint64_t features);
 	void (*config_read)(struct virtio_device *vdev, uint8_t *config);
 	/* A write of 1, 2 or 4 bytes inside the configuration. */
-	void (*config_write)(struct virtio_device *vdev, unsigned offset, unsigned size,
-		uint32_t value);
+	void (*config_write)(
+		struct virtio_device *vdev, unsigned offset, unsigned size, uint32_t value);
 	/* One request, on the queue's loop.  It ends with virtio_complete(), now or later. */
-	void (*request)(struct virtio_device *vdev, struct virtio_queue *vq,
-		struct queue_request *request);
+	void (*request)(
+		struct virtio_device *vdev, struct virtio_queue *vq, struct queue_request *request);
 	/* On the loop, or under the lock for the main loop: returns when no request of that loop is
 	 * in flight any more. */
 	void (*drain)(struct virtio_device *vdev, struct loop *loop);
@@ -70,8 +70,8 @@ struct virtio_ops {
 };
 
 struct virtio_transport {
-	/* The driver wants an interrupt for that queue.  On the queue's loop: no lock there, unless it is
-	 * the main loop. */
+	/* The driver wants an interrupt for that queue.  On the queue's loop: no lock there, unless
+	 * it is the main loop. */
 	void (*queue_interrupt)(struct virtio_device *vdev, struct virtio_queue *vq);
 	/* Configuration or status changed.  Main loop, lock. */
 	void (*config_interrupt)(struct virtio_device *vdev);
@@ -84,31 +84,31 @@ struct virtio_transport {
 /* Properties that every virtio device has, with QEMU's names. */
 struct virtio_conf {
 	bool indirect_desc, event_idx, queue_reset;
-	bool packed, iommu_platform;	       /* on is refused */
-	bool notify_on_empty, any_layout;      /* legacy only: accepted */
-	bool use_started, use_disabled_flag;   /* of QEMU's own streams: accepted */
+	bool packed, iommu_platform;	     /* on is refused */
+	bool notify_on_empty, any_layout;    /* legacy only: accepted */
+	bool use_started, use_disabled_flag; /* of QEMU's own streams: accepted */
 };
 
-#define VIRTIO_PROPERTIES(type, conf)                                                              \
-	{"indirect_desc", PROPERTY_BOOL, offsetof(type, conf.indirect_desc), "on",                 \
-		"offer indirect descriptors", NULL, 0, 0},                                         \
-		{"event_idx", PROPERTY_BOOL, offsetof(type, conf.event_idx), "on",                 \
-			"offer the event index", NULL, 0, 0},                                      \
-		{"queue_reset", PROPERTY_BOOL, offsetof(type, conf.queue_reset), "on",             \
-			"offer the reset of single queues", NULL, 0, 0},                           \
-		{"packed", PROPERTY_BOOL, offsetof(type, conf.packed), "off",                      \
-			"packed rings (only off)", NULL, 0, 0},                                    \
-		{"iommu_platform", PROPERTY_BOOL, offsetof(type, conf.iommu_platform), "off",      \
-			"platform DMA translation (only off)", NULL, 0, 0},                        \
-		{"notify_on_empty", PROPERTY_BOOL, offsetof(type, conf.notify_on_empty), "on",     \
-			"legacy devices only", NULL, 0, 0},                                        \
-		{"any_layout", PROPERTY_BOOL, offsetof(type, conf.any_layout), "on",               \
-			"legacy devices only", NULL, 0, 0},                                        \
-		{"use-started", PROPERTY_BOOL, offsetof(type, conf.use_started), "on",             \
-			"no effect", NULL, 0, 0},                                                  \
-	{                                                                                          \
-		"use-disabled-flag", PROPERTY_BOOL, offsetof(type, conf.use_disabled_flag), "on",  \
-			"no effect", NULL, 0, 0                                                    \
+#define VIRTIO_PROPERTIES(type, conf)                                                             \
+	{"indirect_desc", PROPERTY_BOOL, offsetof(type, conf.indirect_desc), "on",                \
+		"offer indirect descriptors", NULL, 0, 0},                                        \
+		{"event_idx", PROPERTY_BOOL, offsetof(type, conf.event_idx), "on",                \
+			"offer the event index", NULL, 0, 0},                                     \
+		{"queue_reset", PROPERTY_BOOL, offsetof(type, conf.queue_reset), "on",            \
+			"offer the reset of single queues", NULL, 0, 0},                          \
+		{"packed", PROPERTY_BOOL, offsetof(type, conf.packed), "off",                     \
+			"packed rings (only off)", NULL, 0, 0},                                   \
+		{"iommu_platform", PROPERTY_BOOL, offsetof(type, conf.iommu_platform), "off",     \
+			"platform DMA translation (only off)", NULL, 0, 0},                       \
+		{"notify_on_empty", PROPERTY_BOOL, offsetof(type, conf.notify_on_empty), "on",    \
+			"legacy devices only", NULL, 0, 0},                                       \
+		{"any_layout", PROPERTY_BOOL, offsetof(type, conf.any_layout), "on",              \
+			"legacy devices only", NULL, 0, 0},                                       \
+		{"use-started", PROPERTY_BOOL, offsetof(type, conf.use_started), "on",            \
+			"no effect", NULL, 0, 0},                                                 \
+	{                                                                                         \
+		"use-disabled-flag", PROPERTY_BOOL, offsetof(type, conf.use_disabled_flag), "on", \
+			"no effect", NULL, 0, 0                                                   \
 	}
 
 struct virtio_device {
@@ -142,13 +142,14 @@ struct virtio_device {
  * conf->... that is refused says so in `err`.
  */
 int virtio_init(struct virtio_device *vdev, struct machine *machine, const char *name,
-	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues, uint16_t queue_size,
-	size_t request_size, struct loop *loop, struct error *err);
+	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues,
+	uint16_t queue_size, size_t request_size, struct loop *loop, struct error *err);
 void virtio_destroy(struct virtio_device *vdev); /* of what virtio_init() made; zeroed: nothing */
 
 /* --- for transports --- */
 
-/* The driver wrote the status: 0 resets, and the reset is complete on return.  Bits once set stay. */
+/* The driver wrote the status: 0 resets, and the reset is complete on return.  Bits once set stay.
+ */
 void virtio_set_status(struct virtio_device *vdev, uint8_t value);
 void virtio_reset(struct virtio_device *vdev);
 uint32_t virtio_offered(struct virtio_device *vdev, uint32_t word);
@@ -157,11 +158,13 @@ void virtio_accept(struct virtio_device *vdev, uint32_t word, uint32_t value);
 
 /* Any offset and a size up to 8; outside of the configuration: zeroes, and nothing. */
 uint64_t virtio_config_read(struct virtio_device *vdev, uint64_t offset, unsigned size);
-void virtio_config_write(struct virtio_device *vdev, uint64_t offset, unsigned size, uint64_t value);
+void virtio_config_write(
+	struct virtio_device *vdev, uint64_t offset, unsigned size, uint64_t value);
 uint8_t virtio_config_generation(struct virtio_device *vdev);
 
 struct virtio_queue *virtio_queue(struct virtio_device *vdev, unsigned index); /* NULL: none */
-/* A size the driver chose: kept if it is one that the ring can have and the queue is not enabled. */
+/* A size the driver chose: kept if it is one that the ring can have and the queue is not enabled.
+ */
 void virtio_queue_set_size(struct virtio_queue *vq, uint32_t size);
 /* Low or high half of an area's address; ignored while the queue is enabled. */
 void virtio_queue_set_address(struct virtio_queue *vq, uint64_t *area, bool high, uint32_t value);
@@ -195,7 +198,7 @@ int virtio_queue_init(struct virtio_queue *vq, struct virtio_device *vdev, unsig
 	uint16_t size, size_t request_size, struct loop *loop, struct error *err);
 void virtio_queue_destroy(struct virtio_queue *vq);
 void virtio_queue_clear(struct virtio_queue *vq); /* parked: as at power-on */
-void virtio_unpark(struct virtio_device *vdev); /* serves every queue that may be served */
+void virtio_unpark(struct virtio_device *vdev);	  /* serves every queue that may be served */
 void virtio_park(struct virtio_device *vdev, bool discard);
 
 #endif

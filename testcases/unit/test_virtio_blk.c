@@ -88,7 +88,7 @@ static void what_is_wrong_is_said(void **state)
 		{0, DISK / 512, 0, 0},
 		{2, 0, 512, 2},
 		{0x80000000, 0, 512, 2},
-		{10, 0, 6, 2}, /* lifetime was not offered */
+		{10, 0, 6, 2},	/* lifetime was not offered */
 		{11, 0, 16, 2}, /* discard was not accepted */
 		{13, 0, 16, 2},
 		{16, 0, 64, 2},
@@ -328,10 +328,10 @@ static void properties_that_cannot_be(void **state)
 	unlock();
 }
 
-#define BOTH(name)                                                                                 \
-	{#name ": main loop", name, on_main_loop, tear_down, NULL},                                \
-	{                                                                                          \
-#name ": iothread", name, on_iothread, tear_down, NULL                                     \
+#define BOTH(name)                                                     \
+	{#name ": main loop", name, on_main_loop, tear_down, NULL},    \
+	{                                                              \
+#name ": iothread", name, on_iothread, tear_down, NULL \
 	}
 
 int main(void)

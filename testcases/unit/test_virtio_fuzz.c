@@ -32,8 +32,8 @@ static void wild_register(void)
 {
 	static const uint16_t known[] = {0x14, 0x20, 0x24, 0x30, 0x38, 0x44, 0x50, 0x50, 0x50, 0x64,
 		0x70, 0x80, 0x84, 0x90, 0x94, 0xa0, 0xa4, 0xc0, 0x120, 0x11c};
-	static const uint32_t values[] = {0, 1, 2, 3, 8, 0xb, 0xf, 16, 0x7f, 0xff, 0xffffffff, TABLE,
-		AVAIL, USED};
+	static const uint32_t values[] = {
+		0, 1, 2, 3, 8, 0xb, 0xf, 16, 0x7f, 0xff, 0xffffffff, TABLE, AVAIL, USED};
 	unsigned offset = rnd(4) ? known[rnd(20)] : rnd(512);
 	uint32_t value = rnd(3) ? values[rnd(14)] : rnd(1u << 31);
 
@@ -124,7 +124,8 @@ static void odd_requests(void **state)
 	start(FEATURE(13) | FEATURE(14));
 	seed = 7;
 	for (unsigned i = 0; i < 1000; i++) {
-		uint32_t type = rnd(3) ? rnd(2) : rnd(17), length = rnd(4) ? 512 * rnd(8) : rnd(4096);
+		uint32_t type = rnd(3) ? rnd(2) : rnd(17),
+			 length = rnd(4) ? 512 * rnd(8) : rnd(4096);
 		uint64_t sector = rnd(5) ? rnd(DISK / 512 + 8) : (uint64_t)rnd(1u << 31) << rnd(34);
 		uint8_t status;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI transport of virtio through configuration space and BAR 4, without an engine: identity,
- * capabilities, the window in configuration space and its bounds, registers by every width, vectors,
- * ISR and INTx, bus mastering.
+ * capabilities, the window in configuration space and its bounds, registers by every width,
+ * vectors, ISR and INTx, bus mastering.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,8 +125,8 @@ static int set_up(void **state)
 	backend = block_open_drive(kv, false, &err);
 	assert_non_null(backend);
 	keyvals_free(kv);
-	pci = (struct pci_device *)create(&virtio_blk_pci_type,
-		"drive=d,disable-legacy=on,addr=4,num-queues=3", &err);
+	pci = (struct pci_device *)create(
+		&virtio_blk_pci_type, "drive=d,disable-legacy=on,addr=4,num-queues=3", &err);
 	assert_non_null(pci);
 	config_write(PCI_BAR0 + 4, MSIX_BAR, 4);
 	config_write(PCI_BAR0 + 16, BAR, 4);
@@ -432,7 +432,8 @@ static void what_is_not_there_is_refused(void **state)
 	} cases[] = {
 		{&virtio_blk_pci_type, "drive=d", "disable-legacy=on"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=off", "disable-legacy=on"},
-		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on", "disable-modern"},
+		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on",
+			"disable-modern"},
 		{&virtio_blk_pci_transitional_type, "drive=d", "transitional"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,vectors=5000", "vectors"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,packed=on", "packed"},

@@ -332,11 +332,11 @@ static void buffers_must_be_memory(void **state)
 		uint32_t length;
 		uint16_t flags;
 	} bad[] = {
-		{0xfee00000, 4, 0},	       /* a device */
-		{RAM_SIZE - 1, 2, WRITE},      /* runs into ROM */
-		{RAM_SIZE, 8, WRITE},	       /* ROM */
-		{RAM_SIZE + 0xffff, 2, 0},     /* past the end */
-		{UINT64_MAX, 2, 0},	       /* wraps */
+		{0xfee00000, 4, 0},	   /* a device */
+		{RAM_SIZE - 1, 2, WRITE},  /* runs into ROM */
+		{RAM_SIZE, 8, WRITE},	   /* ROM */
+		{RAM_SIZE + 0xffff, 2, 0}, /* past the end */
+		{UINT64_MAX, 2, 0},	   /* wraps */
 		{UINT64_MAX - 0xfff, 0x2000, WRITE},
 		{1ULL << 40, 1, 0},
 		{0, 0xffffffff, 0},
@@ -417,8 +417,8 @@ static void reserved_flags_are_ignored(void **state)
 
 /* --- indirect --- */
 
-static void indirect_entry(unsigned i, uint64_t address, uint32_t length, uint16_t flags,
-	uint16_t next)
+static void indirect_entry(
+	unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
 {
 	struct desc desc = {address, length, flags, next};
 
@@ -535,7 +535,7 @@ static void rings_in_bad_places(void **state)
 	start_at(TABLE, AVAIL, USED + 2, 8, 0, -EINVAL);
 	start_at(0xfee00000, AVAIL, USED, 8, 0, -EINVAL);
 	start_at(TABLE, UINT64_MAX - 1, USED, 8, 0, -EINVAL);
-	start_at(TABLE, AVAIL, RAM_SIZE, 8, 0, -EINVAL); /* ROM */
+	start_at(TABLE, AVAIL, RAM_SIZE, 8, 0, -EINVAL);     /* ROM */
 	start_at(RAM_SIZE - 16, AVAIL, USED, 8, 0, -EINVAL); /* two blocks */
 	start_at(TABLE, AVAIL, USED, 0, 0, -EINVAL);
 	start_at(TABLE, AVAIL, USED, 3, 0, -EINVAL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of virtio-blk share: a machine without an engine, with one disk in the last MMIO slot. */
+/* What the tests of virtio-blk share: a machine without an engine, with one disk in the last MMIO
+ * slot. */
 #ifndef VIRTIO_HELP_H
 #define VIRTIO_HELP_H
 
@@ -21,16 +22,16 @@
 #include "virtio/mmio.h"
 #include "virtio/virtio-types.h"
 
-#define BASE	0xfeb00000u
-#define GSI	5
-#define SIZE	8
-#define TABLE	0x1000u
-#define AVAIL	0x2000u
-#define USED	0x3000u
-#define HEADER	0x4000u
-#define STATUS	0x5000u
-#define DATA	0x10000u
-#define DISK	(1u << 20)
+#define BASE   0xfeb00000u
+#define GSI    5
+#define SIZE   8
+#define TABLE  0x1000u
+#define AVAIL  0x2000u
+#define USED   0x3000u
+#define HEADER 0x4000u
+#define STATUS 0x5000u
+#define DATA   0x10000u
+#define DISK   (1u << 20)
 
 #define NEXT  1
 #define WRITE 2
@@ -232,7 +233,8 @@ static inline void start(uint64_t features)
 	unlock();
 }
 
-static inline void descriptor(unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
+static inline void descriptor(
+	unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
 {
 	memcpy(ram + TABLE + 16 * i, &address, 8);
 	memcpy(ram + TABLE + 16 * i + 8, &length, 4);
@@ -250,7 +252,8 @@ static inline void publish(uint16_t head)
 }
 
 /* Three descriptors from `head`: header, data, status. */
-static inline void queue_up(unsigned head, uint32_t type, uint64_t sector, uint32_t length, bool to_guest)
+static inline void queue_up(
+	unsigned head, uint32_t type, uint64_t sector, uint32_t length, bool to_guest)
 {
 	uint32_t at = HEADER + 16 * head;
 
