@@ -146,6 +146,7 @@ static int setup(void **state)
 	drive.sectors = SECTORS;
 	drive.cylinders = 4, drive.heads = 16, drive.track = 63;
 	drive.write_cache_default = true;
+	drive.can_trim = true;
 	drive.serial = drive.model = drive.version = "x";
 	drive.buffer = calloc(IDE_BUFFER_SECTORS, IDE_SECTOR);
 	ide_channel_init(&channel, &machine, 0);

@@ -137,6 +137,7 @@ static void make_drive(unsigned unit)
 		.cylinders = SECTORS / (16 * 63),
 		.heads = 16,
 		.track = 63,
+		.can_trim = true,
 		.serial = "serial",
 		.model = "model",
 		.version = "version",

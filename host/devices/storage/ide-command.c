@@ -167,7 +167,8 @@ static void run_data_set_management(struct ide_drive *drive)
 {
 	uint32_t blocks = drive->task.count[0] | drive->task.count[1] << 8;
 
-	if (!(drive->task.feature[0] & 1) || blocks == 0 || blocks > IDE_TRIM_BLOCKS) {
+	if (!drive->can_trim || !(drive->task.feature[0] & 1) || blocks == 0 ||
+		blocks > IDE_TRIM_BLOCKS) {
 		ide_fail(drive, ATA_ABRT);
 		return;
 	}

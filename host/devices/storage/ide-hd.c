@@ -22,7 +22,7 @@ struct ide_hd {
 	struct ide_device ide;
 	struct block_backend *blk;
 	char *serial, *model, *version;
-	uint64_t wwn;
+	uint64_t wwn, discard_granularity;
 	uint32_t cylinders, heads, track;
 	uint16_t logical_block_size, physical_block_size, rotation_rate;
 	uint32_t bootindex; /* for firmware; none reads it yet */
@@ -88,6 +88,7 @@ static void set_identity(struct ide_hd *hd)
 	drive->version = hd->version ? hd->version : "1.0";
 	drive->wwn = hd->wwn;
 	drive->rotation_rate = hd->rotation_rate;
+	drive->can_trim = hd->discard_granularity != 0;
 	for (uint32_t n = hd->physical_block_size; n > IDE_SECTOR; n /= 2)
 		drive->physical_exponent++;
 	drive->write_cache_default = hd->write_cache == TRISTATE_AUTO
@@ -145,6 +146,8 @@ static const struct property properties[] = {
 		.help = "only 512"},
 	{"physical_block_size", PROPERTY_UINT16, FIELD(physical_block_size), .initial = "512",
 		.help = "what IDENTIFY DEVICE reports"},
+	{"discard_granularity", PROPERTY_SIZE, FIELD(discard_granularity), .initial = "512",
+		.help = "0: no TRIM"},
 	{"rotation_rate", PROPERTY_UINT16, FIELD(rotation_rate), .help = "1: not rotating; else rpm"},
 	{"write-cache", PROPERTY_TRISTATE, FIELD(write_cache), .initial = "auto",
 		.help = "at reset; auto: as the drive's cache="},

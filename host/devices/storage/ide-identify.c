@@ -74,8 +74,8 @@ static void put_features(const struct ide_drive *drive, uint16_t *w)
 			w[108 + i] = drive->wwn >> (48 - i * 16);
 	}
 	w[87] = w[84];
-	w[105] = IDE_TRIM_BLOCKS;
-	w[169] = 0x0001;
+	w[105] = drive->can_trim ? IDE_TRIM_BLOCKS : 0;
+	w[169] = drive->can_trim ? 0x0001 : 0;
 	w[217] = drive->rotation_rate;
 }
 

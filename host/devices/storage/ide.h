@@ -108,6 +108,7 @@ struct ide_drive {
 	const char *serial, *model, *version;
 	uint64_t wwn;
 	uint16_t rotation_rate;
+	bool can_trim;
 	uint8_t physical_exponent; /* log2 of logical sectors in a physical one */
 
 	uint64_t sectors;
