@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What holds a PC together: fw_cfg (QEMU's docs/specs/fw_cfg), PIIX4 power management (82371AB; ACPI 6.4, 4.8),
- * and the ways to reset it and to switch it off.
+ * What holds a PC together: fw_cfg (QEMU's docs/specs/fw_cfg), PIIX4 power management (82371AB;
+ * ACPI 6.4, 4.8), and the ways to reset it and to switch it off.
  */
 #include "runtime/acpi.h"
 #include "runtime/boot.h"
@@ -18,7 +18,14 @@
 #define CFG_DATA   0x511
 #define CFG_DMA	   0x514
 
-enum { KEY_SIGNATURE = 0, KEY_ID = 1, KEY_RAM_SIZE = 3, KEY_CPUS = 5, KEY_DIRECTORY = 0x19, KEY_FIRST_FILE = 0x20 };
+enum {
+	KEY_SIGNATURE = 0,
+	KEY_ID = 1,
+	KEY_RAM_SIZE = 3,
+	KEY_CPUS = 5,
+	KEY_DIRECTORY = 0x19,
+	KEY_FIRST_FILE = 0x20
+};
 
 #define DMA_ERROR  0x01
 #define DMA_READ   0x02
@@ -78,7 +85,8 @@ static struct cfg_file *cfg_find(const char *name)
 	return NULL;
 }
 
-/* One DMA command; returns its control word when the device has cleared all but ERROR, or all ones. */
+/* One DMA command; returns its control word when the device has cleared all but ERROR, or all ones.
+ */
 static uint32_t cfg_dma(uint32_t control, uint32_t length, uint64_t address)
 {
 	struct {
@@ -128,7 +136,9 @@ TEST(cfg_unknown_key, "", "a key that does not exist reads as zeroes", NEEDS("pc
 	EXPECT_TRUE(memory_is(bytes, 0, 8, NULL));
 }
 
-TEST(cfg_offers_dma, "", "the id has the bits of both interfaces, and the DMA register reads its own signature", NEEDS("pci"))
+TEST(cfg_offers_dma, "",
+	"the id has the bits of both interfaces, and the DMA register reads its own signature",
+	NEEDS("pci"))
 {
 	uint32_t id;
 
@@ -139,7 +149,9 @@ TEST(cfg_offers_dma, "", "the id has the bits of both interfaces, and the DMA re
 	EXPECT_EQ(__builtin_bswap32(inl(CFG_DMA + 4)), 0x20434647);
 }
 
-TEST(cfg_directory_is_sound, "", "each file has a name that ends, a key of its own from 0x20 on, and reserved bytes 0", NEEDS("pci"))
+TEST(cfg_directory_is_sound, "",
+	"each file has a name that ends, a key of its own from 0x20 on, and reserved bytes 0",
+	NEEDS("pci"))
 {
 	uint32_t count;
 	struct cfg_file *files;
@@ -158,7 +170,9 @@ TEST(cfg_directory_is_sound, "", "each file has a name that ends, a key of its o
 	}
 }
 
-TEST(cfg_e820_is_the_memory_map, "", "the RAM in etc/e820 is the RAM of the loader's map, less what firmware keeps", NEEDS("pci pvh"))
+TEST(cfg_e820_is_the_memory_map, "",
+	"the RAM in etc/e820 is the RAM of the loader's map, less what firmware keeps",
+	NEEDS("pci pvh"))
 {
 	uint64_t ram = 0, map = 0;
 	struct cfg_file *file;
@@ -187,7 +201,8 @@ TEST(cfg_e820_is_the_memory_map, "", "the RAM in etc/e820 is the RAM of the load
 	EXPECT_LE(ram, map + 0x200000);
 }
 
-TEST(cfg_numbers, "", "fw_cfg gives the number of processors and the memory that -m and -smp gave", NEEDS("pci"))
+TEST(cfg_numbers, "", "fw_cfg gives the number of processors and the memory that -m and -smp gave",
+	NEEDS("pci"))
 {
 	uint64_t memory;
 	uint16_t cpus;
@@ -199,7 +214,9 @@ TEST(cfg_numbers, "", "fw_cfg gives the number of processors and the memory that
 	EXPECT_EQ(memory, 128ull << 20);
 }
 
-TEST(cfg_file_of_the_user, "", "a file given with -fw_cfg has its name, its size and its bytes, and zeroes behind them", NEEDS("pci"))
+TEST(cfg_file_of_the_user, "",
+	"a file given with -fw_cfg has its name, its size and its bytes, and zeroes behind them",
+	NEEDS("pci"))
 {
 	struct cfg_file *file;
 	char text[16];
@@ -213,7 +230,8 @@ TEST(cfg_file_of_the_user, "", "a file given with -fw_cfg has its name, its size
 	EXPECT_MEM(text, "bench!\0\0\0\0\0\0\0\0\0\0", 16);
 }
 
-TEST(cfg_dma_reads, "", "DMA writes as many bytes as asked, those that the port gives, and no more", NEEDS("pci"))
+TEST(cfg_dma_reads, "", "DMA writes as many bytes as asked, those that the port gives, and no more",
+	NEEDS("pci"))
 {
 	uint8_t *by_port = arena_alloc(100, 8), *by_dma = guarded_alloc(100);
 
@@ -226,7 +244,8 @@ TEST(cfg_dma_reads, "", "DMA writes as many bytes as asked, those that the port 
 	EXPECT_TRUE(guarded_check());
 }
 
-TEST(cfg_dma_skips, "", "a skip moves on as a read does, and the next read goes on from there", NEEDS("pci"))
+TEST(cfg_dma_skips, "", "a skip moves on as a read does, and the next read goes on from there",
+	NEEDS("pci"))
 {
 	char *bytes = guarded_alloc(2);
 
@@ -236,7 +255,8 @@ TEST(cfg_dma_skips, "", "a skip moves on as a read does, and the next read goes 
 	EXPECT_MEM(bytes, "MU", 2);
 }
 
-TEST(cfg_dma_past_the_end, "", "what lies behind the end of an item is written as zeroes", NEEDS("pci"))
+TEST(cfg_dma_past_the_end, "", "what lies behind the end of an item is written as zeroes",
+	NEEDS("pci"))
 {
 	char *bytes = guarded_alloc(12);
 
@@ -246,7 +266,8 @@ TEST(cfg_dma_past_the_end, "", "what lies behind the end of an item is written a
 	EXPECT_MEM(bytes, "QEMU\0\0\0\0\0\0\0\0", 12);
 }
 
-TEST(cfg_dma_refuses_writes, "", "a DMA write to the signature ends with ERROR and changes nothing", NEEDS("pci"))
+TEST(cfg_dma_refuses_writes, "", "a DMA write to the signature ends with ERROR and changes nothing",
+	NEEDS("pci"))
 {
 	char *bytes = guarded_alloc(4);
 
@@ -294,7 +315,8 @@ static uint16_t pm(void)
 	return base;
 }
 
-TEST(pm_is_where_the_fadt_says, "", "PMBASE is the FADT's PM1 event block, and the PM timer counts there", NEEDS("pci acpi"))
+TEST(pm_is_where_the_fadt_says, "",
+	"PMBASE is the FADT's PM1 event block, and the PM timer counts there", NEEDS("pci acpi"))
 {
 	uint16_t base = pm();
 	uint32_t first;
@@ -304,7 +326,8 @@ TEST(pm_is_where_the_fadt_says, "", "PMBASE is the FADT's PM1 event block, and t
 	EXPECT_TRUE(WAIT_UNTIL(inl(base + PM_TMR) != first, 100000));
 }
 
-TEST(pm_base_moves, "", "the ports follow PMBASE, and where they were nothing answers", NEEDS("pci acpi"))
+TEST(pm_base_moves, "", "the ports follow PMBASE, and where they were nothing answers",
+	NEEDS("pci acpi"))
 {
 	struct pci_function *f = pm_function();
 	uint16_t base = pm();
@@ -333,7 +356,8 @@ TEST(pm_ports_switch_off, "", "PMREGMISC bit 0 is what makes the ports answer", 
 	EXPECT_NE(inl(base + PM_TMR), 0xffffffff);
 }
 
-TEST(pm_enables_read_back, "", "the enables of PM timer and power button read back, each by itself", NEEDS("pci acpi"))
+TEST(pm_enables_read_back, "", "the enables of PM timer and power button read back, each by itself",
+	NEEDS("pci acpi"))
 {
 	uint16_t base = pm();
 
@@ -345,7 +369,8 @@ TEST(pm_enables_read_back, "", "the enables of PM timer and power button read ba
 	EXPECT_EQ(inw(base + PM1_EN), 0);
 }
 
-TEST(acpi_mode_switches, "", "the FADT's two values at its SMI port switch SCI_EN off and on", NEEDS("pci acpi"))
+TEST(acpi_mode_switches, "", "the FADT's two values at its SMI port switch SCI_EN off and on",
+	NEEDS("pci acpi"))
 {
 	uint16_t base = pm();
 	const struct acpi_header *fadt = acpi_table("FACP");
@@ -357,7 +382,9 @@ TEST(acpi_mode_switches, "", "the FADT's two values at its SMI port switch SCI_E
 	EXPECT_TRUE(WAIT_UNTIL(inw(base + PM1_CNT) & SCI_EN, 300000));
 }
 
-TEST(timer_overflow_makes_sci, "", "when the PM timer's topmost bit turns, TMR_STS is set and, if enabled, the SCI comes", NEEDS("pci acpi"))
+TEST(timer_overflow_makes_sci, "",
+	"when the PM timer's topmost bit turns, TMR_STS is set and, if enabled, the SCI comes",
+	NEEDS("pci acpi"))
 {
 	unsigned vector = irq_vector();
 	uint16_t base = pm();
@@ -381,18 +408,20 @@ TEST(timer_overflow_makes_sci, "", "when the PM timer's topmost bit turns, TMR_S
 static int s5_type(void)
 {
 	const struct acpi_header *dsdt = acpi_table("DSDT");
-	const uint8_t *at = (const uint8_t *)(dsdt + 1), *end = (const uint8_t *)dsdt + (dsdt ? dsdt->length : 0);
+	const uint8_t *at = (const uint8_t *)(dsdt + 1),
+		      *end = (const uint8_t *)dsdt + (dsdt ? dsdt->length : 0);
 
 	for (; dsdt && at + 9 < end; at++) {
 		if (memcmp(at, "_S5_\x12", 5) != 0)
 			continue;
-		at += 5 + (at[5] >> 6) + 1 + 1; /* package length, element count */
+		at += 5 + (at[5] >> 6) + 1 + 1;	  /* package length, element count */
 		return *at == 0x0a ? at[1] : *at; /* BytePrefix, or 0 and 1 themselves */
 	}
 	return -1;
 }
 
-TEST(dsdt_has_s5, "", "the DSDT has a \\_S5 package with a sleep type of three bits", NEEDS("pci acpi"))
+TEST(dsdt_has_s5, "", "the DSDT has a \\_S5 package with a sleep type of three bits",
+	NEEDS("pci acpi"))
 {
 	EXPECT_GE(s5_type() + 1, 1);
 	EXPECT_LE(s5_type(), 7);
@@ -402,7 +431,8 @@ TEST(dsdt_has_s5, "", "the DSDT has a \\_S5 package with a sleep type of three b
 #define RESET_CONTROL 0xcf9
 #define PORT_A	      0x92
 
-TEST(reset_control_reads_back, "", "bit 1 of the reset control register reads back, and alone it resets nothing", NEEDS("pci"))
+TEST(reset_control_reads_back, "",
+	"bit 1 of the reset control register reads back, and alone it resets nothing", NEEDS("pci"))
 {
 	outb(RESET_CONTROL, 0x02);
 	EXPECT_EQ(inb(RESET_CONTROL), 0x02);
@@ -410,13 +440,15 @@ TEST(reset_control_reads_back, "", "bit 1 of the reset control register reads ba
 	EXPECT_EQ(inb(RESET_CONTROL), 0x00);
 }
 
-TEST(port_a_reads_back, "", "the A20 bit of port 92h reads back, and its reset bit is 0", NEEDS("pci"))
+TEST(port_a_reads_back, "", "the A20 bit of port 92h reads back, and its reset bit is 0",
+	NEEDS("pci"))
 {
 	outb(PORT_A, 0x02);
 	EXPECT_EQ(inb(PORT_A) & 0x03, 0x02);
 }
 
-TEST(fadt_names_the_reset, "", "the FADT offers a reset register in I/O space with a value", NEEDS("pci acpi"))
+TEST(fadt_names_the_reset, "", "the FADT offers a reset register in I/O space with a value",
+	NEEDS("pci acpi"))
 {
 	const uint8_t *fadt = (const uint8_t *)acpi_table("FACP");
 
@@ -436,7 +468,8 @@ static void ends_by(const char *how)
 		ERROR("the host does not take it: %s", ctl_reason());
 }
 
-TEST(reset_by_control_register, "", "bit 2 of the reset control register resets the machine", NEEDS("pci ctl"))
+TEST(reset_by_control_register, "", "bit 2 of the reset control register resets the machine",
+	NEEDS("pci ctl"))
 {
 	ends_by("reset");
 	outb(RESET_CONTROL, 0x06);
@@ -453,7 +486,8 @@ TEST(reset_by_port_a, "", "bit 0 of port 92h going to 1 resets the machine", NEE
 	FAIL("the machine runs on");
 }
 
-TEST(soft_off, "", "SLP_EN with the sleep type of \\_S5 switches the machine off", NEEDS("pci acpi ctl"))
+TEST(soft_off, "", "SLP_EN with the sleep type of \\_S5 switches the machine off",
+	NEEDS("pci acpi ctl"))
 {
 	uint16_t base = pm();
 	int type = s5_type();

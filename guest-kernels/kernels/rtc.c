@@ -2,8 +2,9 @@
 /*
  * Real-time clock MC146818A (Motorola data sheet) at ports 70h and 71h, IRQ 8.
  *
- * Updates come once a second.  To wait for few of them, TESTs stop the divider, set the time just before what
- * is of interest, and release the divider: the first update then comes half a second later.
+ * Updates come once a second.  To wait for few of them, TESTs stop the divider, set the time just
+ * before what is of interest, and release the divider: the first update then comes half a second
+ * later.
  */
 #include "runtime/boot.h"
 #include "runtime/io.h"
@@ -14,14 +15,27 @@
 #define RTC_IRQ 8
 
 enum {
-	SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH, YEAR,
-	A, B, C, D, CENTURY = 0x32,
+	SECONDS,
+	SECONDS_ALARM,
+	MINUTES,
+	MINUTES_ALARM,
+	HOURS,
+	HOURS_ALARM,
+	WEEKDAY,
+	DAY,
+	MONTH,
+	YEAR,
+	A,
+	B,
+	C,
+	D,
+	CENTURY = 0x32,
 };
 
-#define A_UIP	   0x80
-#define A_RUN	   0x20 /* divider for 32768 Hz */
-#define A_HOLD	   0x70 /* divider in reset */
-#define A_1024_HZ  0x06
+#define A_UIP	  0x80
+#define A_RUN	  0x20 /* divider for 32768 Hz */
+#define A_HOLD	  0x70 /* divider in reset */
+#define A_1024_HZ 0x06
 
 #define B_SET	 0x80
 #define B_PIE	 0x40
@@ -35,9 +49,9 @@ enum {
 #define C_AF   0x20
 #define C_UF   0x10
 
-#define PM	 0x80
-#define ANY	 0xff /* an alarm byte that matches always */
-#define HALF_US	 500000
+#define PM	0x80
+#define ANY	0xff /* an alarm byte that matches always */
+#define HALF_US 500000
 
 static uint8_t get(unsigned index)
 {
@@ -55,7 +69,8 @@ struct when {
 	uint8_t century, year, month, day, hours, minutes, seconds;
 };
 
-/* With the divider held: interrupts off, flags read away, the time as given. The caller releases it. */
+/* With the divider held: interrupts off, flags read away, the time as given. The caller releases
+ * it. */
 static void prepare(uint8_t mode, struct when when)
 {
 	if ((get(D) & 0x7f) != 0)
@@ -111,14 +126,17 @@ static void expect_time(struct when when)
 
 static const struct when morning = {0x20, 0x26, 0x06, 0x15, 0x08, 0x30, 0x10};
 
-TEST(century_turns_in_binary, "", "binary, 24 hours: after 2099-12-31 23:59:59 comes 2100-01-01 00:00:00", NEEDS("rtc"))
+TEST(century_turns_in_binary, "",
+	"binary, 24 hours: after 2099-12-31 23:59:59 comes 2100-01-01 00:00:00", NEEDS("rtc"))
 {
 	prepare(B_BINARY | B_24H, (struct when){20, 99, 12, 31, 23, 59, 59});
 	roll();
 	expect_time((struct when){21, 0, 1, 1, 0, 0, 0});
 }
 
-TEST(noon_in_bcd_12h, "", "BCD, 12 hours: after 11:59:59 AM comes 12:00:00 PM, and bit 7 of the hours says PM", NEEDS("rtc"))
+TEST(noon_in_bcd_12h, "",
+	"BCD, 12 hours: after 11:59:59 AM comes 12:00:00 PM, and bit 7 of the hours says PM",
+	NEEDS("rtc"))
 {
 	prepare(0, (struct when){0x20, 0x23, 0x02, 0x28, 0x11, 0x59, 0x59});
 	EXPECT_EQ(get(HOURS), 0x11);
@@ -126,21 +144,25 @@ TEST(noon_in_bcd_12h, "", "BCD, 12 hours: after 11:59:59 AM comes 12:00:00 PM, a
 	expect_time((struct when){0x20, 0x23, 0x02, 0x28, PM | 0x12, 0, 0});
 }
 
-TEST(leap_day_in_bcd_12h, "", "BCD, 12 hours: after February 28th 2080, 11:59:59 PM, comes the 29th, 12:00:00 AM", NEEDS("rtc"))
+TEST(leap_day_in_bcd_12h, "",
+	"BCD, 12 hours: after February 28th 2080, 11:59:59 PM, comes the 29th, 12:00:00 AM",
+	NEEDS("rtc"))
 {
 	prepare(0, (struct when){0x20, 0x80, 0x02, 0x28, PM | 0x11, 0x59, 0x59});
 	roll();
 	expect_time((struct when){0x20, 0x80, 0x02, 0x29, 0x12, 0, 0});
 }
 
-TEST(month_ends_in_binary_12h, "", "binary, 12 hours: after February 28th 2023 comes March 1st", NEEDS("rtc"))
+TEST(month_ends_in_binary_12h, "", "binary, 12 hours: after February 28th 2023 comes March 1st",
+	NEEDS("rtc"))
 {
 	prepare(B_BINARY, (struct when){20, 23, 2, 28, PM | 11, 59, 59});
 	roll();
 	expect_time((struct when){20, 23, 3, 1, 12, 0, 0});
 }
 
-TEST(first_update_half_a_second_later, "", "released from reset the divider makes the first update after 500 ms", NEEDS("rtc"))
+TEST(first_update_half_a_second_later, "",
+	"released from reset the divider makes the first update after 500 ms", NEEDS("rtc"))
 {
 	uint64_t start, ms;
 
@@ -156,8 +178,8 @@ TEST(first_update_half_a_second_later, "", "released from reset the divider make
 }
 
 /*
- * Releases the divider and catches UIP going up; the time is `morning`, second 10. UIP may be up for 244 us only,
- * and a busy host may look away for longer: then again.
+ * Releases the divider and catches UIP going up; the time is `morning`, second 10. UIP may be up
+ * for 244 us only, and a busy host may look away for longer: then again.
  */
 static void catch_uip(void)
 {
@@ -173,7 +195,9 @@ static void catch_uip(void)
 	FAIL("UIP was not seen before any of 16 updates");
 }
 
-TEST(uip_announces_the_update, "", "UIP rises shortly before the time changes, and the time is steady while it is clear", NEEDS("rtc"))
+TEST(uip_announces_the_update, "",
+	"UIP rises shortly before the time changes, and the time is steady while it is clear",
+	NEEDS("rtc"))
 {
 	uint64_t rise;
 
@@ -184,19 +208,22 @@ TEST(uip_announces_the_update, "", "UIP rises shortly before the time changes, a
 	EXPECT_EQ(get(SECONDS), 0x11);
 }
 
-TEST(alarm_moves_while_uip_is_set, "", "UIP falls with the update although the alarm is written while it is set", NEEDS("rtc"))
+TEST(alarm_moves_while_uip_is_set, "",
+	"UIP falls with the update although the alarm is written while it is set", NEEDS("rtc"))
 {
 	catch_uip();
 	put(SECONDS_ALARM, 0x55);
 	for (int i = 0; i < 400 && (get(A) & A_UIP); i++)
 		rest_us(1000);
-	/* Not a FAIL: in QEMU it happens in about half of all runs, which no table of expected failures can say. */
+	/* Not a FAIL: in QEMU it happens in about half of all runs, which no table of expected
+	 * failures can say. */
 	if (get(A) & A_UIP)
 		DEVIATES("UIP is still set 400 ms after it rose");
 	EXPECT_EQ(get(SECONDS), 0x11);
 }
 
-TEST(set_freezes_the_time, "", "while SET is 1 no update takes place; when it is 0 again the time goes on", NEEDS("rtc"))
+TEST(set_freezes_the_time, "",
+	"while SET is 1 no update takes place; when it is 0 again the time goes on", NEEDS("rtc"))
 {
 	prepare(B_24H, morning);
 	put(B, B_SET | B_24H);
@@ -221,7 +248,8 @@ TEST(set_clears_uie, "", "SET going to 1 clears UIE (register B)", NEEDS("rtc"))
 	put(B, B_24H);
 }
 
-TEST(alarm_matches_the_time, "", "the alarm interrupts at its hour, minute and second", NEEDS("rtc"))
+TEST(alarm_matches_the_time, "", "the alarm interrupts at its hour, minute and second",
+	NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
 
@@ -250,7 +278,9 @@ TEST(alarm_tells_am_from_pm, "", "an alarm for AM does not match the same time P
 	EXPECT_EQ(get(C) & (C_AF | C_UF), C_UF);
 }
 
-TEST(flags_without_enables, "", "UF and, with alarm bytes from C0h on, AF are set without enables, make no interrupt, and go with one read",
+TEST(flags_without_enables, "",
+	"UF and, with alarm bytes from C0h on, AF are set without enables, make no interrupt, and "
+	"go with one read",
 	NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
@@ -268,14 +298,15 @@ TEST(flags_without_enables, "", "UF and, with alarm bytes from C0h on, AF are se
 }
 
 /*
- * Watches flags with rate code `code`: they must not come in excess of `hz`, and of five in a row, somewhere, four
- * periods must be the span. (A busy host sees some flags late and misses some: that can shorten the span of
- * five by one period of theirs, and lengthens all others.) Eight looks a period: more would keep some hosts from
- * everything else.
+ * Watches flags with rate code `code`: they must not come in excess of `hz`, and of five in a row,
+ * somewhere, four periods must be the span. (A busy host sees some flags late and misses some: that
+ * can shorten the span of five by one period of theirs, and lengthens all others.) Eight looks a
+ * period: more would keep some hosts from everything else.
  */
 static void check_rate(unsigned code, unsigned hz)
 {
-	uint64_t period = tsc_hz() / hz, most = 4 * period + period / 4, start, next, seen[4], span = ~0ull, count = 0;
+	uint64_t period = tsc_hz() / hz, most = 4 * period + period / 4, start, next, seen[4],
+		 span = ~0ull, count = 0;
 
 	put(A, A_RUN | code);
 	ASSERT_TRUE(wait_flags(C_PF, 2 * HALF_US));
@@ -298,7 +329,10 @@ static void check_rate(unsigned code, unsigned hz)
 	EXPECT_LE(count, (next - start) / period + 2);
 }
 
-TEST(periodic_rates, "", "the periodic flag comes at the rate of codes 1 to 12: 256, 128, 8192 down to 16 Hz (table 5)", NEEDS("rtc"))
+TEST(periodic_rates, "",
+	"the periodic flag comes at the rate of codes 1 to 12: 256, 128, 8192 down to 16 Hz (table "
+	"5)",
+	NEEDS("rtc"))
 {
 	prepare(B_24H, morning);
 	put(B, B_PIE | B_24H); /* its line is masked */
@@ -308,7 +342,9 @@ TEST(periodic_rates, "", "the periodic flag comes at the rate of codes 1 to 12: 
 	get(C);
 }
 
-TEST(unread_flags_hold_the_line, "", "until register C is read no further interrupt comes, and after that one does", NEEDS("rtc"))
+TEST(unread_flags_hold_the_line, "",
+	"until register C is read no further interrupt comes, and after that one does",
+	NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
 
@@ -325,7 +361,8 @@ TEST(unread_flags_hold_the_line, "", "until register C is read no further interr
 	get(C);
 }
 
-TEST(read_only_registers, "", "UIP, register C and register D cannot be written, and VRT reads 1", NEEDS("rtc"))
+TEST(read_only_registers, "", "UIP, register C and register D cannot be written, and VRT reads 1",
+	NEEDS("rtc"))
 {
 	prepare(B_24H, morning);
 	put(A, A_HOLD | A_UIP);
@@ -338,7 +375,8 @@ TEST(read_only_registers, "", "UIP, register C and register D cannot be written,
 	EXPECT_EQ(get(D), 0x80);
 }
 
-TEST(rate_and_mode_read_back, "", "registers A and B read back what is written, but for UIP", NEEDS("rtc"))
+TEST(rate_and_mode_read_back, "", "registers A and B read back what is written, but for UIP",
+	NEEDS("rtc"))
 {
 	prepare(B_24H, morning);
 	for (unsigned value = 0x60; value < 0x80; value++) {
@@ -353,7 +391,8 @@ TEST(rate_and_mode_read_back, "", "registers A and B read back what is written, 
 	put(B, B_24H);
 }
 
-TEST(time_stands_in_the_registers, "", "with SET the ten bytes of time and alarm read back as written", NEEDS("rtc"))
+TEST(time_stands_in_the_registers, "",
+	"with SET the ten bytes of time and alarm read back as written", NEEDS("rtc"))
 {
 	prepare(B_24H, morning);
 	put(B, B_SET | B_24H);
@@ -364,7 +403,10 @@ TEST(time_stands_in_the_registers, "", "with SET the ten bytes of time and alarm
 	put(B, B_24H);
 }
 
-TEST(memory_keeps_its_bytes, "", "bytes of the CMOS memory hold what is written, each on its own; bit 7 of the index is not part of it", NEEDS("rtc"))
+TEST(memory_keeps_its_bytes, "",
+	"bytes of the CMOS memory hold what is written, each on its own; bit 7 of the index is not "
+	"part of it",
+	NEEDS("rtc"))
 {
 	uint8_t before[8];
 
@@ -380,7 +422,10 @@ TEST(memory_keeps_its_bytes, "", "bytes of the CMOS memory hold what is written,
 	outb(0x70, D);
 }
 
-TEST(memory_size_in_cmos, "", "CMOS bytes 34h and 35h give the memory above 16 MiB and below 4 GiB, as the memory map does", NEEDS("rtc"))
+TEST(memory_size_in_cmos, "",
+	"CMOS bytes 34h and 35h give the memory above 16 MiB and below 4 GiB, as the memory map "
+	"does",
+	NEEDS("rtc"))
 {
 	uint64_t end = 0, cmos;
 
@@ -390,7 +435,8 @@ TEST(memory_size_in_cmos, "", "CMOS bytes 34h and 35h give the memory above 16 M
 	for (unsigned i = 0; i < boot_info.range_count; i++) {
 		const struct memory_range *range = &boot_info.ranges[i];
 
-		if (range->type == MEMORY_RAM && range->base + range->size <= 1ull << 32 && range->base + range->size > end)
+		if (range->type == MEMORY_RAM && range->base + range->size <= 1ull << 32 &&
+			range->base + range->size > end)
 			end = range->base + range->size;
 	}
 	cmos = (1ull << 24) + ((uint64_t)(get(0x34) | get(0x35) << 8) << 16);
@@ -399,7 +445,8 @@ TEST(memory_size_in_cmos, "", "CMOS bytes 34h and 35h give the memory above 16 M
 	EXPECT_LE(cmos, end + 0x200000);
 }
 
-TEST(enabling_raises_a_waiting_flag, "", "an enable that is set while its flag is set interrupts at once", NEEDS("rtc"))
+TEST(enabling_raises_a_waiting_flag, "",
+	"an enable that is set while its flag is set interrupts at once", NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
 

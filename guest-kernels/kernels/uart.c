@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * UART 16550A (National Semiconductor PC16550D datasheet, section 8) on COM2, mostly in loopback, where the
- * receiver hears the transmitter and nothing reaches a line.  COM1 carries the report and is left alone.
+ * UART 16550A (National Semiconductor PC16550D datasheet, section 8) on COM2, mostly in loopback,
+ * where the receiver hears the transmitter and nothing reaches a line.  COM1 carries the report and
+ * is left alone.
  */
 #include "runtime/io.h"
 #include "runtime/irq.h"
@@ -13,9 +14,9 @@
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR };
 
-#define IER_DATA 0x01
-#define IER_THRE 0x02
-#define IER_LINE 0x04
+#define IER_DATA  0x01
+#define IER_THRE  0x02
+#define IER_LINE  0x04
 #define IER_MODEM 0x08
 
 #define IIR_NONE    0x01
@@ -101,7 +102,9 @@ static void send(uint8_t first, unsigned count)
 		put(DATA, first++);
 }
 
-TEST(scratch_holds_all_values, "", "the scratch register holds each of 256 values and touches nothing else (8.6.8)", NEEDS("uart2"))
+TEST(scratch_holds_all_values, "",
+	"the scratch register holds each of 256 values and touches nothing else (8.6.8)",
+	NEEDS("uart2"))
 {
 	uart();
 	for (unsigned value = 0; value < 256; value++) {
@@ -112,7 +115,8 @@ TEST(scratch_holds_all_values, "", "the scratch register holds each of 256 value
 	EXPECT_EQ(get(IER), 0);
 }
 
-TEST(lcr_reads_back, "", "the line control register reads back each of 256 values (8.6.1)", NEEDS("uart2"))
+TEST(lcr_reads_back, "", "the line control register reads back each of 256 values (8.6.1)",
+	NEEDS("uart2"))
 {
 	uart();
 	for (unsigned value = 0; value < 256; value++) {
@@ -122,7 +126,9 @@ TEST(lcr_reads_back, "", "the line control register reads back each of 256 value
 	put(LCR, 0x03);
 }
 
-TEST(divisor_is_not_ier, "", "the divisor latch reads back with DLAB set and leaves IER as it was (8.6.2)", NEEDS("uart2"))
+TEST(divisor_is_not_ier, "",
+	"the divisor latch reads back with DLAB set and leaves IER as it was (8.6.2)",
+	NEEDS("uart2"))
 {
 	uart();
 	put(IER, IER_LINE);
@@ -151,7 +157,8 @@ TEST(dlab_hides_the_transmitter, "", "a write of the divisor sends nothing (8.6.
 	EXPECT_EQ(get(DATA), 0x42);
 }
 
-TEST(iir_shows_fifo_mode, "", "IIR of an idle UART is 01h without FIFOs and C1h with them (8.6.5)", NEEDS("uart2"))
+TEST(iir_shows_fifo_mode, "", "IIR of an idle UART is 01h without FIFOs and C1h with them (8.6.5)",
+	NEEDS("uart2"))
 {
 	uart();
 	EXPECT_EQ(get(IIR), 0x01);
@@ -161,7 +168,8 @@ TEST(iir_shows_fifo_mode, "", "IIR of an idle UART is 01h without FIFOs and C1h 
 	EXPECT_EQ(get(IIR), 0x01);
 }
 
-TEST(reserved_bits_read_zero, "", "IER has bits 3 to 0 and MCR bits 4 to 0; the others read 0 (8.6.6, 8.6.7)", NEEDS("uart2"))
+TEST(reserved_bits_read_zero, "",
+	"IER has bits 3 to 0 and MCR bits 4 to 0; the others read 0 (8.6.6, 8.6.7)", NEEDS("uart2"))
 {
 	uart();
 	put(IER, 0xff);
@@ -171,14 +179,17 @@ TEST(reserved_bits_read_zero, "", "IER has bits 3 to 0 and MCR bits 4 to 0; the 
 	EXPECT_EQ(get(MCR), 0x1f);
 }
 
-TEST(lsr_of_idle_uart, "", "an idle UART shows THRE and TEMT and nothing else (8.6.3)", NEEDS("uart2"))
+TEST(lsr_of_idle_uart, "", "an idle UART shows THRE and TEMT and nothing else (8.6.3)",
+	NEEDS("uart2"))
 {
 	uart();
 	EXPECT_EQ(get(LSR), LSR_IDLE);
 	EXPECT_EQ(get(LSR), LSR_IDLE);
 }
 
-TEST(thre_interrupts_when_enabled, "", "enabling the THRE interrupt while the transmitter is empty interrupts at once", NEEDS("uart2"))
+TEST(thre_interrupts_when_enabled, "",
+	"enabling the THRE interrupt while the transmitter is empty interrupts at once",
+	NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -192,7 +203,8 @@ TEST(thre_interrupts_when_enabled, "", "enabling the THRE interrupt while the tr
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
 }
 
-TEST(iir_read_clears_thre, "", "reading IIR while it shows THRE clears that cause (8.6.5, table IV)", NEEDS("uart2"))
+TEST(iir_read_clears_thre, "",
+	"reading IIR while it shows THRE clears that cause (8.6.5, table IV)", NEEDS("uart2"))
 {
 	uart();
 	put(IER, IER_THRE);
@@ -201,7 +213,8 @@ TEST(iir_read_clears_thre, "", "reading IIR while it shows THRE clears that caus
 	EXPECT_EQ(get(LSR), LSR_IDLE);
 }
 
-TEST(thre_interrupts_after_sending, "", "each character that leaves raises THRE anew, as an edge of the line", NEEDS("uart2"))
+TEST(thre_interrupts_after_sending, "",
+	"each character that leaves raises THRE anew, as an edge of the line", NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -218,7 +231,9 @@ TEST(thre_interrupts_after_sending, "", "each character that leaves raises THRE 
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 3, 100000));
 }
 
-TEST(data_outranks_thre, "", "with data and THRE pending IIR shows data, and THRE is still pending afterwards", NEEDS("uart2"))
+TEST(data_outranks_thre, "",
+	"with data and THRE pending IIR shows data, and THRE is still pending afterwards",
+	NEEDS("uart2"))
 {
 	uart();
 	put(MCR, MCR_LOOP);
@@ -232,7 +247,10 @@ TEST(data_outranks_thre, "", "with data and THRE pending IIR shows data, and THR
 	EXPECT_EQ(get(IIR), IIR_NONE);
 }
 
-TEST(causes_in_order, "", "of line status, data, THRE and modem status IIR shows one at a time, in that order (table IV)", NEEDS("uart2"))
+TEST(causes_in_order, "",
+	"of line status, data, THRE and modem status IIR shows one at a time, in that order (table "
+	"IV)",
+	NEEDS("uart2"))
 {
 	uart();
 	put(MCR, MCR_LOOP);
@@ -249,7 +267,9 @@ TEST(causes_in_order, "", "of line status, data, THRE and modem status IIR shows
 	EXPECT_EQ(get(IIR), IIR_NONE);
 }
 
-TEST(unmasking_raises_waiting_data, "", "data that came while its interrupt was disabled interrupts when it is enabled", NEEDS("uart2"))
+TEST(unmasking_raises_waiting_data, "",
+	"data that came while its interrupt was disabled interrupts when it is enabled",
+	NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -264,7 +284,9 @@ TEST(unmasking_raises_waiting_data, "", "data that came while its interrupt was 
 	EXPECT_EQ(get(IIR), IIR_DATA);
 }
 
-TEST(served_data_falls_silent, "", "after the data is read the line is low, and the next character is a new edge", NEEDS("uart2"))
+TEST(served_data_falls_silent, "",
+	"after the data is read the line is low, and the next character is a new edge",
+	NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -281,7 +303,8 @@ TEST(served_data_falls_silent, "", "after the data is read the line is low, and 
 	EXPECT_EQ(irq_count(vector), 2);
 }
 
-TEST(loopback_returns_each_value, "", "in loopback each of 256 values that is sent is received (8.6.7)", NEEDS("uart2"))
+TEST(loopback_returns_each_value, "",
+	"in loopback each of 256 values that is sent is received (8.6.7)", NEEDS("uart2"))
 {
 	uart();
 	set_divisor(DIVISOR_115200);
@@ -293,7 +316,8 @@ TEST(loopback_returns_each_value, "", "in loopback each of 256 values that is se
 	}
 }
 
-TEST(loopback_modem_lines, "", "in loopback RTS, DTR, OUT1 and OUT2 are CTS, DSR, RI and DCD (8.6.7)", NEEDS("uart2"))
+TEST(loopback_modem_lines, "",
+	"in loopback RTS, DTR, OUT1 and OUT2 are CTS, DSR, RI and DCD (8.6.7)", NEEDS("uart2"))
 {
 	static const struct {
 		uint8_t mcr, msr;
@@ -308,7 +332,10 @@ TEST(loopback_modem_lines, "", "in loopback RTS, DTR, OUT1 and OUT2 are CTS, DSR
 	EXPECT_EQ(get(MSR) & 0xf0, 0);
 }
 
-TEST(modem_deltas, "", "a line that changed sets its delta until MSR is read; for RI only its trailing edge does (8.6.8)", NEEDS("uart2"))
+TEST(modem_deltas, "",
+	"a line that changed sets its delta until MSR is read; for RI only its trailing edge does "
+	"(8.6.8)",
+	NEEDS("uart2"))
 {
 	uart();
 	put(MCR, MCR_LOOP);
@@ -325,7 +352,8 @@ TEST(modem_deltas, "", "a line that changed sets its delta until MSR is read; fo
 	EXPECT_EQ(get(MSR), 0x80);
 }
 
-TEST(modem_status_interrupts, "", "a delta interrupts if enabled, until MSR is read", NEEDS("uart2"))
+TEST(modem_status_interrupts, "", "a delta interrupts if enabled, until MSR is read",
+	NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -341,7 +369,9 @@ TEST(modem_status_interrupts, "", "a delta interrupts if enabled, until MSR is r
 	EXPECT_EQ(get(IIR), IIR_NONE);
 }
 
-TEST(overrun_without_fifo, "", "without FIFOs a second character sets overrun and takes the place of the first (8.6.3)", NEEDS("uart2"))
+TEST(overrun_without_fifo, "",
+	"without FIFOs a second character sets overrun and takes the place of the first (8.6.3)",
+	NEEDS("uart2"))
 {
 	uart();
 	put(MCR, MCR_LOOP);
@@ -352,7 +382,9 @@ TEST(overrun_without_fifo, "", "without FIFOs a second character sets overrun an
 	EXPECT_EQ(get(LSR), LSR_IDLE);
 }
 
-TEST(overrun_keeps_the_fifo, "", "a seventeenth character sets overrun and is lost; sixteen are kept in order (8.6.3)", NEEDS("uart2"))
+TEST(overrun_keeps_the_fifo, "",
+	"a seventeenth character sets overrun and is lost; sixteen are kept in order (8.6.3)",
+	NEEDS("uart2"))
 {
 	uart();
 	put(FCR, FCR_ENABLE);
@@ -369,7 +401,9 @@ TEST(overrun_keeps_the_fifo, "", "a seventeenth character sets overrun and is lo
 	EXPECT_EQ(get(LSR), LSR_IDLE);
 }
 
-TEST(fifo_trigger_levels, "", "the data interrupt comes with the 1st, 4th, 8th or 14th character as FCR says (8.6.4)", NEEDS("uart2"))
+TEST(fifo_trigger_levels, "",
+	"the data interrupt comes with the 1st, 4th, 8th or 14th character as FCR says (8.6.4)",
+	NEEDS("uart2"))
 {
 	static const uint8_t levels[] = {1, 4, 8, 14};
 
@@ -388,7 +422,10 @@ TEST(fifo_trigger_levels, "", "the data interrupt comes with the 1st, 4th, 8th o
 	}
 }
 
-TEST(fifo_timeout, "", "characters below the trigger level interrupt after four character times, with cause 0Ch (8.6.5)", NEEDS("uart2"))
+TEST(fifo_timeout, "",
+	"characters below the trigger level interrupt after four character times, with cause 0Ch "
+	"(8.6.5)",
+	NEEDS("uart2"))
 {
 	uart();
 	set_divisor(DIVISOR_1200); /* a character takes 8.3 ms */
@@ -406,7 +443,8 @@ TEST(fifo_timeout, "", "characters below the trigger level interrupt after four 
 	EXPECT_EQ(get(IIR), 0xc0 | IIR_NONE);
 }
 
-TEST(fcr_clears_the_receiver, "", "FCR bit 1 empties the receiver FIFO and goes back to 0 by itself (8.6.4)", NEEDS("uart2"))
+TEST(fcr_clears_the_receiver, "",
+	"FCR bit 1 empties the receiver FIFO and goes back to 0 by itself (8.6.4)", NEEDS("uart2"))
 {
 	uart();
 	put(FCR, FCR_ENABLE);
@@ -433,7 +471,8 @@ TEST(fifo_toggle_empties, "", "switching the FIFOs on or off empties them (8.6.4
 	EXPECT_EQ(get(LSR) & LSR_DATA, 0);
 }
 
-TEST(divisor_zero_is_survived, "", "after divisor 0 the port works again with a sane divisor", NEEDS("uart2"))
+TEST(divisor_zero_is_survived, "", "after divisor 0 the port works again with a sane divisor",
+	NEEDS("uart2"))
 {
 	uart();
 	put(MCR, MCR_LOOP);
@@ -447,7 +486,10 @@ TEST(divisor_zero_is_survived, "", "after divisor 0 the port works again with a 
 	EXPECT_EQ(get(DATA), 0x42);
 }
 
-TEST(out2_gates_the_interrupt, "", "on a PC OUT2 gates the interrupt: none while it is 0, and what is pending comes when it is set", NEEDS("uart2"))
+TEST(out2_gates_the_interrupt, "",
+	"on a PC OUT2 gates the interrupt: none while it is 0, and what is pending comes when it "
+	"is set",
+	NEEDS("uart2"))
 {
 	unsigned vector;
 
@@ -462,7 +504,9 @@ TEST(out2_gates_the_interrupt, "", "on a PC OUT2 gates the interrupt: none while
 	EXPECT_EQ(get(IIR), IIR_THRE);
 }
 
-TEST(sending_without_loopback, "", "what is sent outside loopback is not received, and the transmitter is empty again", NEEDS("uart2"))
+TEST(sending_without_loopback, "",
+	"what is sent outside loopback is not received, and the transmitter is empty again",
+	NEEDS("uart2"))
 {
 	uart();
 	send(0x41, 4);

@@ -7,13 +7,13 @@
 #include "board/acpi.h"
 #include "board/aml.h"
 
-#define PIRQS	     4
-#define PIRQ_OFF     0x80
-#define STA_PRESENT  0x09 /* present and working, not enabled */
-#define STA_ENABLED  0x0b
-#define SLOTS	     32
+#define PIRQS	       4
+#define PIRQ_OFF       0x80
+#define STA_PRESENT    0x09 /* present and working, not enabled */
+#define STA_ENABLED    0x0b
+#define SLOTS	       32
 #define PCI_MEMORY_END 0xfebfffffu
-#define SLP_TYPE_S5  0
+#define SLP_TYPE_S5    0
 
 static const struct {
 	uint16_t base;

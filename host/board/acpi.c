@@ -69,11 +69,11 @@ _Static_assert(sizeof(struct fadt) == 244, "FADT, revision 3");
 #define BOOT_LEGACY 0x0001 /* ISA devices are there */
 #define BOOT_NO_VGA 0x0004
 
-#define FLAG_WBINVD	0x00001
-#define FLAG_C1		0x00004
+#define FLAG_WBINVD	     0x00001
+#define FLAG_C1		     0x00004
 #define FLAG_NO_SLEEP_BUTTON 0x00020
 #define FLAG_NO_RTC_WAKE     0x00040
-#define FLAG_RESET	0x00400
+#define FLAG_RESET	     0x00400
 
 struct rsdp {
 	char signature[8];
@@ -127,8 +127,7 @@ static uint8_t checksum(const void *bytes, size_t length)
 	return -sum;
 }
 
-static void finish(struct header *header, const char *signature, uint8_t revision,
-	uint32_t length)
+static void finish(struct header *header, const char *signature, uint8_t revision, uint32_t length)
 {
 	char name[] = "acpi:XXXX", sum[] = "acpi-sum:XXXX";
 

@@ -12,9 +12,9 @@
 #define ACPI_COMS 4
 
 struct acpi_config {
-	unsigned cpus;		     /* local APIC ids 0 to cpus - 1 */
-	uint32_t pci_memory_start;   /* first address below 4 GiB that is not RAM */
-	bool coms[ACPI_COMS];	     /* which of COM1 to COM4 are there */
+	unsigned cpus;		   /* local APIC ids 0 to cpus - 1 */
+	uint32_t pci_memory_start; /* first address below 4 GiB that is not RAM */
+	bool coms[ACPI_COMS];	   /* which of COM1 to COM4 are there */
 };
 
 /*

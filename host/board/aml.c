@@ -4,22 +4,22 @@
 
 #include <string.h>
 
-#define OP_NAME	    0x08
-#define OP_BYTE	    0x0a
-#define OP_WORD	    0x0b
-#define OP_DWORD    0x0c
-#define OP_QWORD    0x0e
-#define OP_STRING   0x0d
-#define OP_SCOPE    0x10
-#define OP_BUFFER   0x11
-#define OP_PACKAGE  0x12
-#define OP_METHOD   0x14
-#define OP_IF	    0xa0
-#define OP_RETURN   0xa4
-#define EXT_DEVICE  0x82
-#define DUAL_PREFIX 0x2e
+#define OP_NAME	     0x08
+#define OP_BYTE	     0x0a
+#define OP_WORD	     0x0b
+#define OP_DWORD     0x0c
+#define OP_QWORD     0x0e
+#define OP_STRING    0x0d
+#define OP_SCOPE     0x10
+#define OP_BUFFER    0x11
+#define OP_PACKAGE   0x12
+#define OP_METHOD    0x14
+#define OP_IF	     0xa0
+#define OP_RETURN    0xa4
+#define EXT_DEVICE   0x82
+#define DUAL_PREFIX  0x2e
 #define MULTI_PREFIX 0x2f
-#define SEGMENT	    4
+#define SEGMENT	     4
 
 void aml_bytes(struct aml *aml, const void *bytes, size_t length)
 {

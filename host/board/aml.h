@@ -56,15 +56,15 @@ void aml_buffer(struct aml *aml, struct aml_resources *r);
 #define AML_RESOURCE_BUS 2
 
 /* Opcodes that the caller writes with aml_byte(). */
-#define AML_AND			0x7b
-#define AML_OR			0x7d
-#define AML_STORE		0x70
-#define AML_ARG0		0x68
-#define AML_NULL_TARGET		0x00
-#define AML_CREATE_DWORD_FIELD	0x8a
-#define AML_EXT			0x5b
-#define AML_EXT_REGION		0x80
-#define AML_EXT_FIELD		0x81
-#define AML_REGION_PCI_CONFIG	0x02
+#define AML_AND		       0x7b
+#define AML_OR		       0x7d
+#define AML_STORE	       0x70
+#define AML_ARG0	       0x68
+#define AML_NULL_TARGET	       0x00
+#define AML_CREATE_DWORD_FIELD 0x8a
+#define AML_EXT		       0x5b
+#define AML_EXT_REGION	       0x80
+#define AML_EXT_FIELD	       0x81
+#define AML_REGION_PCI_CONFIG  0x02
 
 #endif

@@ -83,8 +83,8 @@ static int read_notes(const struct boot_file *file, const struct elf_segment *se
 	int rc;
 
 	if (segment->file_size > NOTES_MAX)
-		return error_set(err, EINVAL, "%llu bytes of notes",
-			(unsigned long long)segment->file_size);
+		return error_set(
+			err, EINVAL, "%llu bytes of notes", (unsigned long long)segment->file_size);
 	notes = malloc(segment->file_size + 1);
 	if (!notes)
 		return error_set(err, ENOMEM, "out of memory");
@@ -107,8 +107,8 @@ static int add_segment(const struct boot_file *file, const struct elf_segment *s
 	if (segment->offset > file->size || segment->file_size > file->size - segment->offset)
 		return error_set(err, EINVAL, "truncated: an ELF segment ends beyond the file");
 	if (elf->load_count == BOOT_SEGMENTS_MAX)
-		return error_set(err, EINVAL, "more than %d ELF segments to load",
-			BOOT_SEGMENTS_MAX);
+		return error_set(
+			err, EINVAL, "more than %d ELF segments to load", BOOT_SEGMENTS_MAX);
 	elf->loads[elf->load_count++] = *segment;
 	return 0;
 }
@@ -131,8 +131,8 @@ struct headers {
 	unsigned count, size, machine, type;
 };
 
-static int read_header(const struct boot_file *file, struct elf_image *elf, struct headers *h,
-	struct error *err)
+static int read_header(
+	const struct boot_file *file, struct elf_image *elf, struct headers *h, struct error *err)
 {
 	uint8_t ident[EI_NIDENT];
 	int rc = boot_file_read(file, 0, ident, sizeof(ident), err);
@@ -148,28 +148,28 @@ static int read_header(const struct boot_file *file, struct elf_image *elf, stru
 
 		rc = boot_file_read(file, 0, &eh, sizeof(eh), err);
 		if (!rc)
-			*h = (struct headers){eh.e_entry, eh.e_phoff, eh.e_phnum,
-				eh.e_phentsize, eh.e_machine, eh.e_type};
+			*h = (struct headers){eh.e_entry, eh.e_phoff, eh.e_phnum, eh.e_phentsize,
+				eh.e_machine, eh.e_type};
 	} else {
 		Elf32_Ehdr eh;
 
 		rc = boot_file_read(file, 0, &eh, sizeof(eh), err);
 		if (!rc)
-			*h = (struct headers){eh.e_entry, eh.e_phoff, eh.e_phnum,
-				eh.e_phentsize, eh.e_machine, eh.e_type};
+			*h = (struct headers){eh.e_entry, eh.e_phoff, eh.e_phnum, eh.e_phentsize,
+				eh.e_machine, eh.e_type};
 	}
 	if (rc)
 		return error_prefix(err, rc, "ELF header: ");
 	if (h->machine != EM_X86_64 && h->machine != EM_386)
-		return error_set(err, EINVAL, "an ELF file for another processor (machine %u)",
-			h->machine);
+		return error_set(
+			err, EINVAL, "an ELF file for another processor (machine %u)", h->machine);
 	if (h->type != ET_EXEC && h->type != ET_DYN)
-		return error_set(err, EINVAL, "an ELF file that is not executable (type %u)",
-			h->type);
+		return error_set(
+			err, EINVAL, "an ELF file that is not executable (type %u)", h->type);
 	if (h->count > HEADERS_MAX ||
 		h->size != (elf->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
-		return error_set(err, EINVAL, "%u ELF program headers of %u bytes", h->count,
-			h->size);
+		return error_set(
+			err, EINVAL, "%u ELF program headers of %u bytes", h->count, h->size);
 	return 0;
 }
 
@@ -206,8 +206,8 @@ int elf_parse(const struct boot_file *file, struct elf_image *elf, struct error 
 	return 0;
 }
 
-int elf_load(struct boot_layout *layout, const struct boot_file *file,
-	const struct elf_image *elf, struct error *err)
+int elf_load(struct boot_layout *layout, const struct boot_file *file, const struct elf_image *elf,
+	struct error *err)
 {
 	for (unsigned i = 0; i < elf->load_count; i++) {
 		const struct elf_segment *segment = &elf->loads[i];

@@ -24,12 +24,11 @@ struct boot_file {
 };
 
 /* what: QEMU's words for the file ("kernel file"). 0 or -errno. */
-int boot_file_open(struct boot_file *file, const char *path, const char *what,
-	struct error *err);
+int boot_file_open(struct boot_file *file, const char *path, const char *what, struct error *err);
 void boot_file_close(struct boot_file *file);
 /* Exactly `length` bytes, or -EINVAL with "truncated". */
-int boot_file_read(const struct boot_file *file, uint64_t offset, void *to, size_t length,
-	struct error *err);
+int boot_file_read(
+	const struct boot_file *file, uint64_t offset, void *to, size_t length, struct error *err);
 
 /* Guest memory that the loaders have used, so that nothing is put over something else. */
 struct boot_layout {
@@ -54,8 +53,8 @@ uint64_t boot_place_tables(const struct boot_layout *layout, uint64_t size);
 /* Page-aligned room behind the image (for modules), or at the top of RAM below 4 GiB.  0: none. */
 uint64_t boot_place_behind(const struct boot_layout *layout, uint64_t size);
 uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size);
-int boot_load_bytes(struct boot_layout *layout, const void *from, size_t length,
-	uint64_t address, struct error *err);
+int boot_load_bytes(struct boot_layout *layout, const void *from, size_t length, uint64_t address,
+	struct error *err);
 
 struct elf_segment {
 	uint32_t type, flags;
@@ -74,19 +73,19 @@ struct elf_image {
 bool elf_is(const uint8_t *header, uint64_t size);
 /* Reads and checks headers and notes; nothing is loaded yet. */
 int elf_parse(const struct boot_file *file, struct elf_image *elf, struct error *err);
-int elf_load(struct boot_layout *layout, const struct boot_file *file,
-	const struct elf_image *elf, struct error *err);
+int elf_load(struct boot_layout *layout, const struct boot_file *file, const struct elf_image *elf,
+	struct error *err);
 
-int pvh_load(struct boot_layout *layout, const struct boot_file *file,
-	const struct elf_image *elf, const struct board_config *config, uint64_t rsdp,
-	struct boot_entry *out, struct error *err);
+int pvh_load(struct boot_layout *layout, const struct boot_file *file, const struct elf_image *elf,
+	const struct board_config *config, uint64_t rsdp, struct boot_entry *out,
+	struct error *err);
 
 /* The offset of a multiboot-1 header in the first bytes of a file, or -1. */
 int multiboot_find(const uint8_t *header, size_t size);
 /* elf: the parsed file, or NULL when it is none (the header must carry addresses then). */
-int multiboot_load(struct boot_layout *layout, const struct boot_file *file,
-	const uint8_t *header, int offset, const struct elf_image *elf,
-	const struct board_config *config, struct boot_entry *out, struct error *err);
+int multiboot_load(struct boot_layout *layout, const struct boot_file *file, const uint8_t *header,
+	int offset, const struct elf_image *elf, const struct board_config *config,
+	struct boot_entry *out, struct error *err);
 /* Does the header carry load addresses (the a.out kludge), so that ELF does not matter? */
 bool multiboot_has_addresses(const uint8_t *header, int offset);
 

@@ -17,17 +17,17 @@
 #include "board/boot-image.h"
 
 /* The header (3.1), offsets from the magic */
-#define HEADER_MAGIC	  0x1badb002u
-#define HEADER_SIZE	  48
-#define HEADER_FLAGS	  4
-#define HEADER_CHECKSUM	  8
-#define HEADER_ADDRESS	  12
-#define HEADER_LOAD	  16
-#define HEADER_LOAD_END	  20
-#define HEADER_BSS_END	  24
-#define HEADER_ENTRY	  28
-#define FLAG_ADDRESSES	  0x10000u
-#define FLAGS_UNKNOWN	  0xfff8u /* must be understood (3.1.2), and bits 3 to 15 are not */
+#define HEADER_MAGIC	0x1badb002u
+#define HEADER_SIZE	48
+#define HEADER_FLAGS	4
+#define HEADER_CHECKSUM 8
+#define HEADER_ADDRESS	12
+#define HEADER_LOAD	16
+#define HEADER_LOAD_END 20
+#define HEADER_BSS_END	24
+#define HEADER_ENTRY	28
+#define FLAG_ADDRESSES	0x10000u
+#define FLAGS_UNKNOWN	0xfff8u /* must be understood (3.1.2), and bits 3 to 15 are not */
 
 /* What EAX and EBX carry (3.2, 3.3) */
 #define ENTRY_MAGIC	  0x2badb002u
@@ -108,8 +108,9 @@ static int load_flat(struct boot_layout *layout, const struct boot_file *file,
 		return error_set(err, EINVAL, "multiboot: invalid load_end_addr address");
 	length = load_end ? load_end - load : file->size - text;
 	if (length > file->size - text)
-		return error_set(err, EINVAL, "multiboot: truncated: load_end_addr is beyond the "
-					      "file");
+		return error_set(err, EINVAL,
+			"multiboot: truncated: load_end_addr is beyond the "
+			"file");
 	memory_length = length;
 	if (bss_end) {
 		if (bss_end < load || bss_end - load < length)
@@ -211,8 +212,8 @@ static void fill_memory(struct tables *tables, const struct guest_memory *mem)
 	unsigned count = memmap_build(mem, map);
 
 	for (unsigned i = 0; i < count; i++) {
-		tables->map[i] = (struct map_entry){sizeof(struct map_entry) - 4, map[i].address,
-			map[i].length, map[i].type};
+		tables->map[i] = (struct map_entry){
+			sizeof(struct map_entry) - 4, map[i].address, map[i].length, map[i].type};
 		if (map[i].type == MEMMAP_RAM && map[i].address == 0x100000)
 			tables->info.memory_upper = map[i].length / 1024;
 	}
@@ -228,7 +229,7 @@ static void fill_addresses(struct tables *tables, uint32_t at)
 	uint32_t text = at + sizeof(*tables);
 
 	info->flags = INFO_MEMORY | INFO_BOOT_DEVICE | INFO_COMMAND_LINE | INFO_MODULES |
-		INFO_MEMORY_MAP | INFO_LOADER_NAME;
+		      INFO_MEMORY_MAP | INFO_LOADER_NAME;
 	info->boot_device = 0x8000ffff; /* the first disk, no partition known */
 	info->command_line = text;
 	info->modules = at + offsetof(struct tables, modules);
@@ -289,16 +290,18 @@ static int load_tables(struct boot_layout *layout, const struct board_config *co
 	return rc;
 }
 
-int multiboot_load(struct boot_layout *layout, const struct boot_file *file,
-	const uint8_t *header, int offset, const struct elf_image *elf,
-	const struct board_config *config, struct boot_entry *out, struct error *err)
+int multiboot_load(struct boot_layout *layout, const struct boot_file *file, const uint8_t *header,
+	int offset, const struct elf_image *elf, const struct board_config *config,
+	struct boot_entry *out, struct error *err)
 {
 	uint32_t flags = read32(header + offset + HEADER_FLAGS);
 	int rc;
 
 	if (flags & FLAGS_UNKNOWN)
-		return error_set(err, EINVAL, "multiboot: the header asks for features 0x%x that "
-					      "are not known", flags & FLAGS_UNKNOWN);
+		return error_set(err, EINVAL,
+			"multiboot: the header asks for features 0x%x that "
+			"are not known",
+			flags & FLAGS_UNKNOWN);
 	*out = (struct boot_entry){.eax = ENTRY_MAGIC, .mode = BOOT_PROTECTED32};
 	if (elf) {
 		rc = elf_load(layout, file, elf, err);

@@ -38,8 +38,8 @@ struct tables {
 	struct map_entry map[MEMMAP_MAX];
 };
 
-static int load_initrd(struct boot_layout *layout, const char *path, struct module *module,
-	struct error *err)
+static int load_initrd(
+	struct boot_layout *layout, const char *path, struct module *module, struct error *err)
 {
 	struct boot_file file;
 	int rc = boot_file_open(&file, path, "initial ram disk", err);
@@ -68,9 +68,8 @@ static unsigned fill_map(const struct guest_memory *mem, struct map_entry *to)
 	return count;
 }
 
-int pvh_load(struct boot_layout *layout, const struct boot_file *file,
-	const struct elf_image *elf, const struct board_config *config, uint64_t rsdp,
-	struct boot_entry *out, struct error *err)
+int pvh_load(struct boot_layout *layout, const struct boot_file *file, const struct elf_image *elf,
+	const struct board_config *config, uint64_t rsdp, struct boot_entry *out, struct error *err)
 {
 	const char *append = config->append ? config->append : "";
 	size_t size = sizeof(struct tables) + strlen(append) + 1;

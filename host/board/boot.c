@@ -20,8 +20,7 @@
 #define TABLES_END  0x9f000u
 #define TABLES_LAST 0x10000u /* the lowest they may go */
 
-int boot_file_open(struct boot_file *file, const char *path, const char *what,
-	struct error *err)
+int boot_file_open(struct boot_file *file, const char *path, const char *what, struct error *err)
 {
 	struct stat st;
 
@@ -30,8 +29,8 @@ int boot_file_open(struct boot_file *file, const char *path, const char *what,
 		return error_set_errno(err, errno, "could not open %s '%s'", what, path);
 	if (fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		close(file->fd);
-		return error_set(err, EINVAL, "could not open %s '%s': not a regular file", what,
-			path);
+		return error_set(
+			err, EINVAL, "could not open %s '%s': not a regular file", what, path);
 	}
 	file->size = st.st_size;
 	return 0;
@@ -42,8 +41,8 @@ void boot_file_close(struct boot_file *file)
 	close(file->fd);
 }
 
-int boot_file_read(const struct boot_file *file, uint64_t offset, void *to, size_t length,
-	struct error *err)
+int boot_file_read(
+	const struct boot_file *file, uint64_t offset, void *to, size_t length, struct error *err)
 {
 	uint8_t *at = to;
 
@@ -166,22 +165,22 @@ int boot_load_file(struct boot_layout *layout, const struct boot_file *file, uin
 		length -= part;
 	}
 	if (!rc && zero(mem, address, tail, buffer))
-		rc = error_set(err, EFAULT, "0x%llx is not in guest memory",
-			(unsigned long long)address);
+		rc = error_set(
+			err, EFAULT, "0x%llx is not in guest memory", (unsigned long long)address);
 	free(buffer);
 	return rc;
 }
 
-int boot_load_bytes(struct boot_layout *layout, const void *from, size_t length,
-	uint64_t address, struct error *err)
+int boot_load_bytes(struct boot_layout *layout, const void *from, size_t length, uint64_t address,
+	struct error *err)
 {
 	uint64_t image_end = layout->image_end;
 	int rc = take(layout, address, length, err);
 
 	layout->image_end = image_end;
 	if (!rc && guest_load(&layout->machine->memory, address, from, length))
-		rc = error_set(err, EFAULT, "0x%llx is not in guest memory",
-			(unsigned long long)address);
+		rc = error_set(
+			err, EFAULT, "0x%llx is not in guest memory", (unsigned long long)address);
 	return rc;
 }
 
@@ -226,8 +225,7 @@ uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size)
 }
 
 static int load_opened(struct boot_layout *layout, const struct boot_file *file,
-	const struct board_config *config, uint64_t rsdp, struct boot_entry *out,
-	struct error *err)
+	const struct board_config *config, uint64_t rsdp, struct boot_entry *out, struct error *err)
 {
 	uint8_t header[BOOT_HEADER_SIZE] = {0};
 	size_t got = file->size < sizeof(header) ? file->size : sizeof(header);

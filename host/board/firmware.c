@@ -73,8 +73,8 @@ static int check_clock(const struct board_config *config, bool *host, struct err
 	return 0;
 }
 
-int firmware_set_clock(struct machine *machine, const struct board_config *config,
-	struct error *err)
+int firmware_set_clock(
+	struct machine *machine, const struct board_config *config, struct error *err)
 {
 	static struct wall_clock wall;
 	const char *base = config->rtc ? keyvals_get(config->rtc, "base") : NULL;
@@ -108,8 +108,7 @@ static struct device *find_fw_cfg(struct machine *machine)
 {
 	struct list *pos;
 
-	list_for_each(pos, &machine->devices)
-	{
+	list_for_each (pos, &machine->devices) {
 		struct device *dev = container_of(pos, struct device, link);
 
 		if (dev->type == &fw_cfg_type)
@@ -171,7 +170,8 @@ static int add_option(struct device *fw_cfg, struct keyvals *kv, struct error *e
 	if (!name || !*name)
 		return error_set(err, EINVAL, "name= is missing");
 	if (strlen(name) > FW_CFG_NAME_MAX)
-		return error_set(err, EINVAL, "name too long (max. %d characters)", FW_CFG_NAME_MAX);
+		return error_set(
+			err, EINVAL, "name too long (max. %d characters)", FW_CFG_NAME_MAX);
 	if (!path == !text)
 		return error_set(err, EINVAL, "one of file= and string= is needed");
 	return path ? add_path(fw_cfg, name, path, err)
@@ -182,8 +182,7 @@ static int add_options(struct device *fw_cfg, const struct board_config *config,
 {
 	struct list *pos;
 
-	list_for_each(pos, &config->fw_cfg)
-	{
+	list_for_each (pos, &config->fw_cfg) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 		int rc = add_option(fw_cfg, kv, err);
 
@@ -204,8 +203,7 @@ static int add_kernel(struct device *fw_cfg, const struct board_config *config, 
 	return rc;
 }
 
-static int add_numbers(struct device *fw_cfg, const struct board_config *config,
-	struct error *err)
+static int add_numbers(struct device *fw_cfg, const struct board_config *config, struct error *err)
 {
 	const struct guest_memory *mem = &fw_cfg->machine->memory;
 	uint64_t memory = 0;
@@ -225,11 +223,11 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 	for (unsigned i = 0; i < mem->count; i++)
 		memory += mem->blocks[i].size;
 	/* What -m said: the VGA window is no RAM here, but no loss to the guest's account. */
-	rc = fw_cfg_add_number(fw_cfg, FW_CFG_RAM_SIZE, config->memory ? config->memory : memory, 8,
-		err);
+	rc = fw_cfg_add_number(
+		fw_cfg, FW_CFG_RAM_SIZE, config->memory ? config->memory : memory, 8, err);
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == 0; i++)
-		rc = fw_cfg_add_number(fw_cfg, numbers[i].key, numbers[i].value, numbers[i].size,
-			err);
+		rc = fw_cfg_add_number(
+			fw_cfg, numbers[i].key, numbers[i].value, numbers[i].size, err);
 	return rc;
 }
 

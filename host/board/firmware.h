@@ -8,8 +8,8 @@
 #include "machine/machine.h"
 
 /* -rtc base=utc|localtime|DATE: sets the clock's offset.  0 or -EINVAL with a sentence. */
-int firmware_set_clock(struct machine *machine, const struct board_config *config,
-	struct error *err);
+int firmware_set_clock(
+	struct machine *machine, const struct board_config *config, struct error *err);
 
 /* The fw_cfg device.  0 or -errno. */
 int firmware_create(struct machine *machine, struct error *err);

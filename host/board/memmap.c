@@ -16,11 +16,11 @@ static const struct memmap_entry reserved[] = {
 
 #define RESERVED_COUNT (sizeof(reserved) / sizeof(reserved[0]))
 
-#define LOW_RAM_END  0x9fc00
+#define LOW_RAM_END    0x9fc00
 #define HIGH_RAM_START 0x100000
 
-static void insert(struct memmap_entry *map, unsigned *count, uint64_t start, uint64_t end,
-	uint32_t type)
+static void insert(
+	struct memmap_entry *map, unsigned *count, uint64_t start, uint64_t end, uint32_t type)
 {
 	unsigned at = *count;
 
@@ -49,7 +49,7 @@ unsigned memmap_build(const struct guest_memory *mem, struct memmap_entry map[ME
 			MEMMAP_RAM);
 	}
 	for (size_t i = 0; i < RESERVED_COUNT; i++)
-		insert(map, &count, reserved[i].address,
-			reserved[i].address + reserved[i].length, reserved[i].type);
+		insert(map, &count, reserved[i].address, reserved[i].address + reserved[i].length,
+			reserved[i].type);
 	return count;
 }

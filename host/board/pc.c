@@ -25,13 +25,13 @@ static const struct {
 };
 
 /* Battery-backed memory that firmware and kernels read the size of memory from. */
-#define CMOS_BASE_KIB	 0x15 /* 16 bits: below 640 KiB */
+#define CMOS_BASE_KIB	  0x15 /* 16 bits: below 640 KiB */
 #define CMOS_EXTENDED_KIB 0x17 /* 16 bits: above 1 MiB, 63 MiB at most; again at 0x30 */
-#define CMOS_EXTENDED_2	 0x30
-#define CMOS_ABOVE_16M	 0x34 /* 16 bits: 64 KiB units above 16 MiB, below 4 GiB */
-#define CMOS_ABOVE_4G	 0x5b /* 24 bits: 64 KiB units */
-#define CMOS_EQUIPMENT	 0x14
-#define CMOS_BOOT	 0x3d
+#define CMOS_EXTENDED_2	  0x30
+#define CMOS_ABOVE_16M	  0x34 /* 16 bits: 64 KiB units above 16 MiB, below 4 GiB */
+#define CMOS_ABOVE_4G	  0x5b /* 24 bits: 64 KiB units */
+#define CMOS_EQUIPMENT	  0x14
+#define CMOS_BOOT	  0x3d
 
 static void set_number(struct device *rtc, unsigned index, uint64_t value, unsigned size)
 {
@@ -111,8 +111,7 @@ static int build_acpi(struct machine *machine, const struct board_config *config
 		if (end < 4096 * MIB && end > acpi.pci_memory_start)
 			acpi.pci_memory_start = end;
 	}
-	list_for_each(pos, &machine->devices)
-	{
+	list_for_each (pos, &machine->devices) {
 		const struct device *dev = container_of(pos, struct device, link);
 		int place = dev->type == &isa_serial_type ? isa_serial_place(dev) : -1;
 

@@ -58,8 +58,8 @@ static uint32_t dma(uint64_t at, uint32_t control, uint32_t length, uint64_t add
 	struct {
 		uint32_t control, length;
 		uint64_t address;
-	} command = {__builtin_bswap32(control), __builtin_bswap32(length),
-		__builtin_bswap64(address)};
+	} command = {
+		__builtin_bswap32(control), __builtin_bswap32(length), __builtin_bswap64(address)};
 
 	guest_write(&machine.memory, at, &command, sizeof(command));
 	space_write(&machine.ports, 0x514, __builtin_bswap32(at >> 32), 4);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * isa-serial: a 16550A at one of a PC's four places (COM1 to COM4) or wherever iobase= and irq= say.
+ * isa-serial: a 16550A at one of a PC's four places (COM1 to COM4) or wherever iobase= and irq=
+ * say.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ static uint32_t next_index(const struct machine *machine)
 	uint32_t count = 0;
 	struct list *pos;
 
-	list_for_each(pos, &machine->devices) {
+	list_for_each (pos, &machine->devices) {
 		if (container_of(pos, struct device, link)->type == &isa_serial_type)
 			count++;
 	}
@@ -51,8 +52,8 @@ static int isa_serial_realize(struct device *dev, struct error *err)
 	if (isa->irq == UINT32_MAX)
 		isa->irq = places[isa->index].irq;
 	if (isa->irq >= ISA_IRQS)
-		return error_set(err, EINVAL, "irq %u is beyond the ISA bus's %d", isa->irq,
-			ISA_IRQS);
+		return error_set(
+			err, EINVAL, "irq %u is beyond the ISA bus's %d", isa->irq, ISA_IRQS);
 	if (isa->iobase > 0x10000 - SERIAL_PORTS)
 		return error_set(err, EINVAL, "iobase 0x%x is beyond the I/O space", isa->iobase);
 

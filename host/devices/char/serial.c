@@ -49,24 +49,24 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define MCR_LOOP 0x10
 #define MCR_BITS 0x1f
 
-#define LSR_DR	   0x01
-#define LSR_OE	   0x02
-#define LSR_BI	   0x10
-#define LSR_THRE   0x20
-#define LSR_TEMT   0x40
-#define LSR_FIFO   0x80 /* an error somewhere in the receiver FIFO */
+#define LSR_DR	 0x01
+#define LSR_OE	 0x02
+#define LSR_BI	 0x10
+#define LSR_THRE 0x20
+#define LSR_TEMT 0x40
+#define LSR_FIFO 0x80 /* an error somewhere in the receiver FIFO */
 
-#define MSR_DCTS 0x01
-#define MSR_TERI 0x04
-#define MSR_CTS	 0x10
-#define MSR_DSR	 0x20
-#define MSR_RI	 0x40
-#define MSR_DCD	 0x80
+#define MSR_DCTS  0x01
+#define MSR_TERI  0x04
+#define MSR_CTS	  0x10
+#define MSR_DSR	  0x20
+#define MSR_RI	  0x40
+#define MSR_DCD	  0x80
 #define MSR_LINES 0xf0
 
-#define CLOCK_HZ	  1843200
-#define RESET_DIVISOR	  0x0c /* 9600 baud, as firmware leaves it */
-#define TIMEOUT_CHARS	  4
+#define CLOCK_HZ      1843200
+#define RESET_DIVISOR 0x0c /* 9600 baud, as firmware leaves it */
+#define TIMEOUT_CHARS 4
 
 static unsigned trigger_level(const struct serial *serial)
 {
@@ -135,8 +135,7 @@ static uint8_t interrupt_cause(const struct serial *serial)
 
 static void update_irq(struct serial *serial)
 {
-	irq_set(&serial->irq,
-		(serial->mcr & MCR_OUT2) && interrupt_cause(serial) != IIR_NONE);
+	irq_set(&serial->irq, (serial->mcr & MCR_OUT2) && interrupt_cause(serial) != IIR_NONE);
 }
 
 /* The clock of the time-out runs only while the guest could see it end. */
@@ -190,7 +189,7 @@ static void rx_push(struct serial *serial, uint8_t data, uint8_t errors)
 	if (serial->rx_count == rx_capacity(serial)) {
 		serial->overrun = true;
 		if (serial->fifo_enabled)
-			return; /* the FIFO keeps what it has, the new one is lost */
+			return;	      /* the FIFO keeps what it has, the new one is lost */
 		serial->rx_count = 0; /* without FIFO the old one is lost */
 	}
 	at = (serial->rx_head + serial->rx_count) % SERIAL_FIFO_SIZE;
@@ -225,9 +224,8 @@ static void tx_drain(struct serial *serial)
 
 		if (run > serial->tx_count)
 			run = serial->tx_count;
-		taken = serial->chr ?
-			chardev_write(serial->chr, serial->tx + serial->tx_head, run) :
-			run;
+		taken = serial->chr ? chardev_write(serial->chr, serial->tx + serial->tx_head, run)
+				    : run;
 		serial->tx_head = (serial->tx_head + taken) % SERIAL_FIFO_SIZE;
 		serial->tx_count -= taken;
 		if (taken < run) {

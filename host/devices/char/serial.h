@@ -28,14 +28,14 @@ struct serial {
 
 	uint16_t divisor;
 	uint8_t ier, lcr, mcr, scr;
-	uint8_t msr;	   /* lines in bits 7..4, deltas in 3..0 */
-	bool fifo_enabled; /* FCR bit 0 */
-	uint8_t fcr_trigger; /* FCR bits 7..6, in place */
-	bool overrun;	   /* LSR bit 1 */
-	uint8_t lsr_errors; /* LSR bits 4..2 of the character on top, until LSR is read */
-	bool thre_pending; /* the THRE interrupt waits */
+	uint8_t msr;	      /* lines in bits 7..4, deltas in 3..0 */
+	bool fifo_enabled;    /* FCR bit 0 */
+	uint8_t fcr_trigger;  /* FCR bits 7..6, in place */
+	bool overrun;	      /* LSR bit 1 */
+	uint8_t lsr_errors;   /* LSR bits 4..2 of the character on top, until LSR is read */
+	bool thre_pending;    /* the THRE interrupt waits */
 	bool timeout_pending; /* four character times without a read or an arrival */
-	bool tx_blocked;   /* the character device is full; goes on at CHARDEV_WRITABLE */
+	bool tx_blocked;      /* the character device is full; goes on at CHARDEV_WRITABLE */
 
 	struct serial_char rx[SERIAL_FIFO_SIZE];
 	uint8_t rx_head, rx_count;

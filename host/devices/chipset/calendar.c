@@ -20,7 +20,7 @@ int64_t calendar_to_seconds(const struct calendar *cal)
 	int64_t year = floor_div(months, 12);
 	int64_t month = months - year * 12; /* 0: March */
 	int64_t days = year * 365 + floor_div(year, 4) - floor_div(year, 100) +
-		floor_div(year, 400) + (153 * month + 2) / 5 + cal->day - 1 - EPOCH_OFFSET;
+		       floor_div(year, 400) + (153 * month + 2) / 5 + cal->day - 1 - EPOCH_OFFSET;
 
 	return days * DAY + cal->hour * 3600ll + cal->minute * 60ll + cal->second;
 }

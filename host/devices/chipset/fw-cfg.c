@@ -21,11 +21,11 @@
 #define FW_CFG_BASE 0x510
 #define DMA_BASE    0x514
 
-#define KEY_MASK     0x3fff /* without the write channel (0x4000) and the arch bit (0x8000) */
-#define KEY_ARCH     0x8000
-#define ITEMS	     0x60 /* 0x20 fixed keys, 0x40 files */
-#define FILES_MAX    (ITEMS - FW_CFG_FILE_FIRST)
-#define ARCH_ITEMS   8
+#define KEY_MASK   0x3fff /* without the write channel (0x4000) and the arch bit (0x8000) */
+#define KEY_ARCH   0x8000
+#define ITEMS	   0x60 /* 0x20 fixed keys, 0x40 files */
+#define FILES_MAX  (ITEMS - FW_CFG_FILE_FIRST)
+#define ARCH_ITEMS 8
 
 #define ID_TRADITIONAL 1
 #define ID_DMA	       2
@@ -177,8 +177,8 @@ static void dma_run(struct fw_cfg *cfg, uint64_t at)
 	uint32_t control, length, error = 0;
 
 	if (guest_read(mem, at, command, sizeof(command))) {
-		log_guest_error("fw_cfg", "DMA command at 0x%llx is not in memory",
-			(unsigned long long)at);
+		log_guest_error(
+			"fw_cfg", "DMA command at 0x%llx is not in memory", (unsigned long long)at);
 		return;
 	}
 	control = get_be(command, 4);
@@ -197,8 +197,8 @@ static void dma_run(struct fw_cfg *cfg, uint64_t at)
 	}
 	put_be(result, 4, error);
 	if (guest_write(mem, at, result, sizeof(result)))
-		log_guest_error("fw_cfg", "DMA command at 0x%llx is not writable",
-			(unsigned long long)at);
+		log_guest_error(
+			"fw_cfg", "DMA command at 0x%llx is not writable", (unsigned long long)at);
 }
 
 /* The register is big-endian: what a little-endian CPU reads as a number has its bytes turned. */
@@ -243,8 +243,7 @@ static void item_clear(struct item *item)
 	*item = (struct item){0};
 }
 
-int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t length,
-	struct error *err)
+int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t length, struct error *err)
 {
 	struct item *item = find_item(from_device(dev), key);
 	uint8_t *copy;
@@ -261,8 +260,8 @@ int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t length
 	return 0;
 }
 
-int fw_cfg_add_number(struct device *dev, uint16_t key, uint64_t value, unsigned size,
-	struct error *err)
+int fw_cfg_add_number(
+	struct device *dev, uint16_t key, uint64_t value, unsigned size, struct error *err)
 {
 	uint8_t bytes[8];
 
@@ -271,8 +270,8 @@ int fw_cfg_add_number(struct device *dev, uint16_t key, uint64_t value, unsigned
 	return fw_cfg_add(dev, key, bytes, size, err);
 }
 
-int fw_cfg_add_host_file(struct device *dev, uint16_t key, int fd, uint32_t length,
-	struct error *err)
+int fw_cfg_add_host_file(
+	struct device *dev, uint16_t key, int fd, uint32_t length, struct error *err)
 {
 	struct item *item = find_item(from_device(dev), key);
 
@@ -327,8 +326,8 @@ static int file_slot(struct fw_cfg *cfg, const char *name, struct error *err)
 	return at;
 }
 
-int fw_cfg_add_file(struct device *dev, const char *name, const void *data, size_t length,
-	struct error *err)
+int fw_cfg_add_file(
+	struct device *dev, const char *name, const void *data, size_t length, struct error *err)
 {
 	struct fw_cfg *cfg = from_device(dev);
 	char seam[FW_CFG_NAME_MAX + 8];

@@ -13,47 +13,47 @@
 #include "bus/pci.h"
 #include "devices/devices.h"
 
-#define VENDOR_INTEL 0x8086
-#define PIIX4_PM     0x7113
+#define VENDOR_INTEL	   0x8086
+#define PIIX4_PM	   0x7113
 #define CLASS_BRIDGE_OTHER 0x068000
 
 /* Configuration space */
-#define CFG_PMBASE	0x40
-#define CFG_PMBASE_MASK 0xffc0u
-#define CFG_PMREGMISC	0x80
+#define CFG_PMBASE	 0x40
+#define CFG_PMBASE_MASK	 0xffc0u
+#define CFG_PMREGMISC	 0x80
 #define PMREGMISC_ENABLE 0x01
 
 /* I/O at PMBASE */
-#define PM_LENGTH   64
-#define PM1_STS	    0x00
-#define PM1_EN	    0x02
-#define PM1_CNT	    0x04
-#define PM_TMR	    0x08
+#define PM_LENGTH 64
+#define PM1_STS	  0x00
+#define PM1_EN	  0x02
+#define PM1_CNT	  0x04
+#define PM_TMR	  0x08
 
-#define STS_TMROF  0x0001
-#define STS_GBL	   0x0020
-#define STS_PWRBTN 0x0100
-#define STS_RTC	   0x0400
-#define STS_CLEARS 0x8d31 /* WAK RTC PWRBTN SLPBTN GBL BM TMROF: cleared by writing 1 */
-#define EN_BITS	   0x0521
+#define STS_TMROF   0x0001
+#define STS_GBL	    0x0020
+#define STS_PWRBTN  0x0100
+#define STS_RTC	    0x0400
+#define STS_CLEARS  0x8d31 /* WAK RTC PWRBTN SLPBTN GBL BM TMROF: cleared by writing 1 */
+#define EN_BITS	    0x0521
 #define SCI_SOURCES (STS_TMROF | STS_GBL | STS_PWRBTN | STS_RTC)
 
-#define CNT_SCI_EN 0x0001
-#define CNT_SLP_EN 0x2000
-#define CNT_BITS   0x1c07 /* SCI_EN BM_RLD GBL_RLS SLP_TYP; SLP_EN reads 0 */
+#define CNT_SCI_EN	0x0001
+#define CNT_SLP_EN	0x2000
+#define CNT_BITS	0x1c07 /* SCI_EN BM_RLD GBL_RLS SLP_TYP; SLP_EN reads 0 */
 #define SLP_TYPE(value) (((value) >> 10) & 7)
-#define SLP_SOFT_OFF 0 /* QEMU's \_S5 */
-#define SLP_DISK     2 /* QEMU's \_S4 */
+#define SLP_SOFT_OFF	0 /* QEMU's \_S5 */
+#define SLP_DISK	2 /* QEMU's \_S4 */
 
 #define TIMER_HZ   3579545
-#define TIMER_MASK 0xffffff   /* 24 bits; TMROF when the topmost changes */
+#define TIMER_MASK 0xffffff /* 24 bits; TMROF when the topmost changes */
 #define TIMER_HALF 0x800000ll
 #define SECOND	   1000000000ll
 
-#define GPE_BASE   0xafe0
-#define GPE_LENGTH 4
-#define APM_BASE   0xb2
-#define APM_LENGTH 2
+#define GPE_BASE	 0xafe0
+#define GPE_LENGTH	 4
+#define APM_BASE	 0xb2
+#define APM_LENGTH	 2
 #define APM_ACPI_ENABLE	 0xf1
 #define APM_ACPI_DISABLE 0xf0
 
@@ -87,8 +87,7 @@ static int64_t ticks(const struct piix4_pm *pm)
 /* The VM time at which the timer has counted `count`, rounded up. */
 static int64_t time_of(int64_t count)
 {
-	return count / TIMER_HZ * SECOND +
-		(count % TIMER_HZ * SECOND + TIMER_HZ - 1) / TIMER_HZ;
+	return count / TIMER_HZ * SECOND + (count % TIMER_HZ * SECOND + TIMER_HZ - 1) / TIMER_HZ;
 }
 
 /* Status as of now, then the SCI; the timer runs only while its overflow would be seen. */
@@ -99,8 +98,7 @@ static void update(struct piix4_pm *pm)
 	if (turns != pm->half_turns)
 		pm->status |= STS_TMROF;
 	pm->half_turns = turns;
-	irq_set(&pm->sci,
-		(pm->control & CNT_SCI_EN) && (pm->status & pm->enable & SCI_SOURCES));
+	irq_set(&pm->sci, (pm->control & CNT_SCI_EN) && (pm->status & pm->enable & SCI_SOURCES));
 	if ((pm->enable & ~pm->status & STS_TMROF) && (pm->control & CNT_SCI_EN))
 		vm_timer_arm(&pm->overflow, time_of((turns + 1) * TIMER_HALF));
 	else
@@ -119,9 +117,7 @@ static void write_control(struct piix4_pm *pm, uint16_t value)
 		return;
 	switch (SLP_TYPE(value)) {
 	case SLP_SOFT_OFF:
-	case SLP_DISK:
-		machine_request_shutdown(pm->pci.dev.machine, CAUSE_GUEST_SHUTDOWN);
-		break;
+	case SLP_DISK: machine_request_shutdown(pm->pci.dev.machine, CAUSE_GUEST_SHUTDOWN); break;
 	default: log_guest_error("PIIX4_PM", "sleep type %u is not there", SLP_TYPE(value)); break;
 	}
 }
@@ -243,8 +239,7 @@ static void press_power_button(void *opaque)
 static void follow_base(struct piix4_pm *pm)
 {
 	const uint8_t *config = pm->pci.config;
-	uint16_t base =
-		(config[CFG_PMBASE] | config[CFG_PMBASE + 1] << 8) & CFG_PMBASE_MASK;
+	uint16_t base = (config[CFG_PMBASE] | config[CFG_PMBASE + 1] << 8) & CFG_PMBASE_MASK;
 
 	space_unmap(&pm->io);
 	if (config[CFG_PMREGMISC] & PMREGMISC_ENABLE)

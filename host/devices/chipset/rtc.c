@@ -59,13 +59,13 @@ enum {
 #define C_FLAGS 0x70 /* PF, AF, UF stand where their enables do */
 #define D_VRT	0x80
 
-#define HOUR_PM	     0x80
-#define ALARM_ANY    0xc0 /* both bits: matches always */
-#define SECOND	     1000000000ll
-#define UIP_AHEAD    2228000ll /* ns: 244 us of warning and 1984 us of update (table 2) */
-#define CRYSTAL_HZ   32768
-#define DAY_SECONDS  86400
-#define NEVER	     INT64_MAX
+#define HOUR_PM	    0x80
+#define ALARM_ANY   0xc0 /* both bits: matches always */
+#define SECOND	    1000000000ll
+#define UIP_AHEAD   2228000ll /* ns: 244 us of warning and 1984 us of update (table 2) */
+#define CRYSTAL_HZ  32768
+#define DAY_SECONDS 86400
+#define NEVER	    INT64_MAX
 
 struct rtc {
 	struct device dev;
@@ -75,8 +75,8 @@ struct rtc {
 	uint8_t index;
 	uint8_t cmos[CMOS_SIZE];
 	/* Of the calendar: base + the clock's rtc_offset + whole seconds of (VM time + phase). */
-	int64_t base;  /* s */
-	int64_t phase; /* ns, below a second: the divider chain's */
+	int64_t base;	   /* s */
+	int64_t phase;	   /* ns, below a second: the divider chain's */
 	int64_t evaluated; /* VM time up to which the flags of register C are right */
 	int weekday_shift; /* what the guest set, less what the calendar says */
 };
@@ -215,14 +215,14 @@ static int64_t next_alarm(const struct rtc *rtc, int64_t after)
 	while (at < end) {
 		int64_t of_day = (at % DAY_SECONDS + DAY_SECONDS) % DAY_SECONDS;
 
-		if (!alarm_field_matches(rtc->cmos[REG_HOURS_ALARM],
-			    encode_hour(rtc, (int)(of_day / 3600))))
+		if (!alarm_field_matches(
+			    rtc->cmos[REG_HOURS_ALARM], encode_hour(rtc, (int)(of_day / 3600))))
 			at += 3600 - of_day % 3600;
 		else if (!alarm_field_matches(rtc->cmos[REG_MINUTES_ALARM],
 				 encode(rtc, (int)(of_day / 60 % 60))))
 			at += 60 - of_day % 60;
-		else if (!alarm_field_matches(rtc->cmos[REG_SECONDS_ALARM],
-				 encode(rtc, (int)(of_day % 60))))
+		else if (!alarm_field_matches(
+				 rtc->cmos[REG_SECONDS_ALARM], encode(rtc, (int)(of_day % 60))))
 			at++;
 		else
 			return at;
@@ -230,7 +230,8 @@ static int64_t next_alarm(const struct rtc *rtc, int64_t after)
 	return NEVER;
 }
 
-/* Sets the flags of what happened since the last call.  Before any change of A, B, alarm or time. */
+/* Sets the flags of what happened since the last call.  Before any change of A, B, alarm or time.
+ */
 static void evaluate(struct rtc *rtc)
 {
 	int64_t now = vm_now(rtc), rate = periodic_rate(rtc);

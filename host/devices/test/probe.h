@@ -11,8 +11,8 @@
 #include "machine/device.h"
 
 enum probe_counter {
-	PROBE_TIME_NS,	    /* VM time */
-	PROBE_EXITS,	    /* all returns of vCPUs to the VMM */
+	PROBE_TIME_NS, /* VM time */
+	PROBE_EXITS,   /* all returns of vCPUs to the VMM */
 	PROBE_PORT_EXITS,
 	PROBE_MMIO_EXITS,
 	PROBE_HALT_EXITS,
