@@ -30,8 +30,7 @@ static int create_chardevs(struct loop *loop, struct error *err)
 {
 	struct list *pos;
 
-	list_for_each(pos, &options.chardevs)
-	{
+	list_for_each (pos, &options.chardevs) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 		int rc = chardev_create(loop, kv, err);
 
@@ -60,8 +59,7 @@ static int create_objects(struct error *err)
 	struct list *pos;
 	int rc;
 
-	list_for_each(pos, &options.objects)
-	{
+	list_for_each (pos, &options.objects) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 
 		rc = iothread_create(kv, err);
@@ -70,8 +68,7 @@ static int create_objects(struct error *err)
 		if (rc)
 			return error_prefix(err, rc, "%s: ", kv->origin);
 	}
-	list_for_each(pos, &options.blockdevs)
-	{
+	list_for_each (pos, &options.blockdevs) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 
 		if (!block_open_node(kv, err))
@@ -103,8 +100,8 @@ static int create_monitors(struct loop *loop, struct error *err)
 		if (monitor->chardev) {
 			chr = chardev_find(monitor->chardev);
 			if (!chr)
-				error_set(err, ENOENT, "chardev \"%s\" not found",
-					monitor->chardev);
+				error_set(
+					err, ENOENT, "chardev \"%s\" not found", monitor->chardev);
 		} else {
 			number++;
 			chr = chardev_create_short(loop, id, monitor->text, err);
@@ -147,8 +144,8 @@ static int set_up(struct loop *loop, struct error *err)
 	if (!rc && options.log_file) {
 		rc = log_set_file(options.log_file);
 		if (rc)
-			error_set_errno(err, -rc, "-D %s: Could not open the log file",
-				options.log_file);
+			error_set_errno(
+				err, -rc, "-D %s: Could not open the log file", options.log_file);
 	}
 	return rc;
 }

@@ -39,8 +39,7 @@ void keyvals_free(struct keyvals *kv)
 
 	if (!kv)
 		return;
-	list_for_each_safe(pos, tmp, &kv->pairs)
-	{
+	list_for_each_safe (pos, tmp, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		free(pair->key);
@@ -143,7 +142,8 @@ static size_t key_length(const char *text)
 {
 	size_t length = 0;
 
-	while (isalnum((unsigned char)text[length]) || (text[length] && strchr("-_.", text[length])))
+	while (isalnum((unsigned char)text[length]) ||
+		(text[length] && strchr("-_.", text[length])))
 		length++;
 	return length;
 }
@@ -190,8 +190,7 @@ const char *keyvals_get(const struct keyvals *kv, const char *key)
 	const char *value = NULL;
 	struct list *pos;
 
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		if (!strcmp(pair->key, key))
@@ -205,8 +204,7 @@ const char *keyvals_take(struct keyvals *kv, const char *key)
 	const char *value = NULL;
 	struct list *pos;
 
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		if (!strcmp(pair->key, key)) {
@@ -221,8 +219,7 @@ const char *keyvals_left(const struct keyvals *kv)
 {
 	struct list *pos;
 
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		if (!pair->taken)
@@ -267,8 +264,7 @@ static int read_number(const char *text, int base, uint64_t *out, const char **e
 	return errno == ERANGE ? -ERANGE : 0;
 }
 
-int parse_uint(
-	const char *key, const char *value, uint64_t max, uint64_t *out, struct error *err)
+int parse_uint(const char *key, const char *value, uint64_t max, uint64_t *out, struct error *err)
 {
 	const char *end = value;
 	uint64_t number;
@@ -277,8 +273,8 @@ int parse_uint(
 	if (rc == -EINVAL || *end)
 		return error_set(err, EINVAL, "Parameter '%s' expects a number", key);
 	if (rc || number > max)
-		return error_set(err, EINVAL, "Value '%s' is too large for parameter '%s'", value,
-			key);
+		return error_set(
+			err, EINVAL, "Value '%s' is too large for parameter '%s'", value, key);
 	*out = number;
 	return 0;
 }
@@ -307,8 +303,7 @@ static uint64_t read_fraction(const char *text, const char **end)
 	return (uint64_t)((value << 64) / scale);
 }
 
-int parse_size(
-	const char *key, const char *value, uint64_t unit, uint64_t *out, struct error *err)
+int parse_size(const char *key, const char *value, uint64_t unit, uint64_t *out, struct error *err)
 {
 	bool is_hex = value[0] == '0' && (value[1] == 'x' || value[1] == 'X');
 	const char *end = value;

@@ -21,7 +21,7 @@ struct keyval {
 
 struct keyvals {
 	struct list pairs; /* of struct keyval, in the order given; a later one of a key wins */
-	char *origin;      /* "-device virtio-blk-pci,drive=d": goes in front of errors */
+	char *origin;	   /* "-device virtio-blk-pci,drive=d": goes in front of errors */
 	struct list link;  /* for lists of option instances */
 };
 
@@ -31,19 +31,20 @@ struct keyvals {
  * "nokey" is taken as key=off only where QEMU does.  Returns NULL with `err` set on bad grammar.
  * The caller owns the result (keyvals_free).
  */
-struct keyvals *keyvals_parse(const char *option, const char *text, const char *implied,
-	struct error *err);
+struct keyvals *keyvals_parse(
+	const char *option, const char *text, const char *implied, struct error *err);
 /*
- * The stricter grammar of QEMU's newer options (-machine, -smp, -boot, -object, -blockdev): no flags
- * without '=', keys of letters, digits, '-', '_' and '.' only.
+ * The stricter grammar of QEMU's newer options (-machine, -smp, -boot, -object, -blockdev): no
+ * flags without '=', keys of letters, digits, '-', '_' and '.' only.
  */
-struct keyvals *keyvals_parse_strict(const char *option, const char *text, const char *implied,
-	struct error *err);
+struct keyvals *keyvals_parse_strict(
+	const char *option, const char *text, const char *implied, struct error *err);
 struct keyvals *keyvals_new(const char *origin);
 void keyvals_free(struct keyvals *kv);
 void keyvals_set(struct keyvals *kv, const char *key, const char *value); /* copies both */
 
-/* The value (owned by kv) or NULL; get leaves the pair untaken, take marks all pairs of that key. */
+/* The value (owned by kv) or NULL; get leaves the pair untaken, take marks all pairs of that key.
+ */
 const char *keyvals_get(const struct keyvals *kv, const char *key);
 const char *keyvals_take(struct keyvals *kv, const char *key);
 
@@ -54,12 +55,13 @@ const char *keyvals_left(const struct keyvals *kv);
 bool id_is_wellformed(const char *id);
 
 /* Values: 0, or -EINVAL with a sentence that names `key` and what it takes, as QEMU words it. */
-int parse_bool(const char *key, const char *value, bool *out, struct error *err); /* on|yes|true|y.. */
+int parse_bool(
+	const char *key, const char *value, bool *out, struct error *err); /* on|yes|true|y.. */
 int parse_uint(const char *key, const char *value, uint64_t max, uint64_t *out, struct error *err);
 
-/* QEMU's sizes: decimal (fractions allowed with a suffix) or hex without one; suffix b k K M G T P E;
- * without suffix in units of `unit` bytes (1, or 1 MiB for -m).  Rejects negatives and overflow. */
-int parse_size(const char *key, const char *value, uint64_t unit, uint64_t *out,
-	struct error *err);
+/* QEMU's sizes: decimal (fractions allowed with a suffix) or hex without one; suffix b k K M G T P
+ * E; without suffix in units of `unit` bytes (1, or 1 MiB for -m).  Rejects negatives and overflow.
+ */
+int parse_size(const char *key, const char *value, uint64_t unit, uint64_t *out, struct error *err);
 
 #endif

@@ -64,8 +64,7 @@ struct chardev *chardev_find(const char *id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &all)
-	{
+	list_for_each (pos, &all) {
 		struct chardev *chr = container_of(pos, struct chardev, link);
 
 		if (!strcmp(chr->id, id))
@@ -83,8 +82,7 @@ void chardev_for_each(void (*visit)(void *opaque, const struct chardev_info *inf
 {
 	struct list *pos;
 
-	list_for_each(pos, &all)
-	{
+	list_for_each (pos, &all) {
 		struct chardev *chr = container_of(pos, struct chardev, link);
 		struct chardev_info info = {
 			.label = chr->id,
@@ -202,8 +200,8 @@ static int open_log(struct chardev *chr, struct keyvals *kv, struct error *err)
 
 	if (rc || !path)
 		return rc;
-	chr->log_fd = open(
-		path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+	chr->log_fd =
+		open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
 	if (chr->log_fd < 0)
 		return error_set_errno(err, errno, "Unable to open logfile %s", path);
 	return 0;
@@ -302,8 +300,7 @@ int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err)
 		return error_set(err, EINVAL, "Parameter 'id' expects an identifier");
 	type = find_type(backend);
 	if (!type)
-		return error_set(
-			err, EINVAL, "'%s' is not a valid char driver name", backend);
+		return error_set(err, EINVAL, "'%s' is not a valid char driver name", backend);
 	return create_maybe_mux(loop, type, id, kv, err) ? 0 : -EINVAL;
 }
 
@@ -337,7 +334,8 @@ static const struct short_form *find_short(const char *text)
 	return NULL;
 }
 
-static struct keyvals *parse_short(const struct short_form *form, const char *text, struct error *err)
+static struct keyvals *parse_short(
+	const struct short_form *form, const char *text, struct error *err)
 {
 	const char *rest = text + strlen(form->prefix);
 	struct keyvals *kv;

@@ -44,16 +44,16 @@ size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length);
 /* The user can take input again after can_receive() gave 0. */
 void chardev_accept_input(struct chardev *chr);
 
-/* -chardev BACKEND,id=...: stdio, null, file, pipe, pty, socket (unix and tcp, server, wait, reconnect),
- * udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
+/* -chardev BACKEND,id=...: stdio, null, file, pipe, pty, socket (unix and tcp, server, wait,
+ * reconnect), udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
 int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
 
 /* The short forms of -serial, -monitor, -qmp: "stdio", "mon:stdio", "null", "none", "file:PATH",
  * "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...", "chardev:ID", "vc".
  * Makes a character device with `id` (or finds it, for chardev:); NULL with `err` set, or NULL with
  * err->text empty for "none". */
-struct chardev *chardev_create_short(struct loop *loop, const char *id, const char *text,
-	struct error *err);
+struct chardev *chardev_create_short(
+	struct loop *loop, const char *id, const char *text, struct error *err);
 struct chardev *chardev_find(const char *id);
 void chardev_close_all(void); /* restores the terminal, removes sockets */
 
@@ -68,8 +68,7 @@ struct chardev_info {
 	const char *label, *filename; /* "serial0", "unix:/tmp/x,server=on" */
 	bool frontend_open;
 };
-void chardev_for_each(
-	void (*visit)(void *opaque, const struct chardev_info *info), void *opaque);
+void chardev_for_each(void (*visit)(void *opaque, const struct chardev_info *info), void *opaque);
 const char *chardev_id(const struct chardev *chr);
 void chardev_print_backends(void); /* -chardev help */
 

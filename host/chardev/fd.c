@@ -133,8 +133,9 @@ void fd_pair_init(struct fd_pair *pair, struct chardev *chr, int in, int out)
 	pair->out = out;
 	pair->in_watch = (struct loop_watch){.fd = in, .ready = input_ready, .opaque = pair};
 	/* epoll knows a descriptor once: output of a two-way one is watched by its duplicate. */
-	pair->out_watch = (struct loop_watch){
-		.fd = in == out && out >= 0 ? dup(out) : out, .ready = output_ready, .opaque = pair};
+	pair->out_watch = (struct loop_watch){.fd = in == out && out >= 0 ? dup(out) : out,
+		.ready = output_ready,
+		.opaque = pair};
 	pair->in_timer = (struct loop_timer){.expired = plain_input_turn, .opaque = pair};
 }
 

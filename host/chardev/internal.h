@@ -64,8 +64,8 @@ void chardev_terminate(void); /* Ctrl-A x */
  */
 struct fd_pair {
 	struct chardev *chr;
-	int in, out;		/* -1: none */
-	bool own_in, own_out;	/* close them */
+	int in, out;	      /* -1: none */
+	bool own_in, own_out; /* close them */
 	bool input_ended;
 	bool plain_input; /* a file: always ready, epoll refuses it */
 	bool blocked;	  /* a write was cut short */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One character device for several users (a serial port and the monitor on one terminal).  Output of
- * all goes through; input goes to the one in focus, which Ctrl-A c moves on.  The first that attaches
- * has the focus at the start.  The keys after Ctrl-A are QEMU's.
+ * One character device for several users (a serial port and the monitor on one terminal).  Output
+ * of all goes through; input goes to the one in focus, which Ctrl-A c moves on.  The first that
+ * attaches has the focus at the start.  The keys after Ctrl-A are QEMU's.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 
 #include "chardev/internal.h"
 
-#define USERS  4
-#define QUEUE  64 /* input held for a user that takes none, so that Ctrl-A still gets through */
+#define USERS 4
+#define QUEUE 64 /* input held for a user that takes none, so that Ctrl-A still gets through */
 
 struct mux {
 	struct chardev chr;
@@ -106,14 +106,9 @@ static void after_escape(struct mux *mux, uint8_t key)
 		say(mux, "assay: Terminated\n\r");
 		chardev_terminate();
 		break;
-	case 'b':
-		send_break(mux);
-		break;
-	case 'c':
-		move_focus(mux);
-		break;
-	default: /* 's': there is nothing to commit; others are ignored, as in QEMU */
-		break;
+	case 'b': send_break(mux); break;
+	case 'c': move_focus(mux); break;
+	default: /* 's': there is nothing to commit; others are ignored, as in QEMU */ break;
 	}
 }
 

@@ -32,7 +32,7 @@ struct socket_chardev {
 	char *host, *port; /* tcp */
 	bool nodelay;
 	uint64_t reconnect; /* s; 0: never */
-	bool blocked; /* a write was cut short */
+	bool blocked;	    /* a write was cut short */
 	struct loop_watch listen_watch, peer_watch;
 	struct loop_timer reconnect_timer;
 };
@@ -84,8 +84,8 @@ static int each_address(const struct socket_chardev *s, bool passive,
 	/* QEMU's wildcard is IPv4's unless a host is named. */
 	if (passive && !*s->host)
 		hints.ai_family = AF_INET;
-	rc = getaddrinfo(*s->host ? s->host : (passive ? "0.0.0.0" : "localhost"), s->port, &hints,
-		&found);
+	rc = getaddrinfo(
+		*s->host ? s->host : (passive ? "0.0.0.0" : "localhost"), s->port, &hints, &found);
 	if (rc)
 		return error_set(err, EINVAL, "address resolution failed for %s:%s: %s", s->host,
 			s->port, gai_strerror(rc));
@@ -135,8 +135,8 @@ static int open_listener(struct socket_chardev *s, struct error *err)
 	if (!s->path) {
 		fd = each_address(s, true, listen_on, err);
 		if (fd < 0 && !err->text[0])
-			error_set_errno(err, -fd, "Failed to bind socket to %s:%s", s->host,
-				s->port);
+			error_set_errno(
+				err, -fd, "Failed to bind socket to %s:%s", s->host, s->port);
 		return fd;
 	}
 	rc = unix_address(s, &address, &length, err);
@@ -166,8 +166,7 @@ static int open_client(struct socket_chardev *s, struct error *err)
 	if (!s->path) {
 		fd = each_address(s, false, connect_to, err);
 		if (fd < 0 && !err->text[0])
-			error_set_errno(
-				err, -fd, "Failed to connect to '%s:%s'", s->host, s->port);
+			error_set_errno(err, -fd, "Failed to connect to '%s:%s'", s->host, s->port);
 		return fd;
 	}
 	rc = unix_address(s, &address, &length, err);
@@ -429,7 +428,8 @@ static int take_wishes(struct socket_chardev *s, struct keyvals *kv, struct sock
 	return parse_uint("reconnect", reconnect, 1000000, &s->reconnect, err);
 }
 
-static int open_ends(struct socket_chardev *s, const struct socket_wishes *wishes, struct error *err)
+static int open_ends(
+	struct socket_chardev *s, const struct socket_wishes *wishes, struct error *err)
 {
 	int fd;
 

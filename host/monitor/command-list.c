@@ -7,9 +7,8 @@
 #define ARGS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
 
 const struct qmp_command qmp_commands[] = {
-	{"block_resize",
-		ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}), NULL,
-		run_block_resize},
+	{"block_resize", ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}),
+		NULL, run_block_resize},
 	{"cont", NULL, NULL, run_cont},
 	{"device-list-properties", ARGS({"typename", "str"}), "[ObjectPropertyInfo]",
 		query_list_properties},
@@ -41,9 +40,8 @@ const struct qmp_command qmp_commands[] = {
 	{"query-uuid", NULL, "UuidInfo", query_uuid},
 	{"query-version", NULL, "VersionInfo", query_version},
 	{"quit", NULL, NULL, run_quit},
-	{"ringbuf-read",
-		ARGS({"device", "str"}, {"size", "int"}, {"format", "DataFormat", true}), "str",
-		run_ringbuf_read},
+	{"ringbuf-read", ARGS({"device", "str"}, {"size", "int"}, {"format", "DataFormat", true}),
+		"str", run_ringbuf_read},
 	{"stop", NULL, NULL, run_stop},
 	{"system_powerdown", NULL, NULL, run_system_powerdown},
 	{"system_reset", NULL, NULL, run_system_reset},

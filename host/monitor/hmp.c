@@ -32,10 +32,10 @@ static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *o
 	return result;
 }
 
-#define FORWARD(name, command)                                                                     \
-	static void name(struct machine *machine, const char *argument, FILE *out)                 \
-	{                                                                                          \
-		json_decref(call(machine, command, NULL, out));                                    \
+#define FORWARD(name, command)                                                     \
+	static void name(struct machine *machine, const char *argument, FILE *out) \
+	{                                                                          \
+		json_decref(call(machine, command, NULL, out));                    \
 	}
 
 FORWARD(do_cont, run_cont)
@@ -106,7 +106,8 @@ static void info_chardev(struct machine *machine, const char *argument, FILE *ou
 
 	json_array_foreach(list, i, item)
 	{
-		fprintf(out, "%s: filename=%s\r\n", json_string_value(json_object_get(item, "label")),
+		fprintf(out, "%s: filename=%s\r\n",
+			json_string_value(json_object_get(item, "label")),
 			json_string_value(json_object_get(item, "filename")));
 	}
 	json_decref(list);
@@ -137,12 +138,68 @@ static void info_cpus(struct machine *machine, const char *argument, FILE *out)
 			machine->engine->ops->thread_id(machine->engine, i));
 }
 
+static void print_general(const struct cpu_state *s, FILE *out)
+{
+	static const char *const names[] = {"RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP",
+		"R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15"};
+	static const uint8_t order[] = {
+		RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, R8, R9, R10, R11, R12, R13, R14, R15};
+
+	for (unsigned i = 0; i < 16; i++)
+		fprintf(out, "%s=%016llx%s", names[i], (unsigned long long)s->gpr[order[i]],
+			i % 4 == 3 ? "\r\n" : " ");
+	fprintf(out, "RIP=%016llx RFL=%08llx CPL=%d\r\n", (unsigned long long)s->rip,
+		(unsigned long long)s->rflags, s->cs.selector & 3);
+}
+
+static void print_segment(const char *name, const struct cpu_segment *seg, FILE *out)
+{
+	fprintf(out, "%s=%04x %016llx %08x type=%x dpl=%u%s\r\n", name, seg->selector,
+		(unsigned long long)seg->base, seg->limit, seg->type, seg->dpl,
+		seg->l		? " CS64"
+		: seg->db	? " 32"
+		: seg->unusable ? " unusable"
+				: "");
+}
+
+static void info_registers(struct machine *machine, const char *argument, FILE *out)
+{
+	struct cpu_engine *engine = machine->engine;
+	bool running = machine->state == RUN_STATE_RUNNING;
+	struct cpu_state s;
+
+	/* Their processor must stand still for the moment, which nobody else hears of. */
+	if (running)
+		engine->ops->stop(engine);
+	if (!engine->ops->get_state(engine, 0, &s)) {
+		print_general(&s, out);
+		print_segment("ES ", &s.es, out);
+		print_segment("CS ", &s.cs, out);
+		print_segment("SS ", &s.ss, out);
+		print_segment("DS ", &s.ds, out);
+		print_segment("FS ", &s.fs, out);
+		print_segment("GS ", &s.gs, out);
+		print_segment("LDT", &s.ldt, out);
+		print_segment("TR ", &s.tr, out);
+		fprintf(out, "GDT=     %016llx %08x\r\nIDT=     %016llx %08x\r\n",
+			(unsigned long long)s.gdt.base, s.gdt.limit, (unsigned long long)s.idt.base,
+			s.idt.limit);
+		fprintf(out, "CR0=%08llx CR2=%016llx CR3=%016llx CR4=%08llx\r\nEFER=%016llx\r\n",
+			(unsigned long long)s.cr0, (unsigned long long)s.cr2,
+			(unsigned long long)s.cr3, (unsigned long long)s.cr4,
+			(unsigned long long)s.efer);
+	}
+	if (running)
+		engine->ops->start(engine);
+}
+
 static const struct hmp_command infos[] = {
 	{"block", NULL, "", "the drives", info_block},
 	{"chardev", NULL, "", "the character devices", info_chardev},
 	{"cpus", NULL, "", "the processors' threads", info_cpus},
 	{"kvm", NULL, "", "whether KVM runs the guest", info_kvm},
 	{"name", NULL, "", "the guest's name", info_name},
+	{"registers", NULL, "", "the first processor's registers", info_registers},
 	{"status", NULL, "", "whether the guest runs", info_status},
 	{"uuid", NULL, "", "the machine's UUID", info_uuid},
 	{"version", NULL, "", "the version", info_version},
@@ -230,8 +287,7 @@ static void say(struct monitor *mon, const char *text)
 void hmp_session_begin(struct monitor *mon)
 {
 	mon->line_length = 0;
-	say(mon, "Assay " ASSAY_VERSION
-		 " monitor - type 'help' for more information\r\n" PROMPT);
+	say(mon, "Assay " ASSAY_VERSION " monitor - type 'help' for more information\r\n" PROMPT);
 }
 
 static void end_of_line(struct monitor *mon)

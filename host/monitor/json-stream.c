@@ -53,8 +53,8 @@ static void finish(struct json_stream *stream)
 {
 	char error[JSON_ERROR_TEXT_LENGTH + 32];
 	json_error_t where;
-	json_t *value = json_loadb(stream->text, stream->length,
-		JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &where);
+	json_t *value = json_loadb(
+		stream->text, stream->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &where);
 
 	json_stream_reset(stream);
 	if (!value)

@@ -15,7 +15,7 @@
 #include "monitor/session.h"
 
 #define INPUT_PIECE 4096
-#define QUEUE_BUSY  65536	 /* more than that waits: no further commands are read */
+#define QUEUE_BUSY  65536	/* more than that waits: no further commands are read */
 #define QUEUE_MAX   (16u << 20) /* events and answers beyond that are lost */
 
 static struct list monitors = {&monitors, &monitors};
@@ -124,8 +124,7 @@ static void chardev_happened(void *opaque, enum chardev_event event)
 		if (mon->out_length <= QUEUE_BUSY)
 			chardev_accept_input(mon->chr);
 		break;
-	case CHARDEV_BREAK:
-		break;
+	case CHARDEV_BREAK: break;
 	}
 }
 
@@ -152,7 +151,7 @@ static void machine_event(void *opaque, const char *name, enum shutdown_cause ca
 		"microseconds", (json_int_t)now.tv_usec, "event", name);
 	if (data)
 		json_object_set_new(event, "data", data);
-	list_for_each(pos, &monitors)
+	list_for_each (pos, &monitors)
 		qmp_session_event(container_of(pos, struct monitor, link), event);
 	json_decref(event);
 }

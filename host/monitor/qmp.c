@@ -43,15 +43,15 @@ static json_t *error_object(const struct qmp_error *err)
 {
 	json_t *desc = json_string(err->text.text);
 
-	/* The sentence was cut in the middle of a character, or quotes a file name in another code. */
+	/* The sentence was cut in the middle of a character, or quotes a file name in another code.
+	 */
 	if (!desc)
 		desc = json_string("an error whose text is not UTF-8");
 	return json_pack("{s:s,s:o}", "class", err->class, "desc", desc);
 }
 
 /* result: taken; NULL: `err` says why. */
-static void answer(
-	struct monitor *mon, json_t *result, const struct qmp_error *err, json_t *id)
+static void answer(struct monitor *mon, json_t *result, const struct qmp_error *err, json_t *id)
 {
 	json_t *reply = json_object();
 
@@ -87,7 +87,8 @@ static int check_request(const json_t *request, struct qmp_error *err)
 		if (!strcmp(key, "execute"))
 			qmp_fail(err, QMP_GENERIC, "QMP input member 'execute' must be a string");
 		else if (!strcmp(key, "arguments"))
-			qmp_fail(err, QMP_GENERIC, "QMP input member 'arguments' must be an object");
+			qmp_fail(
+				err, QMP_GENERIC, "QMP input member 'arguments' must be an object");
 		else
 			qmp_fail(err, QMP_GENERIC, "QMP input member '%s' is unexpected", key);
 		return -1;
@@ -99,8 +100,8 @@ static int check_request(const json_t *request, struct qmp_error *err)
 	return 0;
 }
 
-static json_t *negotiate(struct monitor *mon, const struct qmp_command *command,
-	const json_t *args, struct qmp_error *err)
+static json_t *negotiate(struct monitor *mon, const struct qmp_command *command, const json_t *args,
+	struct qmp_error *err)
 {
 	if (mon->negotiated)
 		return qmp_fail(err, QMP_COMMAND_NOT_FOUND,
@@ -156,8 +157,7 @@ static void request(void *opaque, json_t *value, const char *error)
 void qmp_session_begin(struct monitor *mon)
 {
 	json_t *version = query_version(mon->machine, NULL, NULL);
-	json_t *greeting =
-		json_pack("{s:{s:o,s:[]}}", "QMP", "version", version, "capabilities");
+	json_t *greeting = json_pack("{s:{s:o,s:[]}}", "QMP", "version", version, "capabilities");
 
 	mon->negotiated = false;
 	mon->stream.value = request;

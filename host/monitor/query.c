@@ -59,9 +59,9 @@ json_t *query_uuid(struct machine *machine, const json_t *args, struct qmp_error
 
 static void add_chardev(void *opaque, const struct chardev_info *info)
 {
-	json_array_append_new(opaque,
-		json_pack("{s:b,s:s,s:s}", "frontend-open", info->frontend_open, "filename",
-			info->filename, "label", info->label));
+	json_array_append_new(
+		opaque, json_pack("{s:b,s:s,s:s}", "frontend-open", info->frontend_open, "filename",
+				info->filename, "label", info->label));
 }
 
 json_t *query_chardev(struct machine *machine, const json_t *args, struct qmp_error *err)
@@ -87,8 +87,7 @@ json_t *query_block(struct machine *machine, const json_t *args, struct qmp_erro
 	json_t *list = json_array();
 	struct list *pos;
 
-	list_for_each(pos, &machine->devices)
-	{
+	list_for_each (pos, &machine->devices) {
 		struct device *dev = container_of(pos, struct device, link);
 		struct block_backend *blk = drive_of(dev);
 		json_t *entry;
@@ -116,11 +115,11 @@ json_t *query_cpus_fast(struct machine *machine, const json_t *args, struct qmp_
 		char path[48];
 
 		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
-		json_array_append_new(list,
-			json_pack("{s:i,s:{s:i,s:i,s:i},s:s,s:i,s:s}", "thread-id",
-				engine->ops->thread_id(engine, i), "props", "core-id", 0,
-				"thread-id", 0, "socket-id", (int)i, "qom-path", path, "cpu-index",
-				(int)i, "target", "x86_64"));
+		json_array_append_new(
+			list, json_pack("{s:i,s:{s:i,s:i,s:i},s:s,s:i,s:s}", "thread-id",
+				      engine->ops->thread_id(engine, i), "props", "core-id", 0,
+				      "thread-id", 0, "socket-id", (int)i, "qom-path", path,
+				      "cpu-index", (int)i, "target", "x86_64"));
 	}
 	return list;
 }
@@ -202,14 +201,15 @@ static const char *const kind_names[] = {
 static void add_properties(json_t *list, const struct property *p)
 {
 	for (; p && p->name; p++) {
-		json_t *entry = json_pack(
-			"{s:s,s:s}", "name", p->name, "type", kind_names[p->kind]);
+		json_t *entry =
+			json_pack("{s:s,s:s}", "name", p->name, "type", kind_names[p->kind]);
 		uint64_t number;
 		bool on;
 
 		if (p->help)
 			json_object_set_new(entry, "description", json_string(p->help));
-		if (p->initial && p->kind == PROPERTY_BOOL && !parse_bool("", p->initial, &on, NULL))
+		if (p->initial && p->kind == PROPERTY_BOOL &&
+			!parse_bool("", p->initial, &on, NULL))
 			json_object_set_new(entry, "default-value", json_boolean(on));
 		else if (p->initial && p->kind >= PROPERTY_UINT8 && p->kind <= PROPERTY_UINT64 &&
 			 !parse_uint("", p->initial, INT64_MAX, &number, NULL))

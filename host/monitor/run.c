@@ -19,8 +19,7 @@ json_t *run_cont(struct machine *machine, const json_t *args, struct qmp_error *
 {
 	if (machine->state == RUN_STATE_SHUTDOWN || machine->state == RUN_STATE_INTERNAL_ERROR ||
 		machine->state == RUN_STATE_GUEST_PANICKED)
-		return qmp_fail(
-			err, QMP_GENERIC, "Resetting the Virtual Machine is required");
+		return qmp_fail(err, QMP_GENERIC, "Resetting the Virtual Machine is required");
 	if (machine->state != RUN_STATE_RUNNING)
 		machine_start(machine);
 	return json_object();
@@ -71,7 +70,8 @@ json_t *run_block_resize(struct machine *machine, const json_t *args, struct qmp
 	return json_object();
 }
 
-json_t *run_human_monitor_command(struct machine *machine, const json_t *args, struct qmp_error *err)
+json_t *run_human_monitor_command(
+	struct machine *machine, const json_t *args, struct qmp_error *err)
 {
 	char *text = hmp_run(machine, json_string_value(json_object_get(args, "command-line")));
 	json_t *result = json_string(text ? text : "");

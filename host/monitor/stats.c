@@ -95,9 +95,8 @@ json_t *query_stats(struct machine *machine, const json_t *args, struct qmp_erro
 			memcpy(&value, (char *)&now + counters[i].offset, sizeof(value));
 			json_array_append_new(stats, stat_of(counters[i].name, value));
 		}
-		json_array_append_new(results,
-			json_pack("{s:s,s:s,s:o}", "provider", "kvm", "qom-path", path, "stats",
-				stats));
+		json_array_append_new(results, json_pack("{s:s,s:s,s:o}", "provider", "kvm",
+						       "qom-path", path, "stats", stats));
 	}
 	if (wanted && !strcmp(target, "vm"))
 		json_array_append_new(results, vm_stats(machine, names));
@@ -109,9 +108,7 @@ json_t *query_stats_schemas(struct machine *machine, const json_t *args, struct 
 	json_t *stats = json_array();
 
 	for (size_t i = 0; i < COUNTERS; i++)
-		json_array_append_new(stats,
-			json_pack("{s:s,s:i,s:s}", "name", counters[i].name, "exponent", 0, "type",
-				"cumulative"));
-	return json_pack(
-		"[{s:s,s:o,s:s}]", "provider", "kvm", "stats", stats, "target", "vcpu");
+		json_array_append_new(stats, json_pack("{s:s,s:i,s:s}", "name", counters[i].name,
+						     "exponent", 0, "type", "cumulative"));
+	return json_pack("[{s:s,s:o,s:s}]", "provider", "kvm", "stats", stats, "target", "vcpu");
 }

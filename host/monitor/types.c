@@ -9,9 +9,9 @@
 
 #include "monitor/command.h"
 
-static const char *const run_states[] = {"debug", "inmigrate", "internal-error", "io-error", "paused",
-	"postmigrate", "prelaunch", "finish-migrate", "restore-vm", "running", "save-vm", "shutdown",
-	"suspended", "watchdog", "guest-panicked", "colo", NULL};
+static const char *const run_states[] = {"debug", "inmigrate", "internal-error", "io-error",
+	"paused", "postmigrate", "prelaunch", "finish-migrate", "restore-vm", "running", "save-vm",
+	"shutdown", "suspended", "watchdog", "guest-panicked", "colo", NULL};
 static const char *const shutdown_causes[] = {"none", "host-error", "host-qmp-quit",
 	"host-qmp-system-reset", "host-signal", "host-ui", "guest-shutdown", "guest-reset",
 	"guest-panic", "subsystem-reset", "snapshot-load", NULL};
@@ -44,17 +44,20 @@ static const struct qmp_type types[] = {
 	{"CommandInfo", META_OBJECT, .members = MEMBERS({"name", "str"})},
 	{"SchemaInfo", META_OBJECT, .members = MEMBERS({"name", "str"}, {"meta-type", "str"})},
 	{"StatusInfo", META_OBJECT,
-		.members = MEMBERS({"running", "bool"}, {"singlestep", "bool"}, {"status", "RunState"})},
+		.members = MEMBERS(
+			{"running", "bool"}, {"singlestep", "bool"}, {"status", "RunState"})},
 	{"KvmInfo", META_OBJECT, .members = MEMBERS({"enabled", "bool"}, {"present", "bool"})},
 	{"NameInfo", META_OBJECT, .members = MEMBERS({"name", "str", true})},
 	{"UuidInfo", META_OBJECT, .members = MEMBERS({"UUID", "str"})},
 	{"ChardevInfo", META_OBJECT,
-		.members = MEMBERS({"label", "str"}, {"filename", "str"}, {"frontend-open", "bool"})},
+		.members =
+			MEMBERS({"label", "str"}, {"filename", "str"}, {"frontend-open", "bool"})},
 	{"BlockDeviceInfo", META_OBJECT,
 		.members = MEMBERS({"file", "str"}, {"ro", "bool"}, {"drv", "str"},
 			{"node-name", "str", true}, {"image", "ImageInfo"})},
 	{"ImageInfo", META_OBJECT,
-		.members = MEMBERS({"filename", "str"}, {"format", "str"}, {"virtual-size", "int"})},
+		.members =
+			MEMBERS({"filename", "str"}, {"format", "str"}, {"virtual-size", "int"})},
 	{"BlockInfo", META_OBJECT,
 		.members = MEMBERS({"device", "str"}, {"qdev", "str", true}, {"type", "str"},
 			{"removable", "bool"}, {"locked", "bool"},
@@ -67,10 +70,12 @@ static const struct qmp_type types[] = {
 			{"props", "CpuInstanceProperties", true}, {"target", "str"})},
 	{"CpuDefinitionInfo", META_OBJECT, .members = MEMBERS({"name", "str"})},
 	{"MachineInfo", META_OBJECT,
-		.members = MEMBERS({"name", "str"}, {"alias", "str", true}, {"is-default", "bool", true},
-			{"cpu-max", "int"}, {"hotpluggable-cpus", "bool"}, {"numa-mem-supported", "bool"},
+		.members = MEMBERS({"name", "str"}, {"alias", "str", true},
+			{"is-default", "bool", true}, {"cpu-max", "int"},
+			{"hotpluggable-cpus", "bool"}, {"numa-mem-supported", "bool"},
 			{"deprecated", "bool"})},
-	{"CurrentMachineParams", META_OBJECT, .members = MEMBERS({"wakeup-suspend-support", "bool"})},
+	{"CurrentMachineParams", META_OBJECT,
+		.members = MEMBERS({"wakeup-suspend-support", "bool"})},
 	{"IOThreadInfo", META_OBJECT,
 		.members = MEMBERS({"id", "str"}, {"thread-id", "int"}, {"poll-max-ns", "int"},
 			{"poll-grow", "int"}, {"poll-shrink", "int"}, {"aio-max-batch", "int"})},
@@ -78,7 +83,8 @@ static const struct qmp_type types[] = {
 		.members = MEMBERS({"name", "str"}, {"type", "str"}, {"description", "str", true},
 			{"default-value", "any", true})},
 	{"ObjectTypeInfo", META_OBJECT,
-		.members = MEMBERS({"name", "str"}, {"abstract", "bool", true}, {"parent", "str", true})},
+		.members = MEMBERS(
+			{"name", "str"}, {"abstract", "bool", true}, {"parent", "str", true})},
 	{"StatsRequest", META_OBJECT,
 		.members = MEMBERS({"provider", "StatsProvider"}, {"names", "[str]", true})},
 	{"StatsValue", META_ALTERNATE,
@@ -127,8 +133,8 @@ static int wrong_type(struct qmp_error *err, const char *path, const char *expec
 static int check_members(const struct qmp_member *members, const json_t *object, const char *path,
 	struct qmp_error *err);
 
-static int check_builtin(const struct qmp_type *type, const json_t *value, const char *path,
-	struct qmp_error *err)
+static int check_builtin(
+	const struct qmp_type *type, const json_t *value, const char *path, struct qmp_error *err)
 {
 	if (!strcmp(type->json, "string") && !json_is_string(value))
 		return wrong_type(err, path, "string");
@@ -141,8 +147,8 @@ static int check_builtin(const struct qmp_type *type, const json_t *value, const
 	return 0;
 }
 
-static int check_enum(const struct qmp_type *type, const json_t *value, const char *path,
-	struct qmp_error *err)
+static int check_enum(
+	const struct qmp_type *type, const json_t *value, const char *path, struct qmp_error *err)
 {
 	if (!json_is_string(value))
 		return wrong_type(err, path, "string");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The options that are not about the machine itself (machine.c): devices, drives, characters, process. */
+/* The options that are not about the machine itself (machine.c): devices, drives, characters,
+ * process. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -96,7 +97,8 @@ int take_object(struct options *options, const struct option_row *row, const cha
 		return error_set(err, EINVAL, "Parameter 'qom-type' is missing");
 	if (strcmp(type, "iothread"))
 		return error_set(err, EINVAL,
-			"Parameter 'qom-type' does not accept value '%s' (iothread is there)", type);
+			"Parameter 'qom-type' does not accept value '%s' (iothread is there)",
+			type);
 	if (!keyvals_get(kv, "id"))
 		return error_set(err, EINVAL, "Parameter 'id' is missing");
 	if (!id_is_wellformed(keyvals_get(kv, "id")))
@@ -118,8 +120,8 @@ int take_drive(struct options *options, const struct option_row *row, const char
 	return add_to(&options->board.drives, keyvals_parse("-drive", argument, NULL, err));
 }
 
-static int add_disk(struct options *options, const char *option, const char *file, char unit,
-	const char *media)
+static int add_disk(
+	struct options *options, const char *option, const char *file, char unit, const char *media)
 {
 	char index[2] = {unit, '\0'}, origin[256];
 	struct keyvals *kv;
@@ -148,7 +150,8 @@ int take_cdrom(struct options *options, const struct option_row *row, const char
 }
 
 /* An id is a name that no earlier device has. */
-static int check_device_id(const struct options *options, const struct keyvals *kv, struct error *err)
+static int check_device_id(
+	const struct options *options, const struct keyvals *kv, struct error *err)
 {
 	const char *id = keyvals_get(kv, "id");
 	const struct list *pos;
@@ -157,8 +160,7 @@ static int check_device_id(const struct options *options, const struct keyvals *
 		return 0;
 	if (!id_is_wellformed(id))
 		return error_set(err, EINVAL, "Parameter 'id' expects an identifier");
-	list_for_each(pos, &options->board.devices)
-	{
+	list_for_each (pos, &options->board.devices) {
 		struct keyvals *other = container_of(pos, struct keyvals, link);
 		const char *taken = keyvals_get(other, "id");
 
@@ -253,8 +255,8 @@ int take_serial(struct options *options, const struct option_row *row, const cha
 	return 0;
 }
 
-static struct monitor_option *add_monitor(struct options *options, const char *option,
-	const char *text, enum monitor_mode mode)
+static struct monitor_option *add_monitor(
+	struct options *options, const char *option, const char *text, enum monitor_mode mode)
 {
 	struct monitor_option *monitor = calloc(1, sizeof(*monitor));
 
@@ -470,7 +472,8 @@ int take_msg(struct options *options, const struct option_row *row, const char *
 int take_audiodev(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
-	return take_only(options, row, !strncmp(argument, "driver=", 7) ? argument + 7 : argument, err);
+	return take_only(
+		options, row, !strncmp(argument, "driver=", 7) ? argument + 7 : argument, err);
 }
 
 int take_version(struct options *options, const struct option_row *row, const char *argument,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What -h, -version and the "help" arguments print, in QEMU's form, from the tables that the rest of
- * the program works with.  Nothing here runs unless it is asked for.
+ * What -h, -version and the "help" arguments print, in QEMU's form, from the tables that the rest
+ * of the program works with.  Nothing here runs unless it is asked for.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ void print_help(void)
 		else if (row->help)
 			fputs(row->help, stdout);
 	}
-	printf("\nOther options of QEMU's are accepted where they change nothing that a guest sees\n"
+	printf("\nOther options of QEMU's are accepted where they change nothing that a guest "
+	       "sees\n"
 	       "here, and refused with one line where they would.\n"
 	       "When using -nographic, press 'ctrl-a h' to get some help.\n");
 }
@@ -153,8 +154,8 @@ static const struct kind_text {
 
 static const char *initial_text(const struct property *property)
 {
-	const char *initial = property->initial ? property->initial
-						: kind_texts[property->kind].initial;
+	const char *initial =
+		property->initial ? property->initial : kind_texts[property->kind].initial;
 	bool on;
 
 	if (!initial && property->kind == PROPERTY_ENUM && property->names)

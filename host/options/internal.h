@@ -17,21 +17,24 @@ struct option_row {
 	size_t offset;	  /* for `flag` and `string`: in struct options */
 };
 
-#define OPTION_SECTION(title) {.name = NULL, .help = (title)}
+#define OPTION_SECTION(title)                 \
+	{                                     \
+		.name = NULL, .help = (title) \
+	}
 
 extern const struct option_row option_rows[]; /* sections have a NULL name */
 extern const unsigned option_row_count;
 
-typedef int option_take(struct options *options, const struct option_row *row,
-	const char *argument, struct error *err);
+typedef int option_take(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err);
 
 /* handlers.c: for several rows each */
 option_take take_flag, take_string, take_nothing, take_refused, take_only;
 /* handlers.c */
-option_take take_object, take_blockdev, take_drive, take_disk, take_cdrom,
-	take_device, take_global, take_chardev, take_serial, take_monitor, take_mon, take_fw_cfg,
-	take_name, take_uuid, take_debug, take_action, take_seed, take_version, take_help,
-	take_audiodev, take_echr, take_msg, take_bios;
+option_take take_object, take_blockdev, take_drive, take_disk, take_cdrom, take_device, take_global,
+	take_chardev, take_serial, take_monitor, take_mon, take_fw_cfg, take_name, take_uuid,
+	take_debug, take_action, take_seed, take_version, take_help, take_audiodev, take_echr,
+	take_msg, take_bios;
 /* machine.c */
 option_take take_machine, take_accel, take_enable_kvm, take_cpu, take_smp, take_memory, take_boot,
 	take_rtc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The JSON form of -blockdev, -device and -object: an object whose members become pairs, nested ones
- * with dotted keys, array elements by their index ("a.0.b").
+ * The JSON form of -blockdev, -device and -object: an object whose members become pairs, nested
+ * ones with dotted keys, array elements by their index ("a.0.b").
  */
 #include <errno.h>
 #include <jansson.h>
@@ -19,8 +19,7 @@ static int flatten(struct keyvals *kv, char *key, size_t length, const json_t *v
 static int descend(struct keyvals *kv, char *key, size_t length, const char *name,
 	const json_t *value, unsigned depth, struct error *err)
 {
-	int added = snprintf(
-		key + length, KEY_MAX - length, "%s%s", length ? "." : "", name);
+	int added = snprintf(key + length, KEY_MAX - length, "%s%s", length ? "." : "", name);
 
 	if (added < 0 || (size_t)added >= KEY_MAX - length)
 		return error_set(err, EINVAL, "JSON: key too long");
@@ -65,14 +64,11 @@ static int flatten(struct keyvals *kv, char *key, size_t length, const json_t *v
 	key[length] = '\0';
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
-	case JSON_ARRAY:
-		return flatten_members(kv, key, length, value, depth + 1, err);
-	case JSON_STRING:
-		keyvals_set(kv, key, json_string_value(value));
-		return 0;
+	case JSON_ARRAY: return flatten_members(kv, key, length, value, depth + 1, err);
+	case JSON_STRING: keyvals_set(kv, key, json_string_value(value)); return 0;
 	case JSON_INTEGER:
-		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
-			json_integer_value(value));
+		snprintf(
+			number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		keyvals_set(kv, key, number);
 		return 0;
 	case JSON_REAL:
@@ -80,11 +76,8 @@ static int flatten(struct keyvals *kv, char *key, size_t length, const json_t *v
 		keyvals_set(kv, key, number);
 		return 0;
 	case JSON_TRUE:
-	case JSON_FALSE:
-		keyvals_set(kv, key, json_is_true(value) ? "on" : "off");
-		return 0;
-	case JSON_NULL:
-		return 0;
+	case JSON_FALSE: keyvals_set(kv, key, json_is_true(value) ? "on" : "off"); return 0;
+	case JSON_NULL: return 0;
 	}
 	return 0;
 }

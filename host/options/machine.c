@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The options that describe the machine itself: type, accelerator, processors, memory, boot, clock. */
+/* The options that describe the machine itself: type, accelerator, processors, memory, boot, clock.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,8 +66,8 @@ static const char *switch_word(const char *value)
 	return parse_bool("", value, &on, NULL) ? value : (on ? "on" : "off");
 }
 
-static int check_machine_property(const struct options *options, const char *key,
-	const char *value, struct error *err)
+static int check_machine_property(
+	const struct options *options, const char *key, const char *value, struct error *err)
 {
 	const char *machine = options->board.machine ? options->board.machine : "pc";
 
@@ -78,7 +79,8 @@ static int check_machine_property(const struct options *options, const char *key
 			continue;
 		if (!p->values || one_of(p->values, switch_word(value)))
 			return 0;
-		if (strcmp(value, "auto") && strcmp(value, "split") && parse_bool(key, value, &on, err))
+		if (strcmp(value, "auto") && strcmp(value, "split") &&
+			parse_bool(key, value, &on, err))
 			return -EINVAL;
 		return error_set(err, EINVAL, "'%s=%s' is not supported", key, value);
 	}
@@ -116,7 +118,8 @@ static int take_machine_pair(struct options *options, struct keyval *pair, struc
 
 		if (!type)
 			return error_set(err, EINVAL,
-				"unsupported machine type '%s', use -machine help to list supported "
+				"unsupported machine type '%s', use -machine help to list "
+				"supported "
 				"machines",
 				pair->value);
 		options->board.machine = type->name;
@@ -150,8 +153,7 @@ int take_machine(struct options *options, const struct option_row *row, const ch
 		return -EINVAL;
 	if (!options->board.machine_kv)
 		options->board.machine_kv = keyvals_new("-machine");
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link), *copy;
 
 		keyvals_set(options->board.machine_kv, pair->key, pair->value);
@@ -183,7 +185,8 @@ int take_accel(struct options *options, const struct option_row *row, const char
 {
 	/* What tunes an accelerator but changes nothing that a guest sees. */
 	static const char *const tuning[] = {"thread", "tb-size", "split-wx", "one-insn-per-tb",
-		"kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window", "igd-passthru"};
+		"kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window",
+		"igd-passthru"};
 	struct keyvals *kv;
 	const char *name, *irqchip;
 	int rc;
@@ -202,8 +205,8 @@ int take_accel(struct options *options, const struct option_row *row, const char
 	if (!name)
 		rc = error_set(err, EINVAL, "Parameter 'accel' is missing");
 	else if (keyvals_left(kv))
-		rc = error_set(err, EINVAL, "Property '%s-accel.%s' not found", name,
-			keyvals_left(kv));
+		rc = error_set(
+			err, EINVAL, "Property '%s-accel.%s' not found", name, keyvals_left(kv));
 	else if (irqchip && strcmp(irqchip, "on"))
 		rc = error_set(err, EINVAL, "'kernel-irqchip=%s' is not supported", irqchip);
 	else
@@ -252,8 +255,8 @@ static int read_topology(struct keyvals *kv, struct topology *t, struct error *e
 		if (value && parse_uint(keys[i].key, value, 65535, keys[i].to, err))
 			return -EINVAL;
 		if (value && !*keys[i].to)
-			return error_set(err, EINVAL,
-				"CPU topology parameters must be greater than zero");
+			return error_set(
+				err, EINVAL, "CPU topology parameters must be greater than zero");
 	}
 	return refuse_left(kv, err);
 }
@@ -341,7 +344,8 @@ int take_memory(struct options *options, const struct option_row *row, const cha
 		rc = refuse_left(kv, err);
 	keyvals_free(kv);
 	if (!rc && max_bytes < options->board.memory)
-		rc = error_set(err, EINVAL, "invalid value of maxmem: less than the initial memory");
+		rc = error_set(
+			err, EINVAL, "invalid value of maxmem: less than the initial memory");
 	if (!rc && (slot_count || max_bytes > options->board.memory))
 		rc = error_set(err, EINVAL, "memory cannot be added later (slots, maxmem)");
 	/* QEMU's granularity; 0 stands for the machine's default. */

@@ -17,8 +17,8 @@ static const struct option_row *find_row(const char *name)
 	return NULL;
 }
 
-static int take_one(struct options *options, const char *word, const char *next, int *used,
-	struct error *err)
+static int take_one(
+	struct options *options, const char *word, const char *next, int *used, struct error *err)
 {
 	static const struct option_row disk_image = {.name = NULL};
 	const struct option_row *row;
@@ -51,8 +51,8 @@ static int settle(struct options *options, struct error *err)
 	if (!board->kernel && options->dtb)
 		return error_set(err, EINVAL, "-dtb only allowed with -kernel option");
 	if (!board->kernel && board->bios)
-		return error_set(err, ENOTSUP,
-			"-bios %s: firmware is not run yet, give a -kernel", board->bios);
+		return error_set(err, ENOTSUP, "-bios %s: firmware is not run yet, give a -kernel",
+			board->bios);
 	if (options->accel_list && options->accel_by_machine)
 		return error_set(err, EINVAL,
 			"-accel %s: the -accel and \"-machine accel=\" options are incompatible",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line: QEMU's options, read into what main, board and monitor consume.  One table has a
- * row an option (table.c); help, unknown options and refusals come from it.
+ * The command line: QEMU's options, read into what main, board and monitor consume.  One table has
+ * a row an option (table.c); help, unknown options and refusals come from it.
  */
 #ifndef OPTIONS_OPTIONS_H
 #define OPTIONS_OPTIONS_H
@@ -15,7 +15,6 @@
 #include "monitor/monitor.h"
 
 #define OPTIONS_DONE 1 /* help or version was printed: the process ends with 0 */
-
 
 /* -monitor, -qmp, -qmp-pretty (text) or -mon (chardev id), in order. */
 struct monitor_option {

@@ -157,8 +157,8 @@ int pidfile_create(const char *path, struct error *err)
 	pidfile_path = pidfile_owned ? pidfile_owned : path;
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(pidfile_fd, 0) || write(pidfile_fd, text, (size_t)n) != n)
-		return error_set_errno(err, errno,
-			"-pidfile %s: cannot create PID file: Failed to write", path);
+		return error_set_errno(
+			err, errno, "-pidfile %s: cannot create PID file: Failed to write", path);
 	return 0;
 }
 

@@ -9,7 +9,8 @@
 #include "base/loop.h"
 #include "machine/machine.h"
 
-/* Whoever starts us may have closed 0, 1 or 2: then they are /dev/null, not the first file opened. */
+/* Whoever starts us may have closed 0, 1 or 2: then they are /dev/null, not the first file opened.
+ */
 void standard_fds_open(void);
 
 /* Before the first thread: SIGINT, SIGTERM, SIGHUP and SIGCONT come by signals_watch() only (or

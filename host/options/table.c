@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One row an option, in the order and the sections of the help.  What QEMU accepts and what changes
- * nothing that a guest sees here is accepted (take_nothing, take_only); what asks for something that
- * is not there is refused with one line (take_refused).  To add an option: a row, and a handler if
- * none here fits.
+ * nothing that a guest sees here is accepted (take_nothing, take_only); what asks for something
+ * that is not there is refused with one line (take_refused).  To add an option: a row, and a
+ * handler if none here fits.
  */
 #include <stddef.h>
 
@@ -12,31 +12,50 @@
 #define FIELD(member) offsetof(struct options, member)
 
 /* Row makers: name, then help. */
-#define ROW(option, handler, text) {.name = option, .has_argument = true, .take = handler, .help = text}
-#define FLAG(option, member, text)                                                                 \
-	{.name = option, .take = take_flag, .help = text, .offset = FIELD(member)}
-#define STRING(option, member, text)                                                               \
-	{.name = option,                                                                           \
-		.has_argument = true,                                                              \
-		.take = take_string,                                                               \
-		.help = text,                                                                      \
-		.offset = FIELD(member)}
-#define NOTHING(option, argument)                                                                  \
-	{.name = option, .has_argument = argument, .take = take_nothing}
-#define ONLY(option, words, text)                                                                  \
-	{.name = option, .has_argument = true, .take = take_only, .help = text, .note = words}
-#define REFUSED(option, argument, instead)                                                         \
-	{.name = option, .has_argument = argument, .take = take_refused, .note = instead}
-#define DISK(option, text)                                                                         \
-	{.name = option, .has_argument = true, .take = take_disk, .help = text, .note = "-" option}
-#define MONITOR(option, text)                                                                      \
-	{.name = option, .has_argument = true, .take = take_monitor, .help = text, .note = "-" option}
+#define ROW(option, handler, text)                                                  \
+	{                                                                           \
+		.name = option, .has_argument = true, .take = handler, .help = text \
+	}
+#define FLAG(option, member, text)                                                       \
+	{                                                                                \
+		.name = option, .take = take_flag, .help = text, .offset = FIELD(member) \
+	}
+#define STRING(option, member, text)                                                     \
+	{                                                                                \
+		.name = option, .has_argument = true, .take = take_string, .help = text, \
+		.offset = FIELD(member)                                                  \
+	}
+#define NOTHING(option, argument)                                              \
+	{                                                                      \
+		.name = option, .has_argument = argument, .take = take_nothing \
+	}
+#define ONLY(option, words, text)                                                      \
+	{                                                                              \
+		.name = option, .has_argument = true, .take = take_only, .help = text, \
+		.note = words                                                          \
+	}
+#define REFUSED(option, argument, instead)                                                      \
+	{                                                                                       \
+		.name = option, .has_argument = argument, .take = take_refused, .note = instead \
+	}
+#define DISK(option, text)                                                             \
+	{                                                                              \
+		.name = option, .has_argument = true, .take = take_disk, .help = text, \
+		.note = "-" option                                                     \
+	}
+#define MONITOR(option, text)                                                             \
+	{                                                                                 \
+		.name = option, .has_argument = true, .take = take_monitor, .help = text, \
+		.note = "-" option                                                        \
+	}
 
 const struct option_row option_rows[] = {
 	OPTION_SECTION("Standard options:"),
 	{.name = "h", .take = take_help, .help = "-h or -help     print this text and end\n"},
 	{.name = "help", .take = take_help},
-	{.name = "version", .take = take_version, .help = "-version        print the version and end\n"},
+	{.name = "version",
+		.take = take_version,
+		.help = "-version        print the version and end\n"},
 	ROW("machine", take_machine,
 		"-machine [type=]name[,prop[=value][,...]]\n"
 		"                the machine ('-machine help' lists them)\n"
@@ -49,7 +68,8 @@ const struct option_row option_rows[] = {
 		"-cpu cpu        the processor's model and features ('-cpu help' lists them)\n"),
 	ROW("accel", take_accel,
 		"-accel [accel=]accelerator[,prop[=value][,...]]\n"
-		"                what runs the guest ('-accel help' lists them); given several times,\n"
+		"                what runs the guest ('-accel help' lists them); given several "
+		"times,\n"
 		"                the first that works\n"),
 	ROW("smp", take_smp,
 		"-smp [[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores]"
@@ -96,7 +116,8 @@ const struct option_row option_rows[] = {
 	ROW("cdrom", take_cdrom, "-cdrom file     use 'file' as CD-ROM image\n"),
 	ROW("blockdev", take_blockdev,
 		"-blockdev [driver=]driver[,node-name=N][,read-only=on|off][,cache.direct=on|off]\n"
-		"          [,cache.no-flush=on|off][,discard=ignore|unmap][,driver's parameters...]\n"
+		"          [,cache.no-flush=on|off][,discard=ignore|unmap][,driver's "
+		"parameters...]\n"
 		"                a node of the block layer, for a device's drive=\n"),
 	ROW("drive", take_drive,
 		"-drive [file=file][,if=type][,bus=n][,unit=m][,media=d][,index=i][,format=f]\n"
@@ -148,7 +169,8 @@ const struct option_row option_rows[] = {
 		"-chardev null,id=id[,mux=on|off][,logfile=PATH][,logappend=on|off]\n"
 		"-chardev socket,id=id[,host=host],port=port[,server=on|off][,wait=on|off]\n"
 		"         [,nodelay=on|off][,reconnect=seconds][,mux=on|off] (tcp)\n"
-		"-chardev socket,id=id,path=path[,server=on|off][,wait=on|off][,reconnect=seconds]\n"
+		"-chardev "
+		"socket,id=id,path=path[,server=on|off][,wait=on|off][,reconnect=seconds]\n"
 		"         [,abstract=on|off][,mux=on|off] (unix)\n"
 		"-chardev socket,id=id,fd=descriptor[,mux=on|off]\n"
 		"-chardev ringbuf,id=id[,size=size]\n"
@@ -160,9 +182,11 @@ const struct option_row option_rows[] = {
 	REFUSED("tpmdev", true, "there is no TPM"),
 
 	OPTION_SECTION("Boot Image or Kernel specific:"),
-	ROW("bios", take_bios, "-bios file      accepted with -kernel, which starts without firmware\n"),
+	ROW("bios", take_bios,
+		"-bios file      accepted with -kernel, which starts without firmware\n"),
 	STRING("kernel", board.kernel,
-		"-kernel file    boot 'file': a 64-bit ELF with a PVH note, or a multiboot image\n"),
+		"-kernel file    boot 'file': a 64-bit ELF with a PVH note, or a multiboot "
+		"image\n"),
 	STRING("append", board.append, "-append cmdline the kernel's command line\n"),
 	STRING("initrd", board.initrd,
 		"-initrd file    initial RAM disk; for multiboot, modules: file1 args,file2\n"),
@@ -191,13 +215,14 @@ const struct option_row option_rows[] = {
 	NOTHING("overcommit", true),
 	REFUSED("gdb", true, "there is no gdb stub yet"),
 	REFUSED("s", false, "there is no gdb stub yet"),
-	ROW("d", take_debug,
-		"-d item1,...    log what the items name ('-d help' lists them)\n"),
+	ROW("d", take_debug, "-d item1,...    log what the items name ('-d help' lists them)\n"),
 	STRING("D", log_file, "-D logfile      where -d writes [default: stderr]\n"),
 	NOTHING("dfilter", true),
 	ROW("seed", take_seed, "-seed number    seed of the machine's random numbers\n"),
 	STRING("L", board.firmware_path, "-L path         where firmware is looked for\n"),
-	{.name = "enable-kvm", .take = take_enable_kvm, .help = "-enable-kvm     the same as -accel kvm\n"},
+	{.name = "enable-kvm",
+		.take = take_enable_kvm,
+		.help = "-enable-kvm     the same as -accel kvm\n"},
 	REFUSED("xen-domid", true, "Xen is not supported"),
 	REFUSED("xen-attach", false, "Xen is not supported"),
 	REFUSED("xen-domid-restrict", false, "Xen is not supported"),
@@ -208,7 +233,8 @@ const struct option_row option_rows[] = {
 		"-action shutdown=poweroff|pause\n"
 		"                what a reboot and a shutdown of the guest do\n"),
 	REFUSED("loadvm", true, "saved states are not there yet"),
-	FLAG("daemonize", daemonize, "-daemonize      go to the background when the machine stands\n"),
+	FLAG("daemonize", daemonize,
+		"-daemonize      go to the background when the machine stands\n"),
 	REFUSED("option-rom", true, "option ROMs are not run"),
 	ROW("rtc", take_rtc,
 		"-rtc [base=utc|localtime|<datetime>][,clock=host|rt|vm][,driftfix=none|slew]\n"
@@ -218,7 +244,8 @@ const struct option_row option_rows[] = {
 	ROW("echr", take_echr, "-echr chr       the terminal's escape key instead of Ctrl-A\n"),
 	REFUSED("incoming", true, "migration is not there yet"),
 	NOTHING("only-migratable", false),
-	FLAG("nodefaults", board.no_defaults, "-nodefaults     no devices that were not asked for\n"),
+	FLAG("nodefaults", board.no_defaults,
+		"-nodefaults     no devices that were not asked for\n"),
 	REFUSED("chroot", true, "not supported; start assay in the chroot"),
 	REFUSED("runas", true, "not supported; start assay as that user"),
 	ONLY("sandbox", "off", "-sandbox off    system calls are not filtered\n"),

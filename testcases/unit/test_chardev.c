@@ -284,10 +284,11 @@ static void test_mux(void **state)
 	chardev_on_terminate(count_termination, NULL);
 	fd = connect_to(path);
 	turn();
-	assert_int_equal(write(fd, "1\x01"
-				   "c2\x01\x01\x01"
-				   "c3\x01z4",
-			     12),
+	assert_int_equal(write(fd,
+				 "1\x01"
+				 "c2\x01\x01\x01"
+				 "c3\x01z4",
+				 12),
 		12);
 	turn();
 	assert_int_equal(a.length, 3);

@@ -19,8 +19,7 @@ static const char *flat(struct keyvals *kv)
 
 	text[0] = '\0';
 	assert_non_null(kv);
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		strcat(text, pair->key);
@@ -59,8 +58,7 @@ static void test_pairs(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_string_equal(
-			flat(keyvals_parse("-x", rows[i].text, rows[i].implied, &err)),
+		assert_string_equal(flat(keyvals_parse("-x", rows[i].text, rows[i].implied, &err)),
 			rows[i].expected);
 }
 
@@ -68,8 +66,8 @@ static void test_strict_pairs(void **state)
 {
 	assert_string_equal(flat(keyvals_parse_strict("-x", "pc,accel=kvm", "type", &err)),
 		"type=pc;accel=kvm;");
-	assert_string_equal(flat(keyvals_parse_strict("-x", "a.b-c_d=1,,2", NULL, &err)),
-		"a.b-c_d=1,2;");
+	assert_string_equal(
+		flat(keyvals_parse_strict("-x", "a.b-c_d=1,,2", NULL, &err)), "a.b-c_d=1,2;");
 	assert_null(keyvals_parse_strict("-x", "pc,usb", "type", &err));
 	assert_string_equal(err.text, "Expected '=' after parameter 'usb'");
 	assert_null(keyvals_parse_strict("-x", "a!b=1", NULL, &err));
@@ -128,10 +126,12 @@ static void test_sizes(void **state)
 		{"18446744073709551615", 1, UINT64_MAX},
 		{"0.99999999999999999999999999k", 1, 1023},
 	};
-	static const char *const bad[] = {"", " ", "k", "-1", "-1k", "+1", ".5G", "1.5", "1.5B", "1.5e1",
-		"1e1", "12Q", "1kk", "1 k", "0x", "0xg", "0x1.8k", "nan", "inf", "1,5", "1k "};
-	static const char *const overflow[] = {"16E", "18446744073709551616", "99999999999999999999",
-		"18014398509481984k", "99999999999999999999999999999999k", "0x10000000000000000"};
+	static const char *const bad[] = {"", " ", "k", "-1", "-1k", "+1", ".5G", "1.5", "1.5B",
+		"1.5e1", "1e1", "12Q", "1kk", "1 k", "0x", "0xg", "0x1.8k", "nan", "inf", "1,5",
+		"1k "};
+	static const char *const overflow[] = {"16E", "18446744073709551616",
+		"99999999999999999999", "18014398509481984k", "99999999999999999999999999999999k",
+		"0x10000000000000000"};
 	uint64_t bytes;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {

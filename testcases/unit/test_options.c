@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line: what each option leaves in the configuration, and how wrong ones are refused. */
+/* The command line: what each option leaves in the configuration, and how wrong ones are refused.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,8 +127,9 @@ static void test_drives(void **state)
 static void test_json(void **state)
 {
 	assert_int_equal(
-		read_line("-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":"
-			  "\"file\",\"filename\":\"x\"},\"cache\":{\"direct\":true},\"l\":[1,2.5]}"),
+		read_line(
+			"-blockdev {\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":"
+			"\"file\",\"filename\":\"x\"},\"cache\":{\"direct\":true},\"l\":[1,2.5]}"),
 		0);
 	assert_string_equal(keyvals_get(first(&o.blockdevs), "file.filename"), "x");
 	assert_string_equal(keyvals_get(first(&o.blockdevs), "cache.direct"), "on");
@@ -136,9 +138,10 @@ static void test_json(void **state)
 	options_free(&o);
 	assert_int_not_equal(read_line("-blockdev {\"driver\":"), 0);
 	options_free(&o);
-	assert_int_not_equal(read_line("-device {\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":"
-				       "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
-				       "\"a\":1}}}}}}}}}}}}}}}}}}"),
+	assert_int_not_equal(
+		read_line("-device {\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":"
+			  "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
+			  "\"a\":1}}}}}}}}}}}}}}}}}}"),
 		0);
 	options_free(&o);
 }
@@ -156,8 +159,10 @@ static void test_refusals_name_option_and_fault(void **state)
 		{"-append x", "-append only allowed with -kernel option"},
 		{"-initrd x", "-initrd only allowed with -kernel option"},
 		{"-netdev user,id=n", "-netdev user,id=n: networking is not there yet"},
-		{"-machine pc,foo=bar", "-machine pc,foo=bar: Property 'pc-i440fx-7.2-machine.foo' not found"},
-		{"-machine pc,acpi=foo", "-machine pc,acpi=foo: Parameter 'acpi' expects 'on' or 'off'"},
+		{"-machine pc,foo=bar",
+			"-machine pc,foo=bar: Property 'pc-i440fx-7.2-machine.foo' not found"},
+		{"-machine pc,acpi=foo",
+			"-machine pc,acpi=foo: Parameter 'acpi' expects 'on' or 'off'"},
 		{"-machine pc,usb=on", "-machine pc,usb=on: 'usb=on' is not supported"},
 		{"-machine pc,usb", "-machine pc,usb: Expected '=' after parameter 'usb'"},
 		{"-object iothread", "-object iothread: Parameter 'id' is missing"},
@@ -173,7 +178,8 @@ static void test_refusals_name_option_and_fault(void **state)
 		{"-accel kvm,foo=1", "-accel kvm,foo=1: Property 'kvm-accel.foo' not found"},
 		{"-device a,id=9", "-device a,id=9: Parameter 'id' expects an identifier"},
 		{"-device a,id=x -device b,id=x", "-device b,id=x: Duplicate device ID 'x'"},
-		{"-mon chardev=a,mode=foo", "-mon chardev=a,mode=foo: unknown monitor mode \"foo\""},
+		{"-mon chardev=a,mode=foo",
+			"-mon chardev=a,mode=foo: unknown monitor mode \"foo\""},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -186,12 +192,13 @@ static void test_refusals_name_option_and_fault(void **state)
 
 static void test_accepted_without_effect(void **state)
 {
-	assert_int_equal(read_line("-no-user-config -nodefaults -display none -vga none -vnc none -net "
-				   "none -nic none -parallel none -k de -mem-prealloc -no-hpet "
-				   "-overcommit mem-lock=off -msg timestamp=on -sandbox off -boot c "
-				   "-rtc base=utc,clock=host,driftfix=slew -boot menu=on,strict=on "
-				   "-name x,debug-threads=on -d in_asm,int -machine pc,vmport=off,usb=off "
-				   "-machine kernel_irqchip=on -audiodev none,id=a -no-fd-bootchk"),
+	assert_int_equal(
+		read_line("-no-user-config -nodefaults -display none -vga none -vnc none -net "
+			  "none -nic none -parallel none -k de -mem-prealloc -no-hpet "
+			  "-overcommit mem-lock=off -msg timestamp=on -sandbox off -boot c "
+			  "-rtc base=utc,clock=host,driftfix=slew -boot menu=on,strict=on "
+			  "-name x,debug-threads=on -d in_asm,int -machine pc,vmport=off,usb=off "
+			  "-machine kernel_irqchip=on -audiodev none,id=a -no-fd-bootchk"),
 		0);
 	assert_string_equal(o.board.machine, "pc-i440fx-7.2");
 	assert_string_equal(o.board.name, "x");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The monitor against a hostile client: the stream's cutting, sessions, and a peer that does not read. */
+/* The monitor against a hostile client: the stream's cutting, sessions, and a peer that does not
+ * read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -209,7 +210,8 @@ static void test_arguments(void **state)
 	check("query-stats", "{\"target\":\"vcpu\",\"providers\":[{}]}",
 		"Parameter 'provider' is missing");
 	check("query-stats",
-		"{\"target\":\"vcpu\",\"providers\":[{\"provider\":\"kvm\",\"names\":[\"exits\"]}]}",
+		"{\"target\":\"vcpu\",\"providers\":[{\"provider\":\"kvm\",\"names\":[\"exits\"]}]"
+		"}",
 		NULL);
 }
 
