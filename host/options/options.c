@@ -100,26 +100,29 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 
 static void free_list(struct list *list)
 {
-	while (!list_empty(list))
-		keyvals_free(container_of(list->next, struct keyvals, link));
+	struct list *pos, *next;
+
+	list_for_each_safe (pos, next, list)
+		keyvals_free(container_of(pos, struct keyvals, link));
 }
 
 void options_free(struct options *options)
 {
+	struct list *pos, *next;
+
 	free_list(&options->board.devices);
 	free_list(&options->board.drives);
 	free_list(&options->board.fw_cfg);
 	free_list(&options->chardevs);
 	free_list(&options->objects);
 	free_list(&options->blockdevs);
-	while (!list_empty(&options->monitors)) {
-		struct monitor_option *monitor =
-			container_of(options->monitors.next, struct monitor_option, link);
+	list_for_each_safe (pos, next, &options->monitors) {
+		struct monitor_option *monitor = container_of(pos, struct monitor_option, link);
 
-		list_remove(&monitor->link);
 		free(monitor->chardev);
 		free(monitor);
 	}
+	list_init(&options->monitors);
 	keyvals_free(options->board.machine_kv);
 	keyvals_free(options->board.rtc);
 	free(options->accel_list);
