@@ -196,10 +196,12 @@ bool irq_isolate(void)
 	for (unsigned v = IRQ_PIC_BASE; v < next_vector; v++)
 		handlers[v] = NULL;
 	irq_enable();
-	for (int i = 0; i < 16 && (vector = lapic_anything()) != 0; i++) {
+	/* Some hosts deliver late: each turn is 16 readings of the APIC, all of them some 100 ms.
+	 */
+	for (int i = 0; i < 2000 && (vector = lapic_anything()) != 0; i++) {
 		if (lapic_in_service(vector))
 			lapic_eoi();
-		irq_enable();
+		cpu_relax();
 	}
 	next_vector = IRQ_VECTOR_FIRST;
 	irq_counts[IRQ_SPURIOUS] = 0;

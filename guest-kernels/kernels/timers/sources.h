@@ -27,6 +27,12 @@ static inline uint64_t pit_us(uint64_t ticks)
 	return ticks * 1000000 / PIT_HZ;
 }
 
+/*
+ * Counter 2 runs through its 16 bits in 55 ms, and a host may stop the guest for longer. Measures
+ * again until that has not happened; measure() leaves what it found in values[].
+ */
+void in_one_period(void (*measure)(uint16_t *values), uint16_t *values);
+
 void uart_line_raise(void);
 void uart_line_drop(void);
 
