@@ -20,6 +20,10 @@ const struct property pci_properties[] = {
 		"slot and function, such as 06.0; default: the next free slot"},
 	{"multifunction", PROPERTY_BOOL, offsetof(struct pci_device, multifunction), "off",
 		"the header says that further functions may follow"},
+	{"romfile", PROPERTY_STRING, offsetof(struct pci_device, romfile), NULL,
+		"option ROM (only none: empty)"},
+	{"rombar", PROPERTY_UINT32, offsetof(struct pci_device, rombar), "1",
+		"no effect: no device has an option ROM"},
 	PROPERTY_END,
 };
 
@@ -64,6 +68,9 @@ static int bus_plug(struct bus *base, struct device *dev, struct error *err)
 	struct pci_device *pci = (struct pci_device *)dev;
 	struct pci_device *there;
 
+	if (pci->romfile && pci->romfile[0])
+		return error_set(err, ENOTSUP, "romfile=%s: option ROMs are not there yet",
+			pci->romfile);
 	if (pci->devfn < 0)
 		pci->devfn = free_slot(bus);
 	if (pci->devfn < 0)

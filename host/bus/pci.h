@@ -76,6 +76,8 @@ struct pci_device {
 	uint8_t next_capability; /* where pci_add_capability() goes on, from 0x40 */
 	struct msix msix;
 	bool multifunction;
+	char *romfile; /* properties that QEMU has for an option ROM: there is none */
+	uint32_t rombar;
 	bool intx_wanted; /* what the device says, whether or not the pin may follow */
 	bool intx_level;  /* the pin */
 

@@ -51,7 +51,7 @@ struct property {
 
 struct device_type {
 	const char *name;	 /* QEMU's: "ide-hd" */
-	const char *bus;	 /* "PCI", "ISA", "IDE", "virtio-mmio", or "System" (the board's own) */
+	const char *bus;	 /* "PCI", "ISA", "IDE", "virtio-bus", or "System" (the board's own) */
 	const char *description; /* for -device help; may be NULL */
 	const char *category;	 /* -device help's headings: "Storage", "Network", "Input", "Misc", ... */
 	const struct property *properties;	/* PROPERTY_END; NULL: none */

@@ -236,6 +236,9 @@ static int blk_realize(struct virtio_blk *blk, struct device *dev, struct error 
 
 	if (!blk->drive)
 		return error_set(err, EINVAL, "drive property not set");
+	if (blk->scsi)
+		return error_set(
+			err, ENOTSUP, "scsi=on: virtio 1 devices have no SCSI passthrough");
 	if (check_sizes(blk, err) < 0 || check_queues(blk, err) < 0)
 		return -EINVAL;
 	blk->user = (struct block_user){.resized = resized, .opaque = &blk->vdev};
@@ -309,6 +312,8 @@ static const char *const error_policies[] = {"auto", "report", NULL};
 			"share-rw", PROPERTY_BOOL, type, blk.share_rw, "off", "no effect", 0, 0),  \
 		BLK_PROPERTY("request-merging", PROPERTY_BOOL, type, blk.request_merging, "on",    \
 			"no effect: requests are not merged", 0, 0),                               \
+		BLK_PROPERTY("scsi", PROPERTY_BOOL, type, blk.scsi, "off",                         \
+			"SCSI passthrough of legacy devices (only off)", 0, 0),                    \
 		BLK_PROPERTY("cyls", PROPERTY_UINT32, type, blk.cyls, "0", "geometry", 0, 65535),  \
 		BLK_PROPERTY("heads", PROPERTY_UINT32, type, blk.heads, "0", "geometry", 0, 255),  \
 		BLK_PROPERTY("secs", PROPERTY_UINT32, type, blk.secs, "0", "geometry", 0, 255),    \
@@ -434,7 +439,7 @@ static const char *const blk_device_bases[] = {"virtio-device", NULL};
 
 const struct device_type virtio_blk_device_type = {
 	.name = "virtio-blk-device",
-	.bus = "virtio-mmio",
+	.bus = "virtio-bus",
 	.description = "virtio block device",
 	.category = "Storage",
 	.properties = blk_device_properties,

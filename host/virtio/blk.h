@@ -39,7 +39,7 @@ struct virtio_blk {
 	uint16_t num_queues, queue_size;
 	int write_cache, werror, rerror;
 	bool config_wce, seg_max_adjust, discard, write_zeroes, share_rw, request_merging;
-	bool report_discard_granularity;
+	bool report_discard_granularity, scsi;
 
 	struct block_user user;
 	bool attached;

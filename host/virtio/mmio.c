@@ -299,7 +299,7 @@ int virtio_mmio_create(
 		slot->bus.unplug = slot_unplug;
 		slot->bus.is_full = slot_is_full;
 		snprintf(name, sizeof(name), "virtio-mmio-bus.%u", i);
-		bus_register(&slot->bus, machine, "virtio-mmio", name);
+		bus_register(&slot->bus, machine, "virtio-bus", name);
 		space_map(&machine->mmio, &slot->region, slot->base);
 	}
 	return 0;
