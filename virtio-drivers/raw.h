@@ -17,7 +17,7 @@
 
 #include "virtio-drivers/blk.h"
 
-#define RAW_ANSWER_US 5000000 /* a device is silent when it has not answered by then */
+#define RAW_ANSWER_US 3000000 /* a device is silent when it has not answered by then */
 #define RAW_QUIET_US  15000   /* and quiet when nothing came for that long */
 
 struct raw_ring {
