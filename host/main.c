@@ -115,6 +115,16 @@ static int create_monitors(struct loop *loop, struct error *err)
 	return rc;
 }
 
+/* One line, whatever is in the file name or the value that it quotes. */
+static void print_error(struct error *err)
+{
+	for (char *c = err->text; *c; c++) {
+		if ((unsigned char)*c < ' ')
+			*c = '?';
+	}
+	log_error("%s", err->text);
+}
+
 static void terminate(void *opaque)
 {
 	machine_request_shutdown(&machine, CAUSE_HOST_UI);
@@ -183,7 +193,7 @@ int main(int argc, char **argv)
 	if (!rc && options.daemonize)
 		rc = daemon_begin(&err);
 	if (rc) {
-		log_error("%s", err.text);
+		print_error(&err);
 		return 1;
 	}
 	signals_block();
@@ -201,7 +211,9 @@ int main(int argc, char **argv)
 	else if (signals_tell())
 		status = 0; /* it broke the wait for a connection */
 	else
-		log_error("%s", err.text);
+		print_error(&err);
+	if (rc)
+		chardev_forget_files();
 	signals_unwatch();
 	if (loop) {
 		tear_down();

@@ -396,6 +396,14 @@ struct chardev *chardev_create_short(
 	return chr;
 }
 
+void chardev_forget_files(void)
+{
+	struct list *pos;
+
+	list_for_each (pos, &all)
+		chardev_file_forget(container_of(pos, struct chardev, link));
+}
+
 void chardev_close_all(void)
 {
 	struct list *pos, *tmp;

@@ -55,6 +55,8 @@ int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
 struct chardev *chardev_create_short(
 	struct loop *loop, const char *id, const char *text, struct error *err);
 struct chardev *chardev_find(const char *id);
+/* The start failed: files that -chardev file made go away again.  Before chardev_close_all(). */
+void chardev_forget_files(void);
 void chardev_close_all(void); /* restores the terminal, removes sockets */
 
 /* Ctrl-A x on a mux asks for the end of the VM by calling this.  Set before the loop runs. */

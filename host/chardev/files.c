@@ -17,6 +17,7 @@
 struct fd_chardev {
 	struct chardev chr;
 	struct fd_pair pair;
+	char *made; /* file only: its path, if it was not there before */
 	/* pty only */
 	struct loop_timer poll_timer;
 };
@@ -116,7 +117,12 @@ static int file_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 		rc = chardev_take_bool(kv, "append", false, &append, err);
 	if (rc)
 		return rc;
-	out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+	out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (append ? O_APPEND : 0), 0666);
+	if (out >= 0)
+		fd->made = strdup(path);
+	else
+		out = open(
+			path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
 	if (out < 0)
 		return error_set_errno(err, errno, "Could not open '%s'", path);
 	fd_pair_init(&fd->pair, chr, -1, out);
@@ -124,6 +130,20 @@ static int file_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 	chr->opened = true;
 	chardev_set_filename(chr, "file");
 	return 0;
+}
+
+static void file_close(struct chardev *chr)
+{
+	free(container_of(chr, struct fd_chardev, chr)->made);
+	fd_close(chr);
+}
+
+void chardev_file_forget(struct chardev *chr)
+{
+	struct fd_chardev *fd = container_of(chr, struct fd_chardev, chr);
+
+	if (chr->type == &chardev_file && fd->made)
+		unlink(fd->made);
 }
 
 /* pipe: PATH.in and PATH.out, or PATH for both ways. */
@@ -281,7 +301,7 @@ const struct chardev_type chardev_file = {
 	.size = sizeof(struct fd_chardev),
 	.open = file_open,
 	.write = fd_write,
-	.close = fd_close,
+	.close = file_close,
 };
 
 const struct chardev_type chardev_pipe = {

@@ -55,7 +55,8 @@ struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, 
 struct chardev *chardev_mux_over(
 	struct loop *loop, const char *id, struct chardev *base, struct error *err);
 
-void chardev_terminate(void); /* Ctrl-A x */
+void chardev_file_forget(struct chardev *chr); /* another kind: nothing happens */
+void chardev_terminate(void);		       /* Ctrl-A x */
 
 /*
  * Input and output on a pair of descriptors, for all kinds but sockets.  The descriptors stay as

@@ -157,6 +157,11 @@ static void test_file_and_log(void **state)
 	assert_non_null(fgets(text, sizeof(text), f));
 	fclose(f);
 	assert_string_equal(text, "hello");
+	/* A start that fails takes with it what it made, and nothing else. */
+	assert_int_equal(create("file,id=g,path=%s", log), 0);
+	chardev_forget_files();
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_int_equal(access(log, F_OK), 0);
 }
 
 static void test_ring_keeps_the_last(void **state)
