@@ -5,6 +5,7 @@
 #include "runtime/boot.h"
 #include "runtime/io.h"
 #include "runtime/memory.h"
+#include "runtime/print.h"
 #include "runtime/run.h"
 
 struct entry_state entry_state __attribute__((section(".data"))) = {0};
@@ -198,6 +199,7 @@ uint64_t cmdline_number(const char *key, uint64_t otherwise)
 
 void machine_exit(uint8_t value)
 {
+	console_flush();
 	irq_disable();
 	outb(DEBUG_EXIT, value);
 	outw(PM1_CNT, S5);

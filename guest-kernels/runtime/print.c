@@ -25,14 +25,19 @@ void console_init(void)
 	console_burst = (inb(COM1 + 2) & 0xc0) == 0xc0 ? FIFO : 1;
 }
 
+/* Bounded: a console that never takes a byte must not hang what would report it. */
+void console_flush(void)
+{
+	for (unsigned i = 0; i < 1000000 && !(inb(COM1 + 5) & LSR_THRE); i++)
+		cpu_relax();
+}
+
 void console_write(const char *data, size_t size)
 {
 	while (size) {
 		size_t n = size < console_burst ? size : console_burst;
 
-		/* Bounded: a console that never takes a byte must not hang what would report it. */
-		for (unsigned i = 0; i < 1000000 && !(inb(COM1 + 5) & LSR_THRE); i++)
-			cpu_relax();
+		console_flush();
 		outsb(COM1, data, n);
 		data += n;
 		size -= n;

@@ -13,6 +13,8 @@
 /* Sets COM1 to 8N1 with FIFOs; kernels/uart calls it after it has used COM1. */
 void console_init(void);
 void console_write(const char *data, size_t size);
+/* Waits until all that was written has left the UART: a host that reads slowly may hold it up. */
+void console_flush(void);
 
 __attribute__((format(printf, 1, 2))) void print(const char *format, ...);
 void print_va(const char *format, va_list args);
