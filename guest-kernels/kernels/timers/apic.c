@@ -105,9 +105,10 @@ TEST(lapic_periodic, "", "the periodic timer interrupts at its rate until it is 
 	EXPECT_GE(us, 19000);
 	EXPECT_LE(us, 400000);
 	lapic_write(LAPIC_TIMER_INITIAL, 0);
-	delay_us(200);
+	delay_us(2000); /* one may have been on its way */
+	EXPECT_TRUE(WAIT_UNTIL(!lapic_requested(vector), 100000));
 	seen = irq_count(vector);
-	delay_us(5000);
+	delay_us(8000);
 	EXPECT_EQ(irq_count(vector), seen);
 }
 
