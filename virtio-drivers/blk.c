@@ -6,9 +6,10 @@
 #include "runtime/memory.h"
 #include "runtime/time.h"
 
-#define FEATURES                                                                                      \
-	(VIRTIO_RING_FEATURES | VIRTIO_BIT(BLK_F_RO) | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) | \
-		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) | VIRTIO_BIT(BLK_F_WRITE_ZEROES))
+#define FEATURES                                                                 \
+	(VIRTIO_RING_FEATURES | VIRTIO_BIT(BLK_F_RO) | VIRTIO_BIT(BLK_F_FLUSH) | \
+		VIRTIO_BIT(BLK_F_BLK_SIZE) | VIRTIO_BIT(BLK_F_SEG_MAX) |         \
+		VIRTIO_BIT(BLK_F_DISCARD) | VIRTIO_BIT(BLK_F_WRITE_ZEROES))
 #define ANSWER_US 10000000
 
 enum { HEADER, DATA, STATUS, SEGMENTS };
@@ -17,7 +18,8 @@ static void prepare_slots(struct virtio_blk *disk)
 {
 	disk->slots = arena_alloc(disk->vq.slots * sizeof(*disk->slots), 64);
 	for (unsigned i = 0; i < disk->vq.slots; i++) {
-		virtqueue_segment(&disk->vq, i, HEADER, phys(&disk->slots[i].header), sizeof(struct blk_header), false);
+		virtqueue_segment(&disk->vq, i, HEADER, phys(&disk->slots[i].header),
+			sizeof(struct blk_header), false);
 		virtqueue_segment(&disk->vq, i, STATUS, phys(&disk->slots[i].status), 1, true);
 	}
 }
@@ -29,10 +31,12 @@ bool virtio_blk_open(struct virtio_blk *disk, const struct virtio_blk_options *o
 		return false;
 	virtio_interrupts(&disk->dev, options->polling ? VIRTIO_IRQ_NONE : options->irq);
 	if (!virtio_negotiate(&disk->dev, FEATURES & ~options->without)) {
-		note("the disk refused features 0x%lx", virtio_offered(&disk->dev) & FEATURES & ~options->without);
+		note("the disk refused features 0x%lx",
+			virtio_offered(&disk->dev) & FEATURES & ~options->without);
 		return false;
 	}
-	if (!virtqueue_init(&disk->vq, &disk->dev, 0, options->queue_size, options->depth, SEGMENTS)) {
+	if (!virtqueue_init(
+		    &disk->vq, &disk->dev, 0, options->queue_size, options->depth, SEGMENTS)) {
 		note("the disk has no usable queue");
 		return false;
 	}
@@ -45,7 +49,8 @@ bool virtio_blk_open(struct virtio_blk *disk, const struct virtio_blk_options *o
 	return true;
 }
 
-static bool submit(struct virtio_blk *disk, uint32_t type, uint64_t sector, const void *data, uint32_t bytes, void *cookie)
+static bool submit(struct virtio_blk *disk, uint32_t type, uint64_t sector, const void *data,
+	uint32_t bytes, void *cookie)
 {
 	int slot = virtqueue_get(&disk->vq);
 	struct virtio_blk_slot *s;
@@ -57,12 +62,14 @@ static bool submit(struct virtio_blk *disk, uint32_t type, uint64_t sector, cons
 	s->header.sector = sector;
 	s->cookie = cookie;
 	s->status = 0xff;
-	virtqueue_segment(&disk->vq, slot, DATA, phys(data), bytes, type == BLK_T_IN || type == BLK_T_GET_ID);
+	virtqueue_segment(
+		&disk->vq, slot, DATA, phys(data), bytes, type == BLK_T_IN || type == BLK_T_GET_ID);
 	virtqueue_submit(&disk->vq, slot);
 	return true;
 }
 
-bool virtio_blk_submit(struct virtio_blk *disk, uint64_t sector, void *data, uint32_t bytes, bool write, void *cookie)
+bool virtio_blk_submit(struct virtio_blk *disk, uint64_t sector, void *data, uint32_t bytes,
+	bool write, void *cookie)
 {
 	return submit(disk, write ? BLK_T_OUT : BLK_T_IN, sector, data, bytes, cookie);
 }

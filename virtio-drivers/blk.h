@@ -3,10 +3,13 @@
  * virtio-blk (virtio 1.4, 5.2): the protocol, and a driver for kernels that need a disk.
  *
  *	struct virtio_blk disk;
- *	if (!virtio_blk_open(&disk, &(struct virtio_blk_options){.depth = 32, .polling = true})) SKIP("no disk");
- *	virtio_blk_submit(&disk, sector, buffer, 4096, false, cookie);	// up to disk.depth at once
- *	virtio_blk_kick(&disk);						// one doorbell for all of them
- *	n = virtio_blk_reap(&disk, done, 32);				// what has completed, without waiting
+ *	if (!virtio_blk_open(&disk, &(struct virtio_blk_options){.depth = 32, .polling = true}))
+ *SKIP("no disk"); virtio_blk_submit(&disk, sector, buffer, 4096, false, cookie);	// up to
+ *disk.depth at once
+ *	virtio_blk_kick(&disk);						// one doorbell for all of
+ *them
+ *	n = virtio_blk_reap(&disk, done, 32);				// what has completed, without
+ *waiting
  *
  * or, one at a time and waiting: virtio_blk_read(), _write(), _flush().
  */
@@ -17,10 +20,23 @@
 
 #define BLK_SECTOR 512u
 
-enum { BLK_T_IN = 0, BLK_T_OUT = 1, BLK_T_FLUSH = 4, BLK_T_GET_ID = 8, BLK_T_GET_LIFETIME = 10, BLK_T_DISCARD = 11,
-	BLK_T_WRITE_ZEROES = 13, BLK_T_SECURE_ERASE = 14, BLK_T_ZONE_APPEND = 15, BLK_T_ZONE_REPORT = 16,
-	BLK_T_ZONE_OPEN = 18, BLK_T_ZONE_CLOSE = 20, BLK_T_ZONE_FINISH = 22, BLK_T_ZONE_RESET = 24,
-	BLK_T_ZONE_RESET_ALL = 26 };
+enum {
+	BLK_T_IN = 0,
+	BLK_T_OUT = 1,
+	BLK_T_FLUSH = 4,
+	BLK_T_GET_ID = 8,
+	BLK_T_GET_LIFETIME = 10,
+	BLK_T_DISCARD = 11,
+	BLK_T_WRITE_ZEROES = 13,
+	BLK_T_SECURE_ERASE = 14,
+	BLK_T_ZONE_APPEND = 15,
+	BLK_T_ZONE_REPORT = 16,
+	BLK_T_ZONE_OPEN = 18,
+	BLK_T_ZONE_CLOSE = 20,
+	BLK_T_ZONE_FINISH = 22,
+	BLK_T_ZONE_RESET = 24,
+	BLK_T_ZONE_RESET_ALL = 26
+};
 enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
 
 #define BLK_F_SIZE_MAX	   1
@@ -40,11 +56,28 @@ enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
 
 /* struct virtio_blk_config (5.2.4) */
 enum {
-	BLK_C_CAPACITY = 0, BLK_C_SIZE_MAX = 8, BLK_C_SEG_MAX = 12, BLK_C_CYLINDERS = 16, BLK_C_HEADS = 18,
-	BLK_C_SECTORS = 19, BLK_C_BLK_SIZE = 20, BLK_C_PHYSICAL_EXP = 24, BLK_C_ALIGNMENT = 25, BLK_C_MIN_IO = 26,
-	BLK_C_OPT_IO = 28, BLK_C_WRITEBACK = 32, BLK_C_UNUSED0 = 33, BLK_C_NUM_QUEUES = 34, BLK_C_DISCARD_MAX = 36,
-	BLK_C_DISCARD_SEGS = 40, BLK_C_DISCARD_ALIGN = 44, BLK_C_ZEROES_MAX = 48, BLK_C_ZEROES_SEGS = 52,
-	BLK_C_ZEROES_UNMAP = 56, BLK_C_UNUSED1 = 57, BLK_C_LENGTH = 60,
+	BLK_C_CAPACITY = 0,
+	BLK_C_SIZE_MAX = 8,
+	BLK_C_SEG_MAX = 12,
+	BLK_C_CYLINDERS = 16,
+	BLK_C_HEADS = 18,
+	BLK_C_SECTORS = 19,
+	BLK_C_BLK_SIZE = 20,
+	BLK_C_PHYSICAL_EXP = 24,
+	BLK_C_ALIGNMENT = 25,
+	BLK_C_MIN_IO = 26,
+	BLK_C_OPT_IO = 28,
+	BLK_C_WRITEBACK = 32,
+	BLK_C_UNUSED0 = 33,
+	BLK_C_NUM_QUEUES = 34,
+	BLK_C_DISCARD_MAX = 36,
+	BLK_C_DISCARD_SEGS = 40,
+	BLK_C_DISCARD_ALIGN = 44,
+	BLK_C_ZEROES_MAX = 48,
+	BLK_C_ZEROES_SEGS = 52,
+	BLK_C_ZEROES_UNMAP = 56,
+	BLK_C_UNUSED1 = 57,
+	BLK_C_LENGTH = 60,
 };
 
 struct blk_header {
@@ -92,7 +125,8 @@ struct virtio_blk_done {
 /* False: there is no such disk, or it refused (then the TEST has a note). */
 bool virtio_blk_open(struct virtio_blk *disk, const struct virtio_blk_options *options);
 /* `bytes` is a multiple of 512. False: all slots are in flight. */
-bool virtio_blk_submit(struct virtio_blk *disk, uint64_t sector, void *data, uint32_t bytes, bool write, void *cookie);
+bool virtio_blk_submit(struct virtio_blk *disk, uint64_t sector, void *data, uint32_t bytes,
+	bool write, void *cookie);
 /* True if the doorbell was rung. */
 static inline bool virtio_blk_kick(struct virtio_blk *disk)
 {

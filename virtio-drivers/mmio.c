@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over MMIO, version 2 (virtio 1.4, 4.2).  Slots are what the command line announces in Linux' form,
- * virtio_mmio.device=512@0xfeb00000:5; without such words the eight slots of QEMU's microvm are tried
- * where no PCI is (they are at these addresses with ACPI too).
+ * virtio over MMIO, version 2 (virtio 1.4, 4.2).  Slots are what the command line announces in
+ * Linux' form, virtio_mmio.device=512@0xfeb00000:5; without such words the eight slots of QEMU's
+ * microvm are tried where no PCI is (they are at these addresses with ACPI too).
  */
 #include "virtio-drivers/virtio.h"
 #include "runtime/boot.h"
@@ -86,7 +86,8 @@ static void set_address(struct virtio_device *dev, unsigned reg, uint64_t addres
 	wr(dev, reg + 4, address >> 32);
 }
 
-static void mmio_queue_set(struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas)
+static void mmio_queue_set(
+	struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas)
 {
 	wr(dev, MMIO_QUEUE_SEL, queue);
 	wr(dev, MMIO_QUEUE_SIZE, areas->size);
@@ -167,7 +168,8 @@ bool virtio_mmio_find(struct virtio_device *dev, uint32_t id, unsigned index)
 	unsigned pin;
 
 	for (unsigned n = 0; (base = virtio_mmio_slot(n, &pin)) != NULL; n++) {
-		if (mmio_read32(base + MMIO_MAGIC) != MMIO_MAGIC_VALUE || mmio_read32(base + MMIO_VERSION) != 2 ||
+		if (mmio_read32(base + MMIO_MAGIC) != MMIO_MAGIC_VALUE ||
+			mmio_read32(base + MMIO_VERSION) != 2 ||
 			mmio_read32(base + MMIO_DEVICE_ID) != id || index-- != 0)
 			continue;
 		dev->transport = &transport;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over PCI, modern interface (virtio 1.4, 4.1).  The first capability of each type is used, as the
- * device lists the better one first (4.1.4.2).
+ * virtio over PCI, modern interface (virtio 1.4, 4.1).  The first capability of each type is used,
+ * as the device lists the better one first (4.1.4.2).
  */
 #include "virtio-drivers/virtio.h"
 #include "runtime/irq.h"
@@ -55,7 +55,8 @@ static void set_address(struct virtio_device *dev, unsigned reg, uint64_t addres
 	mmio_write32(dev->common + reg + 4, address >> 32);
 }
 
-static void pci_queue_set(struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas)
+static void pci_queue_set(
+	struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas)
 {
 	uint32_t offset;
 
@@ -167,7 +168,8 @@ static void use_capability(struct virtio_device *dev, uint8_t at)
 	volatile uint8_t *bar = NULL;
 
 	/* 4.1.4: capabilities with a BAR above 5 are reserved, to be passed over. */
-	if ((head >> 24) < CAP_COMMON || (head >> 24) > CAP_DEVICE || pci_read8(dev->pci, at + 4) > 5)
+	if ((head >> 24) < CAP_COMMON || (head >> 24) > CAP_DEVICE ||
+		pci_read8(dev->pci, at + 4) > 5)
 		return;
 	bar = pci_bar(dev->pci, pci_read8(dev->pci, at + 4));
 	if (!bar)
@@ -229,7 +231,8 @@ bool virtio_pci_find(struct virtio_device *dev, uint32_t id, unsigned index)
 	dev->transport = &transport;
 	dev->is_pci = true;
 	dev->pci = f;
-	for (uint8_t at = pci_capability(f, PCI_CAP_VENDOR, 0); at; at = pci_capability(f, PCI_CAP_VENDOR, at))
+	for (uint8_t at = pci_capability(f, PCI_CAP_VENDOR, 0); at;
+		at = pci_capability(f, PCI_CAP_VENDOR, at))
 		use_capability(dev, at);
 	for (unsigned i = 0; dev->notify && i < VIRTIO_QUEUES; i++)
 		dev->doorbell[i] = dev->notify;

@@ -28,13 +28,15 @@ void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned q
 
 void raw_ring_enable(struct raw_ring *ring)
 {
-	struct virtio_queue_areas areas = {ring->size, phys(ring->descriptors), phys(ring->avail), phys(ring->used)};
+	struct virtio_queue_areas areas = {
+		ring->size, phys(ring->descriptors), phys(ring->avail), phys(ring->used)};
 
 	ring->dev->transport->queue_set(ring->dev, ring->queue, &areas);
 	ring->dev->transport->queue_enable(ring->dev, ring->queue);
 }
 
-void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
+void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length,
+	uint16_t flags, uint16_t next)
 {
 	ring->descriptors[i] = (struct ring_descriptor){address, length, flags, next};
 }
@@ -116,7 +118,8 @@ struct raw_disk *raw_disk_open(uint64_t features, uint16_t size)
 	if (!raw_disk_start(d, features, size))
 		FAIL("FEATURES_OK did not stay");
 	if ((features & ~d->dev.features) & VIRTIO_RING_FEATURES)
-		SKIP("the device does not offer features 0x%lx", (features & ~d->dev.features) & VIRTIO_RING_FEATURES);
+		SKIP("the device does not offer features 0x%lx",
+			(features & ~d->dev.features) & VIRTIO_RING_FEATURES);
 	return d;
 }
 
@@ -134,7 +137,8 @@ bool raw_writes(uint32_t type)
 	return type == BLK_T_IN || type == BLK_T_GET_ID || type == BLK_T_GET_LIFETIME;
 }
 
-void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data, uint32_t bytes)
+void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data,
+	uint32_t bytes)
 {
 	struct raw_ring *r = &d->ring;
 	unsigned n = first;
@@ -144,7 +148,8 @@ void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sec
 	raw_descriptor(r, n, phys(d->header), sizeof(*d->header), RING_NEXT, n + 1);
 	n++;
 	if (bytes) {
-		raw_descriptor(r, n, phys(data), bytes, RING_NEXT | (raw_writes(type) ? RING_WRITE : 0), n + 1);
+		raw_descriptor(r, n, phys(data), bytes,
+			RING_NEXT | (raw_writes(type) ? RING_WRITE : 0), n + 1);
 		n++;
 	}
 	raw_descriptor(r, n, phys(d->status), 1, RING_WRITE, 0);
@@ -221,7 +226,8 @@ bool raw_strict(void)
 /* Ends when the device shows NEEDS_RESET or uses something. */
 static bool reacted(struct raw_disk *d)
 {
-	return (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) || d->ring.used->idx != d->ring.used_next;
+	return (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) ||
+	       d->ring.used->idx != d->ring.used_next;
 }
 
 enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete)

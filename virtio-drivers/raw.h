@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For TESTs of the ring itself: a raw split ring whose every word the TEST decides, a block device on it
- * that is set up in one line, and what a TEST may demand of a device that met a broken ring.
+ * For TESTs of the ring itself: a raw split ring whose every word the TEST decides, a block device
+ *on it that is set up in one line, and what a TEST may demand of a device that met a broken ring.
  *
  *	struct raw_disk *d = raw_disk(RAW_DEFAULT);
  *	raw_descriptor(&d->ring, 0, phys(&d->header), 16, RING_NEXT, 1);
@@ -10,7 +10,8 @@
  *	raw_kick(&d->ring);
  *	ASSERT_TRUE(raw_used(&d->ring, 1));
  *
- * Ring parts and buffers are guarded (runtime/memory.h): a device that writes beside them is a LEAK.
+ * Ring parts and buffers are guarded (runtime/memory.h): a device that writes beside them is a
+ *LEAK.
  */
 #ifndef VIRTIO_DRIVERS_RAW_H
 #define VIRTIO_DRIVERS_RAW_H
@@ -31,14 +32,17 @@ struct raw_ring {
 };
 
 /* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded. */
-void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
+void raw_ring_alloc(
+	struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
 /* Tells the device, and enables the queue. */
 void raw_ring_enable(struct raw_ring *ring);
-void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next);
+void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length,
+	uint16_t flags, uint16_t next);
 /* The next available entry; idx moves on. */
 void raw_publish(struct raw_ring *ring, uint16_t head);
 void raw_kick(struct raw_ring *ring);
-/* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are not. */
+/* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are
+ * not. */
 bool raw_used(struct raw_ring *ring, unsigned n);
 /* Takes the next used element. */
 struct ring_used_element raw_take(struct raw_ring *ring);
@@ -46,10 +50,10 @@ struct ring_used_element raw_take(struct raw_ring *ring);
 bool raw_quiet(struct raw_ring *ring);
 
 /* Features to take, with what rings can do left out unless named. */
-#define RAW_BLK_FEATURES                                                                           \
-	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) |   \
-		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) | VIRTIO_BIT(BLK_F_WRITE_ZEROES) | \
-		VIRTIO_BIT(BLK_F_RO))
+#define RAW_BLK_FEATURES                                                                         \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) | \
+		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) |                          \
+		VIRTIO_BIT(BLK_F_WRITE_ZEROES) | VIRTIO_BIT(BLK_F_RO))
 #define RAW_INDIRECT  VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC)
 #define RAW_EVENT_IDX VIRTIO_BIT(VIRTIO_F_EVENT_IDX)
 #define RAW_DEFAULT   RAW_BLK_FEATURES
@@ -69,8 +73,9 @@ struct raw_disk {
 #define RAW_SCRATCH 64u
 
 /*
- * The disk found, negotiated (offered features of `features`), queue 0 with `size` entries (0: 64 at most), running.
- * SKIPs where there is none. raw_disk(f) is the writable disk; the read-only one has its own.
+ * The disk found, negotiated (offered features of `features`), queue 0 with `size` entries (0: 64
+ * at most), running. SKIPs where there is none. raw_disk(f) is the writable disk; the read-only one
+ * has its own.
  */
 struct raw_disk *raw_disk_open(uint64_t features, uint16_t size);
 struct raw_disk *raw_disk_read_only(uint64_t features);
@@ -80,14 +85,18 @@ static inline struct raw_disk *raw_disk(uint64_t features)
 }
 /* Found and interrupts routed, nothing else: for TESTs of the steps. */
 struct raw_disk *raw_disk_find(void);
-/* Negotiates, sets up ring and DRIVER_OK: again after a reset, with a fresh ring. False: refused. */
+/* Negotiates, sets up ring and DRIVER_OK: again after a reset, with a fresh ring. False: refused.
+ */
 bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size);
 
-/* header, data (none if bytes is 0) and status from descriptor `first` on; prepares, does not publish. */
-void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data, uint32_t bytes);
+/* header, data (none if bytes is 0) and status from descriptor `first` on; prepares, does not
+ * publish. */
+void raw_request(struct raw_disk *d, unsigned first, uint32_t type, uint64_t sector, void *data,
+	uint32_t bytes);
 /* True for requests whose data the device writes. */
 bool raw_writes(uint32_t type);
-/* The whole of it with descriptors 0.. : publishes, kicks, waits, checks id. Status; leaves the TEST when silent. */
+/* The whole of it with descriptors 0.. : publishes, kicks, waits, checks id. Status; leaves the
+ * TEST when silent. */
 uint8_t raw_do(struct raw_disk *d, uint32_t type, uint64_t sector, void *data, uint32_t bytes);
 /* Writes a pattern made of `seed`, reads it back and compares: the disk serves. */
 void raw_serves(struct raw_disk *d);
@@ -99,10 +108,10 @@ void raw_verify(struct raw_disk *d, uint64_t sector, unsigned sectors, uint64_t 
 void raw_pattern(void *to, uint32_t bytes, uint64_t seed);
 
 /*
- * What became of a malformed request that was published and kicked. Strict (strict=1: our own VMM): the
- * device must show NEEDS_RESET with a configuration interrupt, use nothing and be quiet. Elsewhere an error
- * status through the used ring, or (if `may_complete`) success, will do too. Afterwards the device recovers
- * in all cases. `before` is the used idx.
+ * What became of a malformed request that was published and kicked. Strict (strict=1: our own VMM):
+ * the device must show NEEDS_RESET with a configuration interrupt, use nothing and be quiet.
+ * Elsewhere an error status through the used ring, or (if `may_complete`) success, will do too.
+ * Afterwards the device recovers in all cases. `before` is the used idx.
  */
 enum raw_outcome { RAW_NEEDS_RESET, RAW_ERROR, RAW_DONE };
 enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split ring of a driver (virtio 1.4, 2.7): a slot is one descriptor that names an indirect table,
- * or, without indirect descriptors, `segments` neighbours in the table.
+ * The split ring of a driver (virtio 1.4, 2.7): a slot is one descriptor that names an indirect
+ * table, or, without indirect descriptors, `segments` neighbours in the table.
  */
 #include "virtio-drivers/virtqueue.h"
 #include "runtime/memory.h"
@@ -35,8 +35,8 @@ static void split_init(struct virtqueue *vq, struct virtio_queue_areas *areas)
 	areas->device = phys(vq->used);
 }
 
-static void split_segment(struct virtqueue *vq, unsigned slot, unsigned n, uint64_t address, uint32_t length,
-	bool device_writes)
+static void split_segment(struct virtqueue *vq, unsigned slot, unsigned n, uint64_t address,
+	uint32_t length, bool device_writes)
 {
 	struct ring_descriptor *d = chain(vq, slot) + n;
 
@@ -57,7 +57,8 @@ static void split_count(struct virtqueue *vq, unsigned slot, unsigned segments)
 
 static void split_submit(struct virtqueue *vq, unsigned slot)
 {
-	vq->avail->ring[vq->avail_next & (vq->size - 1)] = vq->indirect ? slot : slot * vq->segments;
+	vq->avail->ring[vq->avail_next & (vq->size - 1)] =
+		vq->indirect ? slot : slot * vq->segments;
 	vq->avail_next++;
 	compiler_barrier();
 	vq->avail->idx = vq->avail_next;
@@ -84,7 +85,8 @@ static int split_reap(struct virtqueue *vq, uint32_t *length)
 	if (vq->used->idx == vq->used_next) {
 		/* While polling, an event index half the range away is one that is not passed. */
 		if (vq->event_idx)
-			*ring_used_event(vq->avail, vq->size) = vq->used_next + (vq->polling ? 0x7fff : 0);
+			*ring_used_event(vq->avail, vq->size) =
+				vq->used_next + (vq->polling ? 0x7fff : 0);
 		if (!vq->event_idx || vq->polling)
 			return -1;
 		full_barrier();

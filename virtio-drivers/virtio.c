@@ -11,7 +11,8 @@
 #define RESET_US 2000000
 #define DEVICES	 8
 
-/* Devices that the running TEST found: by vector for the handler, and for the reset before the next. */
+/* Devices that the running TEST found: by vector for the handler, and for the reset before the
+ * next. */
 static struct virtio_device *by_vector[256];
 static struct virtio_device found[DEVICES];
 static unsigned found_count;
@@ -31,7 +32,8 @@ static void reset_found(void *opaque)
 
 static struct test_reset_hook hook = {.reset = reset_found};
 
-bool virtio_find(struct virtio_device *dev, enum virtio_transport_kind kind, uint32_t id, unsigned index)
+bool virtio_find(
+	struct virtio_device *dev, enum virtio_transport_kind kind, uint32_t id, unsigned index)
 {
 	const char *wish = cmdline_get("transport");
 	bool ok = false;
@@ -110,7 +112,8 @@ bool virtio_reset(struct virtio_device *dev)
 
 uint64_t virtio_offered(struct virtio_device *dev)
 {
-	return dev->transport->device_feature(dev, 0) | (uint64_t)dev->transport->device_feature(dev, 1) << 32;
+	return dev->transport->device_feature(dev, 0) |
+	       (uint64_t)dev->transport->device_feature(dev, 1) << 32;
 }
 
 void virtio_accept(struct virtio_device *dev, uint64_t features)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's side of virtio, what all devices share (virtio 1.4, chapters 2, 3 and 4): finding a device
- * on either transport, its life cycle, features, configuration, interrupts.  Modern interfaces only.
+ * The driver's side of virtio, what all devices share (virtio 1.4, chapters 2, 3 and 4): finding a
+ *device on either transport, its life cycle, features, configuration, interrupts.  Modern
+ *interfaces only.
  *
  *	struct virtio_device dev;
  *	if (!virtio_find(&dev, VIRTIO_TRANSPORT_ANY, VIRTIO_ID_BLOCK, 0)) SKIP("no disk");
@@ -44,8 +45,8 @@
 #define VIRTIO_F_SUSPEND	   43
 #define VIRTIO_BIT(n)		   (1ul << (n))
 /* What these drivers can do with a ring. */
-#define VIRTIO_RING_FEATURES                                                                  \
-	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |                \
+#define VIRTIO_RING_FEATURES                                                   \
+	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) | \
 		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
 #define VIRTIO_ISR_QUEUE  1u
@@ -55,25 +56,53 @@
 
 /* struct virtio_pci_common_cfg (4.1.4.3) */
 enum {
-	PCI_COMMON_DEVICE_FEATURE_SELECT = 0x00, PCI_COMMON_DEVICE_FEATURE = 0x04,
-	PCI_COMMON_DRIVER_FEATURE_SELECT = 0x08, PCI_COMMON_DRIVER_FEATURE = 0x0c,
-	PCI_COMMON_CONFIG_VECTOR = 0x10, PCI_COMMON_NUM_QUEUES = 0x12, PCI_COMMON_STATUS = 0x14,
-	PCI_COMMON_GENERATION = 0x15, PCI_COMMON_QUEUE_SELECT = 0x16, PCI_COMMON_QUEUE_SIZE = 0x18,
-	PCI_COMMON_QUEUE_VECTOR = 0x1a, PCI_COMMON_QUEUE_ENABLE = 0x1c, PCI_COMMON_QUEUE_NOTIFY_OFF = 0x1e,
-	PCI_COMMON_QUEUE_DESC = 0x20, PCI_COMMON_QUEUE_DRIVER = 0x28, PCI_COMMON_QUEUE_DEVICE = 0x30,
-	PCI_COMMON_QUEUE_NOTIF_DATA = 0x38, PCI_COMMON_QUEUE_RESET = 0x3a,
+	PCI_COMMON_DEVICE_FEATURE_SELECT = 0x00,
+	PCI_COMMON_DEVICE_FEATURE = 0x04,
+	PCI_COMMON_DRIVER_FEATURE_SELECT = 0x08,
+	PCI_COMMON_DRIVER_FEATURE = 0x0c,
+	PCI_COMMON_CONFIG_VECTOR = 0x10,
+	PCI_COMMON_NUM_QUEUES = 0x12,
+	PCI_COMMON_STATUS = 0x14,
+	PCI_COMMON_GENERATION = 0x15,
+	PCI_COMMON_QUEUE_SELECT = 0x16,
+	PCI_COMMON_QUEUE_SIZE = 0x18,
+	PCI_COMMON_QUEUE_VECTOR = 0x1a,
+	PCI_COMMON_QUEUE_ENABLE = 0x1c,
+	PCI_COMMON_QUEUE_NOTIFY_OFF = 0x1e,
+	PCI_COMMON_QUEUE_DESC = 0x20,
+	PCI_COMMON_QUEUE_DRIVER = 0x28,
+	PCI_COMMON_QUEUE_DEVICE = 0x30,
+	PCI_COMMON_QUEUE_NOTIF_DATA = 0x38,
+	PCI_COMMON_QUEUE_RESET = 0x3a,
 };
 
 /* Registers of virtio-mmio version 2 (4.2.2) */
 enum {
-	MMIO_MAGIC = 0x000, MMIO_VERSION = 0x004, MMIO_DEVICE_ID = 0x008, MMIO_VENDOR_ID = 0x00c,
-	MMIO_DEVICE_FEATURES = 0x010, MMIO_DEVICE_FEATURES_SEL = 0x014, MMIO_DRIVER_FEATURES = 0x020,
-	MMIO_DRIVER_FEATURES_SEL = 0x024, MMIO_QUEUE_SEL = 0x030, MMIO_QUEUE_SIZE_MAX = 0x034,
-	MMIO_QUEUE_SIZE = 0x038, MMIO_QUEUE_READY = 0x044, MMIO_QUEUE_NOTIFY = 0x050,
-	MMIO_INTERRUPT_STATUS = 0x060, MMIO_INTERRUPT_ACK = 0x064, MMIO_STATUS = 0x070,
-	MMIO_QUEUE_DESC = 0x080, MMIO_QUEUE_DRIVER = 0x090, MMIO_QUEUE_DEVICE = 0x0a0,
-	MMIO_SHM_SEL = 0x0ac, MMIO_SHM_LEN = 0x0b0, MMIO_SHM_BASE = 0x0b8, MMIO_QUEUE_RESET = 0x0c0,
-	MMIO_GENERATION = 0x0fc, MMIO_CONFIG = 0x100,
+	MMIO_MAGIC = 0x000,
+	MMIO_VERSION = 0x004,
+	MMIO_DEVICE_ID = 0x008,
+	MMIO_VENDOR_ID = 0x00c,
+	MMIO_DEVICE_FEATURES = 0x010,
+	MMIO_DEVICE_FEATURES_SEL = 0x014,
+	MMIO_DRIVER_FEATURES = 0x020,
+	MMIO_DRIVER_FEATURES_SEL = 0x024,
+	MMIO_QUEUE_SEL = 0x030,
+	MMIO_QUEUE_SIZE_MAX = 0x034,
+	MMIO_QUEUE_SIZE = 0x038,
+	MMIO_QUEUE_READY = 0x044,
+	MMIO_QUEUE_NOTIFY = 0x050,
+	MMIO_INTERRUPT_STATUS = 0x060,
+	MMIO_INTERRUPT_ACK = 0x064,
+	MMIO_STATUS = 0x070,
+	MMIO_QUEUE_DESC = 0x080,
+	MMIO_QUEUE_DRIVER = 0x090,
+	MMIO_QUEUE_DEVICE = 0x0a0,
+	MMIO_SHM_SEL = 0x0ac,
+	MMIO_SHM_LEN = 0x0b0,
+	MMIO_SHM_BASE = 0x0b8,
+	MMIO_QUEUE_RESET = 0x0c0,
+	MMIO_GENERATION = 0x0fc,
+	MMIO_CONFIG = 0x100,
 };
 #define MMIO_MAGIC_VALUE 0x74726976u
 
@@ -94,7 +123,8 @@ struct virtio_transport {
 	/* 0: the device has no such queue. */
 	uint16_t (*queue_max)(struct virtio_device *dev, unsigned queue);
 	/* Size, areas and vector, without enabling. */
-	void (*queue_set)(struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas);
+	void (*queue_set)(
+		struct virtio_device *dev, unsigned queue, const struct virtio_queue_areas *areas);
 	void (*queue_enable)(struct virtio_device *dev, unsigned queue);
 	uint32_t (*queue_enabled)(struct virtio_device *dev, unsigned queue);
 	void (*queue_reset)(struct virtio_device *dev, unsigned queue);
@@ -112,7 +142,8 @@ enum virtio_irq {
 	VIRTIO_IRQ_NONE, /* polling */
 	VIRTIO_IRQ_LINE, /* INTx, or the one line of a virtio-mmio device */
 	VIRTIO_IRQ_MSIX, /* entry 0 for the configuration, 1 + queue for the queues */
-	VIRTIO_IRQ_BEST, /* MSI-X where there is one (unless irq=intx stands on the command line), else the line */
+	VIRTIO_IRQ_BEST, /* MSI-X where there is one (unless irq=intx stands on the command line),
+			    else the line */
 };
 
 struct virtio_device {
@@ -141,7 +172,8 @@ struct virtio_device {
 };
 
 /* The index-th device of that type.  transport=pci|mmio on the command line decides for ANY. */
-bool virtio_find(struct virtio_device *dev, enum virtio_transport_kind kind, uint32_t id, unsigned index);
+bool virtio_find(
+	struct virtio_device *dev, enum virtio_transport_kind kind, uint32_t id, unsigned index);
 
 /* Before virtio_negotiate(): vectors for counting and for delivery. */
 void virtio_interrupts(struct virtio_device *dev, enum virtio_irq irq);
@@ -153,7 +185,8 @@ uint32_t virtio_config_interrupts(const struct virtio_device *dev);
 bool virtio_reset(struct virtio_device *dev);
 uint64_t virtio_offered(struct virtio_device *dev);
 void virtio_accept(struct virtio_device *dev, uint64_t features);
-/* Reset, ACKNOWLEDGE, DRIVER, features (offered & wanted), FEATURES_OK; false: FEATURES_OK did not stay. */
+/* Reset, ACKNOWLEDGE, DRIVER, features (offered & wanted), FEATURES_OK; false: FEATURES_OK did not
+ * stay. */
 bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted);
 void virtio_driver_ok(struct virtio_device *dev);
 
@@ -180,7 +213,8 @@ static inline void virtio_notify(struct virtio_device *dev, unsigned queue)
 		mmio_write32(dev->doorbell[queue], queue);
 }
 
-/* Fields of the device-specific configuration by their width; a 64-bit one by the generation loop (2.5.1). */
+/* Fields of the device-specific configuration by their width; a 64-bit one by the generation loop
+ * (2.5.1). */
 uint8_t virtio_config8(struct virtio_device *dev, unsigned offset);
 uint16_t virtio_config16(struct virtio_device *dev, unsigned offset);
 uint32_t virtio_config32(struct virtio_device *dev, unsigned offset);

@@ -3,8 +3,8 @@
 #include "virtio-drivers/virtqueue.h"
 #include "runtime/memory.h"
 
-bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size, unsigned depth,
-	unsigned segments)
+bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size,
+	unsigned depth, unsigned segments)
 {
 	uint16_t max = dev->transport->queue_max(dev, index);
 	struct virtio_queue_areas areas;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtqueue as a driver uses it: fixed slots, each a request of up to `segments` buffers whose
- * descriptors stay where they are, so that sending one costs a few stores (the processors under test
- * may be slow interpreters). What the ring looks like is behind `struct virtqueue_ops`: the split ring
- * is split.c; a packed ring is another table.
+ * descriptors stay where they are, so that sending one costs a few stores (the processors under
+ *test may be slow interpreters). What the ring looks like is behind `struct virtqueue_ops`: the
+ *split ring is split.c; a packed ring is another table.
  *
  *	int slot = virtqueue_get(vq);			// -1: all in flight
  *	virtqueue_segment(vq, slot, 0, address, length, false);
@@ -23,8 +23,8 @@ struct virtqueue;
 struct virtqueue_ops {
 	/* Memory for `size` entries; fills areas. */
 	void (*init)(struct virtqueue *vq, struct virtio_queue_areas *areas);
-	void (*segment)(struct virtqueue *vq, unsigned slot, unsigned n, uint64_t address, uint32_t length,
-		bool device_writes);
+	void (*segment)(struct virtqueue *vq, unsigned slot, unsigned n, uint64_t address,
+		uint32_t length, bool device_writes);
 	void (*count)(struct virtqueue *vq, unsigned slot, unsigned segments);
 	void (*submit)(struct virtqueue *vq, unsigned slot);
 	bool (*kick_needed)(struct virtqueue *vq);
@@ -55,12 +55,12 @@ struct virtqueue {
 };
 
 /*
- * Memory from the arena, registers set, queue enabled; between virtio_negotiate() and virtio_driver_ok().
- * size: 0 or a power of two, cut to what the device has; depth: slots wanted (0: as many as fit). False:
- * the device has no such queue.
+ * Memory from the arena, registers set, queue enabled; between virtio_negotiate() and
+ * virtio_driver_ok(). size: 0 or a power of two, cut to what the device has; depth: slots wanted
+ * (0: as many as fit). False: the device has no such queue.
  */
-bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size, unsigned depth,
-	unsigned segments);
+bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size,
+	unsigned depth, unsigned segments);
 
 static inline int virtqueue_get(struct virtqueue *vq)
 {
@@ -73,8 +73,8 @@ static inline void virtqueue_put(struct virtqueue *vq, unsigned slot)
 }
 
 /* Buffer n of the slot; 0 .. segments - 1, readable ones first. Stays until set again. */
-static inline void virtqueue_segment(struct virtqueue *vq, unsigned slot, unsigned n, uint64_t address,
-	uint32_t length, bool device_writes)
+static inline void virtqueue_segment(struct virtqueue *vq, unsigned slot, unsigned n,
+	uint64_t address, uint32_t length, bool device_writes)
 {
 	vq->ops->segment(vq, slot, n, address, length, device_writes);
 }

@@ -10,7 +10,8 @@
 
 #define DISK NEEDS("disk:virtio")
 
-TEST(configuration_padding_is_zero, "BLK-DEV-03", "the padding bytes of the configuration are zero", DISK)
+TEST(configuration_padding_is_zero, "BLK-DEV-03", "the padding bytes of the configuration are zero",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -19,7 +20,8 @@ TEST(configuration_padding_is_zero, "BLK-DEV-03", "the padding bytes of the conf
 		EXPECT_EQ(virtio_config8(&d->dev, BLK_C_UNUSED1 + i), 0);
 }
 
-TEST(configuration_is_plausible, "CFG-DEV-01", "capacity, block size, topology and limits fit each other", DISK)
+TEST(configuration_is_plausible, "CFG-DEV-01",
+	"capacity, block size, topology and limits fit each other", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | VIRTIO_BIT(BLK_F_TOPOLOGY));
 	uint32_t block = virtio_config32(&d->dev, BLK_C_BLK_SIZE);
@@ -34,8 +36,10 @@ TEST(configuration_is_plausible, "CFG-DEV-01", "capacity, block size, topology a
 		EXPECT_GE(virtio_config32(&d->dev, BLK_C_SEG_MAX), 1);
 	if (virtio_has(&d->dev, BLK_F_TOPOLOGY)) {
 		EXPECT_LE(virtio_config8(&d->dev, BLK_C_PHYSICAL_EXP), 16);
-		EXPECT_LE(virtio_config8(&d->dev, BLK_C_ALIGNMENT), virtio_config8(&d->dev, BLK_C_PHYSICAL_EXP) ?
-			(1u << virtio_config8(&d->dev, BLK_C_PHYSICAL_EXP)) - 1 : 0);
+		EXPECT_LE(virtio_config8(&d->dev, BLK_C_ALIGNMENT),
+			virtio_config8(&d->dev, BLK_C_PHYSICAL_EXP)
+				? (1u << virtio_config8(&d->dev, BLK_C_PHYSICAL_EXP)) - 1
+				: 0);
 	}
 }
 
@@ -47,7 +51,8 @@ TEST(flush_is_offered, "BLK-DEV-01a BLK-DEV-01b", "the device offers FLUSH", DIS
 		DEVIATES("FLUSH is not offered");
 }
 
-TEST(zoned_is_not_offered, "BLK-DEV-04 BLK-DEV-32", "a plain disk offers neither ZONED nor LIFETIME", DISK)
+TEST(zoned_is_not_offered, "BLK-DEV-04 BLK-DEV-32",
+	"a plain disk offers neither ZONED nor LIFETIME", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t offered = virtio_offered(&d->dev);
@@ -69,7 +74,8 @@ TEST(write_then_read, "VQ-DEV-14", "eight sectors written are the eight sectors 
 	raw_verify(d, RAW_SCRATCH, 3, 100);
 }
 
-TEST(first_and_last_sector, "VQ-DEV-14", "the last sector of the capacity can be written and read", DISK)
+TEST(first_and_last_sector, "VQ-DEV-14", "the last sector of the capacity can be written and read",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -87,7 +93,9 @@ static void expect_refused(struct raw_disk *d, uint32_t type, uint64_t sector, u
 		note("type %u sector 0x%lx bytes %u: status 0x%x", type, sector, bytes, status);
 }
 
-TEST(beyond_the_capacity, "BLK-DRV-12", "reads and writes at, across and beyond the capacity end with an error and store nothing", DISK)
+TEST(beyond_the_capacity, "BLK-DRV-12",
+	"reads and writes at, across and beyond the capacity end with an error and store nothing",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -100,7 +108,8 @@ TEST(beyond_the_capacity, "BLK-DRV-12", "reads and writes at, across and beyond 
 	raw_verify(d, d->capacity - 1, 1, 104);
 }
 
-TEST(sector_overflows, "BLK-DRV-12", "sectors whose byte offset overflows end with an error, not with sector 0", DISK)
+TEST(sector_overflows, "BLK-DRV-12",
+	"sectors whose byte offset overflows end with an error, not with sector 0", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	static const uint64_t sectors[] = {~0ul, 1ul << 55, (1ul << 55) + RAW_SCRATCH, 1ul << 63};
@@ -114,7 +123,8 @@ TEST(sector_overflows, "BLK-DRV-12", "sectors whose byte offset overflows end wi
 	raw_verify(d, RAW_SCRATCH, 1, 106);
 }
 
-TEST(lengths_that_are_no_sectors, "BLK-DRV-16", "data of 1, 511 and 513 bytes end with an error and store nothing", DISK)
+TEST(lengths_that_are_no_sectors, "BLK-DRV-16",
+	"data of 1, 511 and 513 bytes end with an error and store nothing", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	static const uint32_t bytes[] = {1, 511, 513};
@@ -128,7 +138,8 @@ TEST(lengths_that_are_no_sectors, "BLK-DRV-16", "data of 1, 511 and 513 bytes en
 	raw_verify(d, RAW_SCRATCH, 2, 108);
 }
 
-TEST(unknown_types, "BLK-DEV-34 FEAT-DEV-03", "a request type that is not known ends with UNSUPP", DISK)
+TEST(unknown_types, "BLK-DEV-34 FEAT-DEV-03", "a request type that is not known ends with UNSUPP",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	static const uint32_t types[] = {3, 5, 9, 12, 99, 0x7ffffffe, 0xfffffffe};
@@ -145,7 +156,8 @@ TEST(unknown_types, "BLK-DEV-34 FEAT-DEV-03", "a request type that is not known 
 TEST(zone_requests, "BLK-DEV-34", "zone requests of a disk without zones end with UNSUPP", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
-	static const uint8_t types[] = {BLK_T_ZONE_OPEN, BLK_T_ZONE_CLOSE, BLK_T_ZONE_FINISH, BLK_T_ZONE_RESET, BLK_T_ZONE_RESET_ALL};
+	static const uint8_t types[] = {BLK_T_ZONE_OPEN, BLK_T_ZONE_CLOSE, BLK_T_ZONE_FINISH,
+		BLK_T_ZONE_RESET, BLK_T_ZONE_RESET_ALL};
 
 	for (unsigned i = 0; i < sizeof(types); i++) {
 		if (!EXPECT_EQ(raw_do(d, types[i], 0, NULL, 0), BLK_S_UNSUPP))
@@ -153,7 +165,8 @@ TEST(zone_requests, "BLK-DEV-34", "zone requests of a disk without zones end wit
 	}
 }
 
-TEST(lifetime_and_erase_without_their_features, "BLK-DEV-32 BLK-DEV-21", "GET_LIFETIME and SECURE_ERASE without their features end with UNSUPP", DISK)
+TEST(lifetime_and_erase_without_their_features, "BLK-DEV-32 BLK-DEV-21",
+	"GET_LIFETIME and SECURE_ERASE without their features end with UNSUPP", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	struct blk_range *range = (struct blk_range *)d->data;
@@ -163,7 +176,10 @@ TEST(lifetime_and_erase_without_their_features, "BLK-DEV-32 BLK-DEV-21", "GET_LI
 	EXPECT_EQ(raw_do(d, BLK_T_SECURE_ERASE, 0, d->data, 16), BLK_S_UNSUPP);
 }
 
-TEST(used_lengths, "VQ-DEV-14", "the used length is what was written: data and status of a read, the status of a write and a flush", DISK)
+TEST(used_lengths, "VQ-DEV-14",
+	"the used length is what was written: data and status of a read, the status of a write and "
+	"a flush",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -177,7 +193,8 @@ TEST(used_lengths, "VQ-DEV-14", "the used length is what was written: data and s
 	EXPECT_EQ(d->used_length, 21);
 }
 
-TEST(flush_request, "BLK-DRV-14 BLK-DEV-29", "a flush succeeds after writes, and what was written is read after it", DISK)
+TEST(flush_request, "BLK-DRV-14 BLK-DEV-29",
+	"a flush succeeds after writes, and what was written is read after it", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -186,7 +203,8 @@ TEST(flush_request, "BLK-DRV-14 BLK-DEV-29", "a flush succeeds after writes, and
 	raw_verify(d, RAW_SCRATCH, 4, 109);
 }
 
-TEST(get_id, "VQ-DEV-01", "GET_ID gives the serial, NUL-padded to 20 bytes, whole and in single bytes", DISK)
+TEST(get_id, "VQ-DEV-01",
+	"GET_ID gives the serial, NUL-padded to 20 bytes, whole and in single bytes", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t first[20];
@@ -200,7 +218,8 @@ TEST(get_id, "VQ-DEV-01", "GET_ID gives the serial, NUL-padded to 20 bytes, whol
 	*d->status = 0xff;
 	raw_descriptor(&d->ring, 0, phys(d->header), 16, RING_NEXT, 1);
 	for (unsigned i = 0; i < 20; i++)
-		raw_descriptor(&d->ring, 1 + i, phys(d->data + i), 1, RING_NEXT | RING_WRITE, 2 + i);
+		raw_descriptor(
+			&d->ring, 1 + i, phys(d->data + i), 1, RING_NEXT | RING_WRITE, 2 + i);
 	raw_descriptor(&d->ring, 21, phys(d->status), 1, RING_WRITE, 0);
 	raw_publish(&d->ring, 0);
 	raw_kick(&d->ring);
@@ -210,7 +229,8 @@ TEST(get_id, "VQ-DEV-01", "GET_ID gives the serial, NUL-padded to 20 bytes, whol
 	EXPECT_EQ(d->data[20], 0xee);
 }
 
-TEST(no_room_for_the_status, "VQ-DEV-03a", "a request without a writable byte breaks the queue, and its readable bytes stay", DISK)
+TEST(no_room_for_the_status, "VQ-DEV-03a",
+	"a request without a writable byte breaks the queue, and its readable bytes stay", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -223,7 +243,8 @@ TEST(no_room_for_the_status, "VQ-DEV-03a", "a request without a writable byte br
 	raw_broken(d, false);
 }
 
-TEST(header_too_short, "VQ-DEV-01", "a request with less than a header ends with an error or breaks the queue", DISK)
+TEST(header_too_short, "VQ-DEV-01",
+	"a request with less than a header ends with an error or breaks the queue", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -231,7 +252,8 @@ TEST(header_too_short, "VQ-DEV-01", "a request with less than a header ends with
 	d->ring.descriptors[0].length = 15;
 	raw_publish(&d->ring, 0);
 	raw_kick(&d->ring);
-	WAIT_UNTIL(d->ring.used->idx || virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US);
+	WAIT_UNTIL(
+		d->ring.used->idx || virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US);
 	if (d->ring.used->idx)
 		EXPECT_TRUE(*d->status == BLK_S_IOERR || *d->status == BLK_S_UNSUPP);
 	else
@@ -239,7 +261,8 @@ TEST(header_too_short, "VQ-DEV-01", "a request with less than a header ends with
 	raw_recovers(d);
 }
 
-TEST(status_behind_a_longer_area, "VQ-DEV-01", "the status is the last byte of the writable part, however long its descriptor", DISK)
+TEST(status_behind_a_longer_area, "VQ-DEV-01",
+	"the status is the last byte of the writable part, however long its descriptor", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t *area = guarded_alloc(9);
@@ -257,7 +280,8 @@ TEST(status_behind_a_longer_area, "VQ-DEV-01", "the status is the last byte of t
 
 TEST(as_many_segments_as_allowed, "CFG-DEV-01", "a read of seg_max segments is served", DISK)
 {
-	struct raw_disk *d = raw_disk_open(RAW_DEFAULT | RAW_INDIRECT, 256); /* a chain may be as long as the queue */
+	struct raw_disk *d = raw_disk_open(
+		RAW_DEFAULT | RAW_INDIRECT, 256); /* a chain may be as long as the queue */
 	uint32_t most = virtio_config32(&d->dev, BLK_C_SEG_MAX);
 	struct ring_descriptor *table;
 	uint8_t *buffer;
@@ -270,7 +294,8 @@ TEST(as_many_segments_as_allowed, "CFG-DEV-01", "a read of seg_max segments is s
 	*d->status = 0xff;
 	table[0] = (struct ring_descriptor){phys(d->header), 16, RING_NEXT, 1};
 	for (unsigned i = 1; i <= most; i++)
-		table[i] = (struct ring_descriptor){phys(buffer + 512 * (i - 1)), 512, RING_NEXT | RING_WRITE, i + 1};
+		table[i] = (struct ring_descriptor){
+			phys(buffer + 512 * (i - 1)), 512, RING_NEXT | RING_WRITE, i + 1};
 	table[most + 1] = (struct ring_descriptor){phys(d->status), 1, RING_WRITE, 0};
 	raw_descriptor(&d->ring, 0, phys(table), 16 * (most + 2), RING_INDIRECT, 0);
 	raw_publish(&d->ring, 0);
@@ -283,7 +308,8 @@ TEST(as_many_segments_as_allowed, "CFG-DEV-01", "a read of seg_max segments is s
 TEST(large_request, "VQ-DEV-14", "128 KiB in one request are written and read back", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
-	uint8_t *buffer = guarded_alloc_aligned(0x20000, 4096), *expected = arena_alloc_raw(0x20000, 4096);
+	uint8_t *buffer = guarded_alloc_aligned(0x20000, 4096),
+		*expected = arena_alloc_raw(0x20000, 4096);
 
 	raw_pattern(expected, 0x20000, 111);
 	ASSERT_EQ(raw_do(d, BLK_T_OUT, RAW_SCRATCH, expected, 0x20000), BLK_S_OK);
@@ -292,7 +318,8 @@ TEST(large_request, "VQ-DEV-14", "128 KiB in one request are written and read ba
 	EXPECT_MEM(buffer, expected, 0x20000);
 }
 
-static uint8_t range(struct raw_disk *d, uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+static uint8_t range(
+	struct raw_disk *d, uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
 {
 	*(struct blk_range *)d->data = (struct blk_range){sector, sectors, flags};
 	return raw_do(d, type, 0, d->data, sizeof(struct blk_range));
@@ -307,7 +334,10 @@ static struct raw_disk *disk_that(uint64_t feature)
 	return d;
 }
 
-TEST(write_zeroes, "BLK-DEV-25", "a zeroed range reads as zeroes, with and without unmap, and its neighbours keep their data", DISK)
+TEST(write_zeroes, "BLK-DEV-25",
+	"a zeroed range reads as zeroes, with and without unmap, and its neighbours keep their "
+	"data",
+	DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_WRITE_ZEROES));
 
@@ -336,7 +366,8 @@ TEST(zero_the_last_sector, "BLK-DEV-25", "the last sector can be zeroed, one mor
 	EXPECT_TRUE(memory_is(d->data, 0, 512, NULL));
 }
 
-TEST(ranges_that_overflow, "BLK-DEV-25", "ranges that overflow or leave the disk end with an error and change nothing", DISK)
+TEST(ranges_that_overflow, "BLK-DEV-25",
+	"ranges that overflow or leave the disk end with an error and change nothing", DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_WRITE_ZEROES));
 
@@ -349,7 +380,8 @@ TEST(ranges_that_overflow, "BLK-DEV-25", "ranges that overflow or leave the disk
 	raw_verify(d, 0, 8, 114);
 }
 
-TEST(discard, "BLK-DEV-23", "a discard succeeds, and the range can be read and written afterwards", DISK)
+TEST(discard, "BLK-DEV-23", "a discard succeeds, and the range can be read and written afterwards",
+	DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_DISCARD));
 
@@ -360,7 +392,8 @@ TEST(discard, "BLK-DEV-23", "a discard succeeds, and the range can be read and w
 	raw_verify(d, RAW_SCRATCH, 8, 116);
 }
 
-TEST(discard_with_unmap, "BLK-DEV-22", "a discard with the unmap flag ends with UNSUPP and discards nothing", DISK)
+TEST(discard_with_unmap, "BLK-DEV-22",
+	"a discard with the unmap flag ends with UNSUPP and discards nothing", DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_DISCARD));
 
@@ -369,7 +402,8 @@ TEST(discard_with_unmap, "BLK-DEV-22", "a discard with the unmap flag ends with 
 	raw_verify(d, RAW_SCRATCH, 8, 117);
 }
 
-TEST(reserved_range_flags, "BLK-DEV-21", "a reserved flag in a range ends with UNSUPP and changes nothing", DISK)
+TEST(reserved_range_flags, "BLK-DEV-21",
+	"a reserved flag in a range ends with UNSUPP and changes nothing", DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_DISCARD) | VIRTIO_BIT(BLK_F_WRITE_ZEROES));
 
@@ -380,7 +414,9 @@ TEST(reserved_range_flags, "BLK-DEV-21", "a reserved flag in a range ends with U
 	raw_verify(d, RAW_SCRATCH, 8, 118);
 }
 
-TEST(ranges_of_odd_length, "BLK-DRV-17", "range data of 15 and 17 bytes end with an error or break the queue, and change nothing", DISK)
+TEST(ranges_of_odd_length, "BLK-DRV-17",
+	"range data of 15 and 17 bytes end with an error or break the queue, and change nothing",
+	DISK)
 {
 	struct raw_disk *d = disk_that(VIRTIO_BIT(BLK_F_DISCARD));
 
@@ -390,7 +426,9 @@ TEST(ranges_of_odd_length, "BLK-DRV-17", "range data of 15 and 17 bytes end with
 		raw_request(d, 0, BLK_T_WRITE_ZEROES, 0, d->data, bytes);
 		raw_publish(&d->ring, 0);
 		raw_kick(&d->ring);
-		WAIT_UNTIL(d->ring.used->idx != d->ring.used_next || virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US);
+		WAIT_UNTIL(d->ring.used->idx != d->ring.used_next ||
+				   virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET,
+			RAW_ANSWER_US);
 		if (d->ring.used->idx != d->ring.used_next)
 			EXPECT_NE(*d->status, BLK_S_OK);
 		else
@@ -401,9 +439,12 @@ TEST(ranges_of_odd_length, "BLK-DRV-17", "range data of 15 and 17 bytes end with
 	}
 }
 
-TEST(discard_without_its_feature, "BLK-DRV-21", "discard and write zeroes that were not negotiated end with an error and change nothing", DISK)
+TEST(discard_without_its_feature, "BLK-DRV-21",
+	"discard and write zeroes that were not negotiated end with an error and change nothing",
+	DISK)
 {
-	struct raw_disk *d = raw_disk(RAW_DEFAULT & ~VIRTIO_BIT(BLK_F_DISCARD) & ~VIRTIO_BIT(BLK_F_WRITE_ZEROES));
+	struct raw_disk *d = raw_disk(
+		RAW_DEFAULT & ~VIRTIO_BIT(BLK_F_DISCARD) & ~VIRTIO_BIT(BLK_F_WRITE_ZEROES));
 
 	if (!raw_strict())
 		SKIP("the text leaves it open what a device does then");
@@ -413,7 +454,8 @@ TEST(discard_without_its_feature, "BLK-DRV-21", "discard and write zeroes that w
 	raw_verify(d, RAW_SCRATCH, 8, 120);
 }
 
-TEST(read_only_disk_stores_nothing, "BLK-DEV-20a BLK-DEV-20b", "writes to a read-only disk end with IOERR and change nothing", DISK)
+TEST(read_only_disk_stores_nothing, "BLK-DEV-20a BLK-DEV-20b",
+	"writes to a read-only disk end with IOERR and change nothing", DISK)
 {
 	struct raw_disk *d = raw_disk_read_only(RAW_DEFAULT);
 	uint8_t *before = arena_alloc(512, 64);
@@ -426,7 +468,8 @@ TEST(read_only_disk_stores_nothing, "BLK-DEV-20a BLK-DEV-20b", "writes to a read
 	EXPECT_MEM(d->data, before, 512);
 }
 
-TEST(read_only_disk_is_not_zeroed, "BLK-DEV-20b", "write zeroes on a read-only disk fails, and it and discard change nothing", DISK)
+TEST(read_only_disk_is_not_zeroed, "BLK-DEV-20b",
+	"write zeroes on a read-only disk fails, and it and discard change nothing", DISK)
 {
 	struct raw_disk *d = raw_disk_read_only(RAW_DEFAULT);
 	uint8_t *before = arena_alloc(512, 64);
@@ -438,7 +481,9 @@ TEST(read_only_disk_is_not_zeroed, "BLK-DEV-20b", "write zeroes on a read-only d
 	EXPECT_MEM(d->data, before, 512);
 }
 
-TEST(writeback_can_be_switched, "BLK-DEV-02 BLK-DRV-22", "with CONFIG_WCE the writeback field reads back 0 and 1, and writes are kept either way", DISK)
+TEST(writeback_can_be_switched, "BLK-DEV-02 BLK-DRV-22",
+	"with CONFIG_WCE the writeback field reads back 0 and 1, and writes are kept either way",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -452,7 +497,8 @@ TEST(writeback_can_be_switched, "BLK-DEV-02 BLK-DRV-22", "with CONFIG_WCE the wr
 	}
 }
 
-TEST(writeback_without_flush, "BLK-DEV-02", "with CONFIG_WCE and without FLUSH writeback starts as 0", DISK)
+TEST(writeback_without_flush, "BLK-DEV-02",
+	"with CONFIG_WCE and without FLUSH writeback starts as 0", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t set = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(BLK_F_CONFIG_WCE);
@@ -464,14 +510,17 @@ TEST(writeback_without_flush, "BLK-DEV-02", "with CONFIG_WCE and without FLUSH w
 	raw_serves(d);
 }
 
-TEST(many_in_flight, "VQ-DEV-13 VQ-DEV-14", "32 reads in flight of sectors in any order each come back once with their own data", DISK)
+TEST(many_in_flight, "VQ-DEV-13 VQ-DEV-14",
+	"32 reads in flight of sectors in any order each come back once with their own data", DISK)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);
 	uint8_t *buffers = guarded_alloc(32 * 512), *expected = arena_alloc_raw(32 * 512, 64);
 	struct virtio_blk_done done[32];
 	unsigned seen[32] = {0}, back = 0;
 
-	for (unsigned i = 0; virtio_blk_open(disk, &(struct virtio_blk_options){.depth = 32, .polling = true, .index = i}); i++) {
+	for (unsigned i = 0; virtio_blk_open(
+		     disk, &(struct virtio_blk_options){.depth = 32, .polling = true, .index = i});
+		i++) {
 		if (!disk->read_only)
 			break;
 	}
@@ -482,7 +531,8 @@ TEST(many_in_flight, "VQ-DEV-13 VQ-DEV-14", "32 reads in flight of sectors in an
 	for (unsigned i = 0; i < 32; i++) {
 		unsigned n = i * 11 % 32;
 
-		ASSERT_TRUE(virtio_blk_submit(disk, RAW_SCRATCH + n, buffers + 512 * n, 512, false, (void *)(uint64_t)n));
+		ASSERT_TRUE(virtio_blk_submit(
+			disk, RAW_SCRATCH + n, buffers + 512 * n, 512, false, (void *)(uint64_t)n));
 	}
 	virtio_blk_kick(disk);
 	while (back < 32) {
@@ -500,7 +550,8 @@ TEST(many_in_flight, "VQ-DEV-13 VQ-DEV-14", "32 reads in flight of sectors in an
 }
 
 TEST(resize_is_notified, "BLK-DEV-19 PCI-DEV-17 MMIO-DEV-06",
-	"when the host changes the size the generation moves, the new capacity shows, and a configuration interrupt comes",
+	"when the host changes the size the generation moves, the new capacity shows, and a "
+	"configuration interrupt comes",
 	NEEDS("disk:virtio ctl"))
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);

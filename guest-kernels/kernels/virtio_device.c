@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Basic facilities of a virtio device (virtio 1.4, chapters 2 and 3): status, features, configuration, reset;
- * on a virtio-blk disk, over PCI or MMIO, whichever the machine has.
+ * Basic facilities of a virtio device (virtio 1.4, chapters 2 and 3): status, features,
+ * configuration, reset; on a virtio-blk disk, over PCI or MMIO, whichever the machine has.
  */
 #include "runtime/irq.h"
 #include "runtime/memory.h"
@@ -11,7 +11,8 @@
 
 #define DISK NEEDS("disk:virtio")
 
-TEST(reset_clears_status, "RST-DEV-01 PCI-DEV-18", "writing 0 to the status of a running device makes it read 0", DISK)
+TEST(reset_clears_status, "RST-DEV-01 PCI-DEV-18",
+	"writing 0 to the status of a running device makes it read 0", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -21,7 +22,8 @@ TEST(reset_clears_status, "RST-DEV-01 PCI-DEV-18", "writing 0 to the status of a
 	EXPECT_EQ(virtio_status(&d->dev), 0);
 }
 
-TEST(status_reads_back, "INIT-DRV-01", "each status that initialization writes reads back as written", DISK)
+TEST(status_reads_back, "INIT-DRV-01",
+	"each status that initialization writes reads back as written", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -36,7 +38,8 @@ TEST(status_reads_back, "INIT-DRV-01", "each status that initialization writes r
 	EXPECT_EQ(virtio_status(&d->dev), 15);
 }
 
-TEST(failed_reads_back, "STAT-DRV-03 RST-DEV-01", "FAILED stays set until the reset, after which the device works", DISK)
+TEST(failed_reads_back, "STAT-DRV-03 RST-DEV-01",
+	"FAILED stays set until the reset, after which the device works", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -47,7 +50,8 @@ TEST(failed_reads_back, "STAT-DRV-03 RST-DEV-01", "FAILED stays set until the re
 	raw_recovers(d);
 }
 
-TEST(reset_from_each_stage, "RST-DEV-01", "a reset from each stage of initialization leads to status 0 and a device that works", DISK)
+TEST(reset_from_each_stage, "RST-DEV-01",
+	"a reset from each stage of initialization leads to status 0 and a device that works", DISK)
 {
 	static const uint8_t stages[] = {1, 3, 11, 15};
 	struct raw_disk *d = raw_disk_find();
@@ -71,7 +75,8 @@ TEST(reset_disables_queues, "PCI-DEV-19 MMIO-DEV-05", "after a reset no queue is
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 0);
 }
 
-TEST(reset_rewinds_queues, "RST-DEV-02", "after a reset a queue starts at entry 0 of a new ring", DISK)
+TEST(reset_rewinds_queues, "RST-DEV-02", "after a reset a queue starts at entry 0 of a new ring",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -86,11 +91,13 @@ TEST(reset_rewinds_queues, "RST-DEV-02", "after a reset a queue starts at entry 
 }
 
 TEST(reset_with_requests_in_flight, "RST-DEV-02",
-	"once the status reads 0 nothing is written to buffers or rings and no interrupt comes", DISK)
+	"once the status reads 0 nothing is written to buffers or rings and no interrupt comes",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	unsigned count = d->ring.size < 16 ? d->ring.size : 16;
-	uint8_t *buffers = guarded_alloc_aligned(count * 4096, 4096), *copy = arena_alloc_raw(count * 4096, 4096);
+	uint8_t *buffers = guarded_alloc_aligned(count * 4096, 4096),
+		*copy = arena_alloc_raw(count * 4096, 4096);
 	struct ring_descriptor *tables = arena_alloc(count * 48, 16);
 	uint8_t *status = arena_alloc(count, 16);
 	uint32_t queue_irqs, total;
@@ -102,7 +109,8 @@ TEST(reset_with_requests_in_flight, "RST-DEV-02",
 		struct ring_descriptor *t = tables + 3 * i;
 
 		t[0] = (struct ring_descriptor){phys(d->header), 16, RING_NEXT, 1};
-		t[1] = (struct ring_descriptor){phys(buffers + i * 4096), 4096, RING_NEXT | RING_WRITE, 2};
+		t[1] = (struct ring_descriptor){
+			phys(buffers + i * 4096), 4096, RING_NEXT | RING_WRITE, 2};
 		t[2] = (struct ring_descriptor){phys(status + i), 1, RING_WRITE, 0};
 		raw_descriptor(&d->ring, i, phys(t), 48, RING_INDIRECT, 0);
 		raw_publish(&d->ring, i);
@@ -123,7 +131,8 @@ TEST(reset_with_requests_in_flight, "RST-DEV-02",
 	raw_recovers(d);
 }
 
-TEST(reset_then_ring_memory_is_ours, "RST-DEV-02", "ring pages that are reused after a reset keep what is put there", DISK)
+TEST(reset_then_ring_memory_is_ours, "RST-DEV-02",
+	"ring pages that are reused after a reset keep what is put there", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	struct raw_ring old;
@@ -162,7 +171,8 @@ TEST(version_1_is_required, "RSVD-DEV-01 FEAT-DEV-02b",
 	raw_recovers(d);
 }
 
-TEST(features_have_prerequisites, "FEAT-DEV-01 BLK-DEV-01b", "each offered feature's prerequisites are offered too", DISK)
+TEST(features_have_prerequisites, "FEAT-DEV-01 BLK-DEV-01b",
+	"each offered feature's prerequisites are offered too", DISK)
 {
 	static const uint8_t needs[][2] = {
 		{VIRTIO_F_NOTIF_CONFIG_DATA, VIRTIO_F_VERSION_1},
@@ -180,15 +190,17 @@ TEST(features_have_prerequisites, "FEAT-DEV-01 BLK-DEV-01b", "each offered featu
 }
 
 TEST(reserved_features_are_not_offered, "FEAT-DEV-03 PCI-DEV-14",
-	"no reserved bit, no bit of another device type and none beyond the defined words is offered", DISK)
+	"no reserved bit, no bit of another device type and none beyond the defined words is "
+	"offered",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t offered = virtio_offered(&d->dev);
 
-	EXPECT_EQ(offered & 0x00fc0000, 0); /* 18 to 23: not of a block device */
+	EXPECT_EQ(offered & 0x00fc0000, 0);		      /* 18 to 23: not of a block device */
 	EXPECT_EQ(offered & 0xc7000000 & ~VIRTIO_BIT(30), 0); /* 24 to 26, 31: reserved */
-	EXPECT_EQ(offered & 0x0003f00000000000, 0); /* 44 to 49 */
-	EXPECT_EQ(offered & 0xfffc000000000000, 0); /* 50 to 63: not of a block device */
+	EXPECT_EQ(offered & 0x0003f00000000000, 0);	      /* 44 to 49 */
+	EXPECT_EQ(offered & 0xfffc000000000000, 0);	      /* 50 to 63: not of a block device */
 	for (uint32_t word = 2; word < 5; word++)
 		EXPECT_EQ(d->dev.transport->device_feature(&d->dev, word), 0);
 	EXPECT_EQ(d->dev.transport->device_feature(&d->dev, 0xffffffff), 0);
@@ -214,7 +226,8 @@ TEST(feature_not_offered_is_refused, "FEAT-DEV-02b FEAT-DRV-01a",
 	raw_recovers(d);
 }
 
-TEST(each_feature_alone_is_accepted, "FEAT-DEV-02a", "VERSION_1 with any one more offered feature and what it needs is accepted", DISK)
+TEST(each_feature_alone_is_accepted, "FEAT-DEV-02a",
+	"VERSION_1 with any one more offered feature and what it needs is accepted", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t offered = virtio_offered(&d->dev);
@@ -233,7 +246,8 @@ TEST(each_feature_alone_is_accepted, "FEAT-DEV-02a", "VERSION_1 with any one mor
 	}
 }
 
-TEST(version_1_alone_works, "FEAT-DEV-02a RSVD-DEV-01", "with VERSION_1 alone requests are served", DISK)
+TEST(version_1_alone_works, "FEAT-DEV-02a RSVD-DEV-01", "with VERSION_1 alone requests are served",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(VIRTIO_BIT(VIRTIO_F_VERSION_1));
 
@@ -241,7 +255,8 @@ TEST(version_1_alone_works, "FEAT-DEV-02a RSVD-DEV-01", "with VERSION_1 alone re
 	raw_serves(d);
 }
 
-TEST(features_stay_acceptable, "FEAT-DEV-04", "a set that was negotiated once is offered and accepted again after each reset", DISK)
+TEST(features_stay_acceptable, "FEAT-DEV-04",
+	"a set that was negotiated once is offered and accepted again after each reset", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t offered = virtio_offered(&d->dev);
@@ -253,7 +268,8 @@ TEST(features_stay_acceptable, "FEAT-DEV-04", "a set that was negotiated once is
 	}
 }
 
-TEST(features_are_fixed_by_features_ok, "INIT-DRV-03", "what is written to the features after FEATURES_OK changes nothing", DISK)
+TEST(features_are_fixed_by_features_ok, "INIT-DRV-03",
+	"what is written to the features after FEATURES_OK changes nothing", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct ring_descriptor *table = arena_alloc(48, 16);
@@ -279,7 +295,8 @@ TEST(features_are_fixed_by_features_ok, "INIT-DRV-03", "what is written to the f
 }
 
 TEST(configuration_is_readable_early, "CFG-DEV-01",
-	"the configuration reads the same before ACKNOWLEDGE, before FEATURES_OK and when running", DISK)
+	"the configuration reads the same before ACKNOWLEDGE, before FEATURES_OK and when running",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint32_t first[BLK_C_WRITEBACK / 4];
@@ -297,7 +314,8 @@ TEST(configuration_is_readable_early, "CFG-DEV-01",
 		EXPECT_EQ(virtio_config32(&d->dev, 4 * i), first[i]);
 }
 
-TEST(configuration_by_every_width, "PCI-DEV-08 CFG-DEV-01", "a 64-bit field reads the same by bytes, words and halves", DISK)
+TEST(configuration_by_every_width, "PCI-DEV-08 CFG-DEV-01",
+	"a 64-bit field reads the same by bytes, words and halves", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t whole = virtio_config64(&d->dev, BLK_C_CAPACITY), bytes = 0, words = 0;
@@ -311,7 +329,8 @@ TEST(configuration_by_every_width, "PCI-DEV-08 CFG-DEV-01", "a 64-bit field read
 	EXPECT_EQ(words, whole);
 }
 
-TEST(configuration_is_read_only, "BLK-DEV-01a", "writes to read-only fields of the configuration change nothing", DISK)
+TEST(configuration_is_read_only, "BLK-DEV-01a",
+	"writes to read-only fields of the configuration change nothing", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint64_t capacity = d->capacity;
@@ -322,7 +341,8 @@ TEST(configuration_is_read_only, "BLK-DEV-01a", "writes to read-only fields of t
 	raw_serves(d);
 }
 
-TEST(generation_is_still, "PCI-DEV-17 MMIO-DEV-06", "without a change of the configuration its generation does not move", DISK)
+TEST(generation_is_still, "PCI-DEV-17 MMIO-DEV-06",
+	"without a change of the configuration its generation does not move", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint32_t generation = d->dev.transport->generation(&d->dev);
@@ -334,7 +354,9 @@ TEST(generation_is_still, "PCI-DEV-17 MMIO-DEV-06", "without a change of the con
 }
 
 TEST(nothing_before_driver_ok, "STAT-DEV-01 INIT-DRV-06",
-	"before DRIVER_OK a kicked buffer is not used and no interrupt comes; after it, it is used once", DISK)
+	"before DRIVER_OK a kicked buffer is not used and no interrupt comes; after it, it is used "
+	"once",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -359,7 +381,9 @@ TEST(nothing_before_driver_ok, "STAT-DEV-01 INIT-DRV-06",
 }
 
 TEST(driver_ok_without_features_ok, "INIT-DRV-06 STAT-DEV-01",
-	"a jump from ACKNOWLEDGE to DRIVER_OK does not make the device half alive: a reset leads back", DISK)
+	"a jump from ACKNOWLEDGE to DRIVER_OK does not make the device half alive: a reset leads "
+	"back",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -386,7 +410,8 @@ TEST(no_configuration_interrupt_without_a_change, "MMIO-DEV-04 PCI-DEV-62",
 	EXPECT_GE(virtio_queue_interrupts(&d->dev, 0), 1);
 }
 
-TEST(idle_device_is_silent, "MMIO-DEV-04", "a running device without requests sends no interrupt", DISK)
+TEST(idle_device_is_silent, "MMIO-DEV-04", "a running device without requests sends no interrupt",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint32_t before = irq_total();
@@ -404,7 +429,8 @@ static void break_ring(struct raw_disk *d)
 }
 
 TEST(needs_reset_is_notified, "STAT-DEV-02 STAT-DEV-03",
-	"a ring that cannot be understood sets NEEDS_RESET, and a configuration interrupt follows", DISK)
+	"a ring that cannot be understood sets NEEDS_RESET, and a configuration interrupt follows",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -418,7 +444,8 @@ TEST(needs_reset_is_notified, "STAT-DEV-02 STAT-DEV-03",
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), 0);
 }
 
-TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02", "NEEDS_RESET stays, with nothing used, until the reset; then the device works", DISK)
+TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02",
+	"NEEDS_RESET stays, with nothing used, until the reset; then the device works", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -432,14 +459,16 @@ TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02", "NEEDS_RESET stays, with noth
 		raw_kick(&d->ring);
 	EXPECT_TRUE(raw_quiet(&d->ring));
 	EXPECT_EQ(*d->status, 0xff);
-	if (raw_strict()) { /* elsewhere a driver that drops a bit, against 2.1.1, may succeed in that */
+	if (raw_strict()) { /* elsewhere a driver that drops a bit, against 2.1.1, may succeed in
+			       that */
 		virtio_set_status(&d->dev, VIRTIO_S_RUNNING);
 		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
 	}
 	raw_recovers(d);
 }
 
-TEST(broken_and_reset_many_times, "STAT-DEV-02 RST-DEV-01", "twenty times broken and reset, the device works each time", DISK)
+TEST(broken_and_reset_many_times, "STAT-DEV-02 RST-DEV-01",
+	"twenty times broken and reset, the device works each time", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 

@@ -13,7 +13,8 @@
 #define get(d, reg)	   mmio_read32((d)->dev.mmio + (reg))
 #define set(d, reg, value) mmio_write32((d)->dev.mmio + (reg), (value))
 
-TEST(identity_of_each_slot, "MMIO-DEV-01 MMIO-DEV-02", "each announced slot has the magic value, version 2, and a device or id 0", NEEDS("mmio"))
+TEST(identity_of_each_slot, "MMIO-DEV-01 MMIO-DEV-02",
+	"each announced slot has the magic value, version 2, and a device or id 0", NEEDS("mmio"))
 {
 	volatile uint8_t *base;
 	unsigned pin, n, disks = 0;
@@ -45,7 +46,8 @@ static void read_one(struct raw_disk *d)
 	ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
 }
 
-TEST(interrupt_status_stays_until_acknowledged, "MMIO-DEV-03 MMIO-DEV-04", "the status is 1 from the used buffer until the acknowledgement, and then 0", DISK)
+TEST(interrupt_status_stays_until_acknowledged, "MMIO-DEV-03 MMIO-DEV-04",
+	"the status is 1 from the used buffer until the acknowledgement, and then 0", DISK)
 {
 	struct raw_disk *d = polled();
 
@@ -58,7 +60,8 @@ TEST(interrupt_status_stays_until_acknowledged, "MMIO-DEV-03 MMIO-DEV-04", "the 
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(acknowledging_another_bit, "MMIO-DEV-03", "acknowledging the configuration bit leaves the queue bit", DISK)
+TEST(acknowledging_another_bit, "MMIO-DEV-03",
+	"acknowledging the configuration bit leaves the queue bit", DISK)
 {
 	struct raw_disk *d = polled();
 
@@ -70,7 +73,8 @@ TEST(acknowledging_another_bit, "MMIO-DEV-03", "acknowledging the configuration 
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(configuration_bit_alone, "MMIO-DEV-03 MMIO-DEV-04 STAT-DEV-03", "a configuration notification sets its own bit of the status and not the queues'", DISK)
+TEST(configuration_bit_alone, "MMIO-DEV-03 MMIO-DEV-04 STAT-DEV-03",
+	"a configuration notification sets its own bit of the status and not the queues'", DISK)
 {
 	struct raw_disk *d = polled();
 
@@ -83,7 +87,8 @@ TEST(configuration_bit_alone, "MMIO-DEV-03 MMIO-DEV-04 STAT-DEV-03", "a configur
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(reset_clears_status_and_ready, "MMIO-DEV-05", "a reset clears InterruptStatus and QueueReady of every queue", DISK)
+TEST(reset_clears_status_and_ready, "MMIO-DEV-05",
+	"a reset clears InterruptStatus and QueueReady of every queue", DISK)
 {
 	struct raw_disk *d = polled();
 
@@ -99,7 +104,8 @@ TEST(reset_clears_status_and_ready, "MMIO-DEV-05", "a reset clears InterruptStat
 	}
 }
 
-TEST(interrupt_line, "MMIO-DEV-03", "each request raises the slot's interrupt once, and acknowledging ends it", DISK)
+TEST(interrupt_line, "MMIO-DEV-03",
+	"each request raises the slot's interrupt once, and acknowledging ends it", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -109,17 +115,20 @@ TEST(interrupt_line, "MMIO-DEV-03", "each request raises the slot's interrupt on
 	}
 	delay_us(2000);
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), 3);
-	test_metric("spurious", d->dev.line_spurious); /* some hosts' KVM sends an interrupt again after its line fell */
+	test_metric("spurious", d->dev.line_spurious); /* some hosts' KVM sends an interrupt again
+							  after its line fell */
 }
 
-TEST(queue_that_is_not_ready, "MMIO-DEV-07", "while QueueReady is 0 a doorbell touches neither ring nor buffers", DISK)
+TEST(queue_that_is_not_ready, "MMIO-DEV-07",
+	"while QueueReady is 0 a doorbell touches neither ring nor buffers", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
 	ASSERT_TRUE(virtio_negotiate(&d->dev, RAW_DEFAULT));
 	raw_ring_alloc(&d->ring, &d->dev, 0, 0);
-	d->dev.transport->queue_set(&d->dev, 0, &(struct virtio_queue_areas){d->ring.size, phys(d->ring.descriptors),
-		phys(d->ring.avail), phys(d->ring.used)});
+	d->dev.transport->queue_set(&d->dev, 0,
+		&(struct virtio_queue_areas){d->ring.size, phys(d->ring.descriptors),
+			phys(d->ring.avail), phys(d->ring.used)});
 	virtio_driver_ok(&d->dev);
 	memset(d->data, 0x44, 512);
 	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
@@ -131,7 +140,8 @@ TEST(queue_that_is_not_ready, "MMIO-DEV-07", "while QueueReady is 0 a doorbell t
 	raw_recovers(d);
 }
 
-TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11b", "after QueueReady was written 0 and reads 0 the queue is not served", DISK)
+TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11b",
+	"after QueueReady was written 0 and reads 0 the queue is not served", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -149,7 +159,8 @@ TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11b", "after QueueReady was writt
 	raw_recovers(d);
 }
 
-TEST(absent_queue_has_no_size, "MMIO-DRV-09", "QueueSizeMax of a queue that does not exist is 0", DISK)
+TEST(absent_queue_has_no_size, "MMIO-DRV-09", "QueueSizeMax of a queue that does not exist is 0",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -160,7 +171,8 @@ TEST(absent_queue_has_no_size, "MMIO-DRV-09", "QueueSizeMax of a queue that does
 	EXPECT_EQ(get(d, MMIO_QUEUE_READY), 0);
 }
 
-TEST(size_beyond_the_maximum, "MMIO-DRV-09", "a queue is not run with more entries than QueueSizeMax", DISK)
+TEST(size_beyond_the_maximum, "MMIO-DRV-09",
+	"a queue is not run with more entries than QueueSizeMax", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint32_t max;
@@ -169,8 +181,9 @@ TEST(size_beyond_the_maximum, "MMIO-DRV-09", "a queue is not run with more entri
 	raw_ring_alloc(&d->ring, &d->dev, 0, 0);
 	set(d, MMIO_QUEUE_SEL, 0);
 	max = get(d, MMIO_QUEUE_SIZE_MAX);
-	d->dev.transport->queue_set(&d->dev, 0, &(struct virtio_queue_areas){max, phys(d->ring.descriptors),
-		phys(d->ring.avail), phys(d->ring.used)});
+	d->dev.transport->queue_set(&d->dev, 0,
+		&(struct virtio_queue_areas){
+			max, phys(d->ring.descriptors), phys(d->ring.avail), phys(d->ring.used)});
 	set(d, MMIO_QUEUE_SIZE, max * 2);
 	d->dev.transport->queue_enable(&d->dev, 0);
 	virtio_driver_ok(&d->dev);
@@ -180,7 +193,8 @@ TEST(size_beyond_the_maximum, "MMIO-DRV-09", "a queue is not run with more entri
 	raw_recovers(d);
 }
 
-TEST(live_queue_keeps_its_geometry, "MMIO-DRV-10", "writes to size and addresses while QueueReady is 1 do not move the queue", DISK)
+TEST(live_queue_keeps_its_geometry, "MMIO-DRV-10",
+	"writes to size and addresses while QueueReady is 1 do not move the queue", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -196,7 +210,8 @@ TEST(live_queue_keeps_its_geometry, "MMIO-DRV-10", "writes to size and addresses
 	EXPECT_EQ(d->ring.used->idx, 4);
 }
 
-TEST(narrow_and_wide_accesses, "MMIO-DRV-02", "accesses of other widths to control registers change no neighbour", DISK)
+TEST(narrow_and_wide_accesses, "MMIO-DRV-02",
+	"accesses of other widths to control registers change no neighbour", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -213,7 +228,8 @@ TEST(narrow_and_wide_accesses, "MMIO-DRV-02", "accesses of other widths to contr
 
 TEST(read_only_registers, "MMIO-DRV-01c", "writes to read-only registers change nothing", DISK)
 {
-	static const uint16_t regs[] = {MMIO_MAGIC, MMIO_VERSION, MMIO_DEVICE_ID, MMIO_VENDOR_ID, MMIO_INTERRUPT_STATUS, MMIO_GENERATION};
+	static const uint16_t regs[] = {MMIO_MAGIC, MMIO_VERSION, MMIO_DEVICE_ID, MMIO_VENDOR_ID,
+		MMIO_INTERRUPT_STATUS, MMIO_GENERATION};
 	struct raw_disk *d = raw_disk_find();
 
 	for (unsigned i = 0; i < sizeof(regs) / sizeof(regs[0]); i++) {
@@ -227,7 +243,8 @@ TEST(read_only_registers, "MMIO-DRV-01c", "writes to read-only registers change 
 
 TEST(write_only_registers, "MMIO-DRV-01b", "reads of write-only registers change no state", DISK)
 {
-	static const uint16_t regs[] = {MMIO_DRIVER_FEATURES, MMIO_QUEUE_NOTIFY, MMIO_INTERRUPT_ACK, MMIO_QUEUE_SEL, MMIO_DEVICE_FEATURES_SEL};
+	static const uint16_t regs[] = {MMIO_DRIVER_FEATURES, MMIO_QUEUE_NOTIFY, MMIO_INTERRUPT_ACK,
+		MMIO_QUEUE_SEL, MMIO_DEVICE_FEATURES_SEL};
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
 	for (unsigned i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
@@ -237,7 +254,8 @@ TEST(write_only_registers, "MMIO-DRV-01b", "reads of write-only registers change
 	EXPECT_EQ(d->ring.used->idx, 2);
 }
 
-TEST(no_shared_memory, "MMIO-DEV-01", "length and base of a shared memory region that does not exist are all ones", DISK)
+TEST(no_shared_memory, "MMIO-DEV-01",
+	"length and base of a shared memory region that does not exist are all ones", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -248,7 +266,8 @@ TEST(no_shared_memory, "MMIO-DEV-01", "length and base of a shared memory region
 	EXPECT_EQ(get(d, MMIO_SHM_BASE + 4), 0xffffffff);
 }
 
-TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12", "QueueReset stops the queue, reads 0 afterwards, and the queue can be enabled anew", DISK)
+TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12",
+	"QueueReset stops the queue, reads 0 afterwards, and the queue can be enabled anew", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -258,7 +277,8 @@ TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12", "Queue
 	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
 	raw_serves(d);
 	d->dev.transport->queue_reset(&d->dev, 0);
-	EXPECT_TRUE(WAIT_UNTIL(d->dev.transport->queue_reset_state(&d->dev, 0) == 0, RAW_ANSWER_US));
+	EXPECT_TRUE(
+		WAIT_UNTIL(d->dev.transport->queue_reset_state(&d->dev, 0) == 0, RAW_ANSWER_US));
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 0);
 	raw_ring_alloc(&d->ring, &d->dev, 0, 16);
 	raw_ring_enable(&d->ring);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rings that break the rules. What must follow is in part inference (virtio 1.4 says that NEEDS_RESET is for
- * errors a device cannot recover from, 2.1.2): our own VMM must show NEEDS_RESET with its notification, use
- * nothing more and work after a reset; others may answer with an error status instead (raw_broken()).
+ * Rings that break the rules. What must follow is in part inference (virtio 1.4 says that
+ * NEEDS_RESET is for errors a device cannot recover from, 2.1.2): our own VMM must show NEEDS_RESET
+ * with its notification, use nothing more and work after a reset; others may answer with an error
+ * status instead (raw_broken()).
  */
 #include "runtime/boot.h"
 #include "runtime/memory.h"
@@ -10,7 +11,7 @@
 #include "runtime/time.h"
 #include "virtio-drivers/raw.h"
 
-#define DISK NEEDS("disk:virtio")
+#define DISK	     NEEDS("disk:virtio")
 #define MAY_COMPLETE true
 
 static void publish(struct raw_disk *d, uint16_t head)
@@ -19,7 +20,8 @@ static void publish(struct raw_disk *d, uint16_t head)
 	raw_kick(&d->ring);
 }
 
-TEST(head_beyond_the_table, "STAT-DEV-02 STAT-DEV-03", "an available entry that names no descriptor breaks the queue, not the device", DISK)
+TEST(head_beyond_the_table, "STAT-DEV-02 STAT-DEV-03",
+	"an available entry that names no descriptor breaks the queue, not the device", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -28,7 +30,8 @@ TEST(head_beyond_the_table, "STAT-DEV-02 STAT-DEV-03", "an available entry that 
 	raw_broken(d, false);
 }
 
-TEST(head_of_all_ones, "STAT-DEV-02", "an available entry of 0xffff breaks the queue, not the device", DISK)
+TEST(head_of_all_ones, "STAT-DEV-02",
+	"an available entry of 0xffff breaks the queue, not the device", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -37,7 +40,8 @@ TEST(head_of_all_ones, "STAT-DEV-02", "an available entry of 0xffff breaks the q
 	raw_broken(d, false);
 }
 
-TEST(next_beyond_the_table, "STAT-DEV-02", "a chain that leads out of the table is not followed", DISK)
+TEST(next_beyond_the_table, "STAT-DEV-02", "a chain that leads out of the table is not followed",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -47,7 +51,8 @@ TEST(next_beyond_the_table, "STAT-DEV-02", "a chain that leads out of the table 
 	raw_broken(d, false);
 }
 
-TEST(chain_of_two_loops, "VQ-DRV-04 STAT-DEV-02", "a chain whose two descriptors name each other is left in bounded time", DISK)
+TEST(chain_of_two_loops, "VQ-DRV-04 STAT-DEV-02",
+	"a chain whose two descriptors name each other is left in bounded time", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -57,7 +62,8 @@ TEST(chain_of_two_loops, "VQ-DRV-04 STAT-DEV-02", "a chain whose two descriptors
 	raw_broken(d, false);
 }
 
-TEST(descriptor_names_itself, "VQ-DRV-04 STAT-DEV-02", "a writable descriptor that names itself is left in bounded time", DISK)
+TEST(descriptor_names_itself, "VQ-DRV-04 STAT-DEV-02",
+	"a writable descriptor that names itself is left in bounded time", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -67,7 +73,8 @@ TEST(descriptor_names_itself, "VQ-DRV-04 STAT-DEV-02", "a writable descriptor th
 	raw_broken(d, false);
 }
 
-TEST(available_index_jumps_ahead, "STAT-DEV-02", "an available index more than the queue's size ahead breaks the queue", DISK)
+TEST(available_index_jumps_ahead, "STAT-DEV-02",
+	"an available index more than the queue's size ahead breaks the queue", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -77,7 +84,8 @@ TEST(available_index_jumps_ahead, "STAT-DEV-02", "an available index more than t
 	raw_broken(d, false);
 }
 
-TEST(available_index_goes_back, "VQ-DRV-11", "an available index that goes back does not run the old request again", DISK)
+TEST(available_index_goes_back, "VQ-DRV-11",
+	"an available index that goes back does not run the old request again", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -87,7 +95,8 @@ TEST(available_index_goes_back, "VQ-DRV-11", "an available index that goes back 
 	raw_broken(d, false);
 }
 
-TEST(readable_behind_writable, "VQ-DRV-02 VQ-DEV-03a", "a readable descriptor behind a writable one is refused and not written", DISK)
+TEST(readable_behind_writable, "VQ-DRV-02 VQ-DEV-03a",
+	"a readable descriptor behind a writable one is refused and not written", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t *readable = guarded_alloc(512);
@@ -101,7 +110,8 @@ TEST(readable_behind_writable, "VQ-DRV-02 VQ-DEV-03a", "a readable descriptor be
 	EXPECT_TRUE(memory_is(readable, 0x11, 512, NULL));
 }
 
-TEST(buffer_up_to_the_end_of_memory, "VQ-DEV-14", "a buffer that ends with the last byte of RAM is served", DISK)
+TEST(buffer_up_to_the_end_of_memory, "VQ-DEV-14",
+	"a buffer that ends with the last byte of RAM is served", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint64_t end = 0;
@@ -110,7 +120,8 @@ TEST(buffer_up_to_the_end_of_memory, "VQ-DEV-14", "a buffer that ends with the l
 	for (unsigned i = 0; i < boot_info.range_count; i++) {
 		struct memory_range *r = &boot_info.ranges[i];
 
-		if (r->type == MEMORY_RAM && r->base + r->size > end && r->base + r->size <= 1ul << 32)
+		if (r->type == MEMORY_RAM && r->base + r->size > end &&
+			r->base + r->size <= 1ul << 32)
 			end = r->base + r->size;
 	}
 	last = (uint8_t *)(end - 512);
@@ -133,17 +144,20 @@ static void bad_address(uint64_t address, uint32_t length)
 	raw_broken(d, MAY_COMPLETE);
 }
 
-TEST(buffer_outside_of_memory, "STAT-DEV-02", "a buffer where no RAM is leads to no crash and no silence for good", DISK)
+TEST(buffer_outside_of_memory, "STAT-DEV-02",
+	"a buffer where no RAM is leads to no crash and no silence for good", DISK)
 {
 	bad_address(0x70000000000, 512);
 }
 
-TEST(buffer_in_the_hole, "STAT-DEV-02", "a buffer in the hole below 4 GiB where nothing answers is refused", DISK)
+TEST(buffer_in_the_hole, "STAT-DEV-02",
+	"a buffer in the hole below 4 GiB where nothing answers is refused", DISK)
 {
 	bad_address(0xd0000000, 512);
 }
 
-TEST(address_wraps, "STAT-DEV-02", "a buffer whose end wraps past 2^64 is refused and low memory is left alone", DISK)
+TEST(address_wraps, "STAT-DEV-02",
+	"a buffer whose end wraps past 2^64 is refused and low memory is left alone", DISK)
 {
 	uint8_t *low = (uint8_t *)0x600, saved[128];
 
@@ -154,7 +168,8 @@ TEST(address_wraps, "STAT-DEV-02", "a buffer whose end wraps past 2^64 is refuse
 	memcpy(low, saved, sizeof(saved));
 }
 
-TEST(buffer_at_the_device_itself, "STAT-DEV-02", "a writable buffer aimed at the device's own registers changes none of them", DISK)
+TEST(buffer_at_the_device_itself, "STAT-DEV-02",
+	"a writable buffer aimed at the device's own registers changes none of them", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint64_t registers = d->dev.is_pci ? phys(d->dev.common) : phys(d->dev.mmio);
@@ -167,31 +182,37 @@ TEST(buffer_at_the_device_itself, "STAT-DEV-02", "a writable buffer aimed at the
 	raw_broken(d, false);
 }
 
-TEST(ring_outside_of_memory, "STAT-DEV-02", "a queue enabled where no RAM is does not serve, and a reset leads back", DISK)
+TEST(ring_outside_of_memory, "STAT-DEV-02",
+	"a queue enabled where no RAM is does not serve, and a reset leads back", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct virtio_queue_areas areas;
 
 	ASSERT_TRUE(virtio_negotiate(&d->dev, RAW_DEFAULT));
 	raw_ring_alloc(&d->ring, &d->dev, 0, 0);
-	areas = (struct virtio_queue_areas){d->ring.size, 0x70000000000, 0x70000010000, 0x70000020000};
+	areas = (struct virtio_queue_areas){
+		d->ring.size, 0x70000000000, 0x70000010000, 0x70000020000};
 	d->dev.transport->queue_set(&d->dev, 0, &areas);
 	d->dev.transport->queue_enable(&d->dev, 0);
 	virtio_driver_ok(&d->dev);
 	raw_kick(&d->ring);
 	if (raw_strict())
-		EXPECT_TRUE(WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US));
+		EXPECT_TRUE(
+			WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US));
 	raw_recovers(d);
 }
 
-TEST(misaligned_ring, "VQ-DRV-01 STAT-DEV-02", "ring parts one byte off their alignment are refused or work, but nothing else is written", DISK)
+TEST(misaligned_ring, "VQ-DRV-01 STAT-DEV-02",
+	"ring parts one byte off their alignment are refused or work, but nothing else is written",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct virtio_queue_areas areas;
 
 	ASSERT_TRUE(virtio_negotiate(&d->dev, RAW_DEFAULT));
 	raw_ring_alloc(&d->ring, &d->dev, 0, 8);
-	areas = (struct virtio_queue_areas){8, phys(d->ring.descriptors) + 1, phys(d->ring.avail) + 1, phys(d->ring.used) + 1};
+	areas = (struct virtio_queue_areas){
+		8, phys(d->ring.descriptors) + 1, phys(d->ring.avail) + 1, phys(d->ring.used) + 1};
 	d->dev.transport->queue_set(&d->dev, 0, &areas);
 	d->dev.transport->queue_enable(&d->dev, 0);
 	virtio_driver_ok(&d->dev);
@@ -210,7 +231,8 @@ static void indirect_table(struct raw_disk *d, struct ring_descriptor *table)
 	raw_descriptor(&d->ring, 3, phys(table), 48, RING_INDIRECT, 0);
 }
 
-TEST(indirect_not_negotiated, "VQ-DRV-06", "an indirect descriptor without the feature is not read as a table", DISK)
+TEST(indirect_not_negotiated, "VQ-DRV-06",
+	"an indirect descriptor without the feature is not read as a table", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -219,7 +241,8 @@ TEST(indirect_not_negotiated, "VQ-DRV-06", "an indirect descriptor without the f
 	raw_broken(d, MAY_COMPLETE);
 }
 
-TEST(indirect_with_next, "VQ-DRV-09", "INDIRECT and NEXT in one descriptor are refused, or NEXT is ignored", DISK)
+TEST(indirect_with_next, "VQ-DRV-09",
+	"INDIRECT and NEXT in one descriptor are refused, or NEXT is ignored", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 
@@ -230,7 +253,8 @@ TEST(indirect_with_next, "VQ-DRV-09", "INDIRECT and NEXT in one descriptor are r
 	raw_broken(d, MAY_COMPLETE);
 }
 
-TEST(indirect_in_indirect, "VQ-DRV-07", "a table named inside a table is refused, or its flag is ignored", DISK)
+TEST(indirect_in_indirect, "VQ-DRV-07",
+	"a table named inside a table is refused, or its flag is ignored", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	struct ring_descriptor *table = guarded_alloc(64), *inner = guarded_alloc(48);
@@ -257,12 +281,14 @@ TEST(indirect_table_of_length_0, "STAT-DEV-02", "an indirect table of 0 bytes is
 	bad_table_length(0);
 }
 
-TEST(indirect_table_of_length_49, "STAT-DEV-02", "an indirect table that is not a multiple of 16 bytes is refused", DISK)
+TEST(indirect_table_of_length_49, "STAT-DEV-02",
+	"an indirect table that is not a multiple of 16 bytes is refused", DISK)
 {
 	bad_table_length(49);
 }
 
-TEST(indirect_next_outside, "VQ-DRV-04", "a next that leads out of an indirect table is not followed", DISK)
+TEST(indirect_next_outside, "VQ-DRV-04",
+	"a next that leads out of an indirect table is not followed", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	struct ring_descriptor *table = guarded_alloc(64);
@@ -274,7 +300,8 @@ TEST(indirect_next_outside, "VQ-DRV-04", "a next that leads out of an indirect t
 	raw_broken(d, false);
 }
 
-TEST(indirect_loop, "VQ-DRV-04", "a chain that loops inside an indirect table is left in bounded time", DISK)
+TEST(indirect_loop, "VQ-DRV-04",
+	"a chain that loops inside an indirect table is left in bounded time", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	struct ring_descriptor *table = guarded_alloc(64);
@@ -285,7 +312,8 @@ TEST(indirect_loop, "VQ-DRV-04", "a chain that loops inside an indirect table is
 	raw_broken(d, false);
 }
 
-TEST(indirect_table_outside_of_memory, "STAT-DEV-02", "an indirect table where no RAM is is refused", DISK)
+TEST(indirect_table_outside_of_memory, "STAT-DEV-02",
+	"an indirect table where no RAM is is refused", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 
@@ -295,7 +323,8 @@ TEST(indirect_table_outside_of_memory, "STAT-DEV-02", "an indirect table where n
 	raw_broken(d, false);
 }
 
-TEST(empty_descriptor, "STAT-DEV-02", "a descriptor of length 0 in a chain is passed over or refused", DISK)
+TEST(empty_descriptor, "STAT-DEV-02",
+	"a descriptor of length 0 in a chain is passed over or refused", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -303,7 +332,8 @@ TEST(empty_descriptor, "STAT-DEV-02", "a descriptor of length 0 in a chain is pa
 	d->ring.descriptors[1].next = 3;
 	raw_descriptor(&d->ring, 3, phys(d->data), 0, RING_NEXT | RING_WRITE, 2);
 	publish(d, 0);
-	WAIT_UNTIL(d->ring.used->idx != 0 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET), 200000);
+	WAIT_UNTIL(
+		d->ring.used->idx != 0 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET), 200000);
 	if (d->ring.used->idx)
 		EXPECT_EQ(d->ring.used->idx, 1);
 	else
@@ -311,14 +341,17 @@ TEST(empty_descriptor, "STAT-DEV-02", "a descriptor of length 0 in a chain is pa
 	raw_recovers(d);
 }
 
-TEST(same_head_twice, "VQ-DEV-13", "a head listed twice is used at most twice, and nothing outside its buffers is written", DISK)
+TEST(same_head_twice, "VQ-DEV-13",
+	"a head listed twice is used at most twice, and nothing outside its buffers is written",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
 	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
 	raw_publish(&d->ring, 0);
 	publish(d, 0);
-	WAIT_UNTIL(d->ring.used->idx == 2 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET), RAW_ANSWER_US);
+	WAIT_UNTIL(d->ring.used->idx == 2 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET),
+		RAW_ANSWER_US);
 	delay_us(2000);
 	EXPECT_LE(d->ring.used->idx, 2);
 	for (unsigned i = 0; i < d->ring.used->idx; i++)
@@ -327,20 +360,23 @@ TEST(same_head_twice, "VQ-DEV-13", "a head listed twice is used at most twice, a
 	raw_recovers(d);
 }
 
-TEST(read_into_the_ring, "VQ-DEV-04 STAT-DEV-02", "data read over the queue's own table leaves a device that a reset brings back", DISK)
+TEST(read_into_the_ring, "VQ-DEV-04 STAT-DEV-02",
+	"data read over the queue's own table leaves a device that a reset brings back", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
 	raw_fill(d, RAW_SCRATCH, 1, 21);
 	raw_request(d, 0, BLK_T_IN, RAW_SCRATCH, d->ring.descriptors, 512);
 	publish(d, 0);
-	WAIT_UNTIL(d->ring.used->idx == 2 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET), RAW_ANSWER_US);
+	WAIT_UNTIL(d->ring.used->idx == 2 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET),
+		RAW_ANSWER_US);
 	publish(d, 0);
 	delay_us(2000);
 	raw_recovers(d);
 }
 
-TEST(other_disk_is_not_disturbed, "STAT-DEV-02", "while one device needs a reset the other one serves", DISK)
+TEST(other_disk_is_not_disturbed, "STAT-DEV-02",
+	"while one device needs a reset the other one serves", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT), *other = raw_disk_read_only(RAW_DEFAULT);
 

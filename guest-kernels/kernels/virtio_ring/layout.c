@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split ring (virtio 1.4, 2.7): layouts of descriptors, indices, indirect tables. The requests are those
- * of a block device, whose answers can be compared byte by byte.
+ * The split ring (virtio 1.4, 2.7): layouts of descriptors, indices, indirect tables. The requests
+ * are those of a block device, whose answers can be compared byte by byte.
  */
 #include "runtime/memory.h"
 #include "runtime/test.h"
@@ -10,7 +10,8 @@
 
 #define DISK NEEDS("disk:virtio")
 
-TEST(canonical_request, "VQ-DEV-13 VQ-DEV-14", "a read uses its head once, writes data and status, and tells how many bytes", DISK)
+TEST(canonical_request, "VQ-DEV-13 VQ-DEV-14",
+	"a read uses its head once, writes data and status, and tells how many bytes", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	struct ring_used_element e;
@@ -30,7 +31,8 @@ TEST(canonical_request, "VQ-DEV-13 VQ-DEV-14", "a read uses its head once, write
 	EXPECT_TRUE(raw_quiet(&d->ring));
 }
 
-TEST(header_in_single_bytes, "VQ-DEV-01", "a header in sixteen descriptors of one byte is understood", DISK)
+TEST(header_in_single_bytes, "VQ-DEV-01",
+	"a header in sixteen descriptors of one byte is understood", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	struct ring_used_element e;
@@ -56,7 +58,8 @@ TEST(header_in_single_bytes, "VQ-DEV-01", "a header in sixteen descriptors of on
 	EXPECT_MEM(d->data, expected, 512);
 }
 
-TEST(header_and_data_in_one, "VQ-DEV-01", "a write whose header and data are one descriptor is understood", DISK)
+TEST(header_and_data_in_one, "VQ-DEV-01",
+	"a write whose header and data are one descriptor is understood", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t *both = guarded_alloc(16 + 512);
@@ -74,7 +77,8 @@ TEST(header_and_data_in_one, "VQ-DEV-01", "a write whose header and data are one
 	raw_verify(d, RAW_SCRATCH, 1, 3);
 }
 
-TEST(data_and_status_in_one, "VQ-DEV-01 VQ-DEV-14", "a read whose data and status are one descriptor has its status in the last byte", DISK)
+TEST(data_and_status_in_one, "VQ-DEV-01 VQ-DEV-14",
+	"a read whose data and status are one descriptor has its status in the last byte", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t *both = guarded_alloc(513), *expected = arena_alloc(512, 64);
@@ -93,10 +97,12 @@ TEST(data_and_status_in_one, "VQ-DEV-01 VQ-DEV-14", "a read whose data and statu
 	EXPECT_MEM(both, expected, 512);
 }
 
-TEST(data_in_odd_pieces, "VQ-DEV-01 VQ-DEV-14", "data in pieces of 1, 510 and 1 bytes at odd addresses arrive in order", DISK)
+TEST(data_in_odd_pieces, "VQ-DEV-01 VQ-DEV-14",
+	"data in pieces of 1, 510 and 1 bytes at odd addresses arrive in order", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
-	uint8_t *a = guarded_alloc(2), *b = guarded_alloc(512), *c = guarded_alloc(2), *expected = arena_alloc(512, 64);
+	uint8_t *a = guarded_alloc(2), *b = guarded_alloc(512), *c = guarded_alloc(2),
+		*expected = arena_alloc(512, 64);
 
 	raw_fill(d, RAW_SCRATCH, 1, 5);
 	raw_pattern(expected, 512, 5);
@@ -147,7 +153,8 @@ TEST(ring_of_sixteen, "VQ-DEV-13 PCI-DEV-26", "a ring of 16 entries wraps at 16"
 	laps(16);
 }
 
-/* The whole ring at a time: GET_ID requests by indirect tables, the available ring filled once and for all. */
+/* The whole ring at a time: GET_ID requests by indirect tables, the available ring filled once and
+ * for all. */
 static struct raw_disk *turn_to(unsigned target, uint64_t features)
 {
 	struct raw_disk *d = raw_disk_open(features | RAW_INDIRECT, 256);
@@ -180,7 +187,8 @@ static struct raw_disk *turn_to(unsigned target, uint64_t features)
 	return d;
 }
 
-TEST(indices_wrap, "VQ-DEV-13", "after 65536 requests both indices are 0 again and the ring goes on", DISK)
+TEST(indices_wrap, "VQ-DEV-13",
+	"after 65536 requests both indices are 0 again and the ring goes on", DISK)
 {
 	struct raw_disk *d = turn_to(65536, RAW_DEFAULT);
 
@@ -214,7 +222,8 @@ TEST(event_index_across_the_wrap, "VQ-DEV-11 VQ-DEV-12",
 /* A batch of reads of one sector each, three descriptors a request; `order` decides the heads. */
 static void batch(struct raw_disk *d, unsigned count, const uint8_t *order)
 {
-	uint8_t *buffers = guarded_alloc(count * 512), *status = guarded_alloc(count), seen[64] = {0};
+	uint8_t *buffers = guarded_alloc(count * 512), *status = guarded_alloc(count),
+		seen[64] = {0};
 	struct blk_header *headers = arena_alloc(count * 16, 16);
 
 	memset(status, 0xff, count);
@@ -223,7 +232,8 @@ static void batch(struct raw_disk *d, unsigned count, const uint8_t *order)
 
 		headers[i] = (struct blk_header){.type = BLK_T_IN, .sector = RAW_SCRATCH + i % 8};
 		raw_descriptor(&d->ring, head, phys(headers + i), 16, RING_NEXT, head + 1);
-		raw_descriptor(&d->ring, head + 1, phys(buffers + 512 * i), 512, RING_NEXT | RING_WRITE, head + 2);
+		raw_descriptor(&d->ring, head + 1, phys(buffers + 512 * i), 512,
+			RING_NEXT | RING_WRITE, head + 2);
 		raw_descriptor(&d->ring, head + 2, phys(status + i), 1, RING_WRITE, 0);
 		d->ring.avail->ring[d->ring.avail_next++ % d->ring.size] = head;
 	}
@@ -246,7 +256,8 @@ static void batch(struct raw_disk *d, unsigned count, const uint8_t *order)
 	EXPECT_TRUE(raw_quiet(&d->ring));
 }
 
-TEST(full_ring_in_one_kick, "VQ-DEV-13 VQ-DEV-14", "with all descriptors in use and one doorbell each head is used exactly once", DISK)
+TEST(full_ring_in_one_kick, "VQ-DEV-13 VQ-DEV-14",
+	"with all descriptors in use and one doorbell each head is used exactly once", DISK)
 {
 	struct raw_disk *d = raw_disk_open(RAW_DEFAULT, 64);
 	uint8_t order[21];
@@ -257,7 +268,8 @@ TEST(full_ring_in_one_kick, "VQ-DEV-13 VQ-DEV-14", "with all descriptors in use 
 	batch(d, sizeof(order), order);
 }
 
-TEST(heads_in_any_order, "VQ-DEV-13", "heads that are not in the table's order are each used exactly once", DISK)
+TEST(heads_in_any_order, "VQ-DEV-13",
+	"heads that are not in the table's order are each used exactly once", DISK)
 {
 	struct raw_disk *d = raw_disk_open(RAW_DEFAULT, 64);
 	uint8_t order[21];
@@ -269,12 +281,17 @@ TEST(heads_in_any_order, "VQ-DEV-13", "heads that are not in the table's order a
 	batch(d, sizeof(order), order);
 }
 
-TEST(descriptors_are_not_modified, "VQ-DEV-04", "the descriptor table, the available ring and indirect tables stay as the driver wrote them", DISK)
+TEST(descriptors_are_not_modified, "VQ-DEV-04",
+	"the descriptor table, the available ring and indirect tables stay as the driver wrote "
+	"them",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
-	unsigned table_bytes = RING_DESCRIPTORS_BYTES(d->ring.size), avail_bytes = RING_AVAIL_BYTES(d->ring.size);
+	unsigned table_bytes = RING_DESCRIPTORS_BYTES(d->ring.size),
+		 avail_bytes = RING_AVAIL_BYTES(d->ring.size);
 	struct ring_descriptor *table = guarded_alloc(48);
-	uint8_t *copy = arena_alloc(table_bytes, 16), *avail = arena_alloc(avail_bytes, 16), indirect[48];
+	uint8_t *copy = arena_alloc(table_bytes, 16), *avail = arena_alloc(avail_bytes, 16),
+		indirect[48];
 
 	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
 	memcpy(table, d->ring.descriptors, 48);
@@ -291,7 +308,8 @@ TEST(descriptors_are_not_modified, "VQ-DEV-04", "the descriptor table, the avail
 	EXPECT_MEM(table, indirect, 48);
 }
 
-TEST(readable_buffers_are_not_written, "VQ-DEV-03a", "header and data of a write stay as the driver wrote them", DISK)
+TEST(readable_buffers_are_not_written, "VQ-DEV-03a",
+	"header and data of a write stay as the driver wrote them", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	struct blk_header header = {.type = BLK_T_OUT, .sector = RAW_SCRATCH};
@@ -305,7 +323,8 @@ TEST(readable_buffers_are_not_written, "VQ-DEV-03a", "header and data of a write
 	EXPECT_MEM(d->header, &header, sizeof(header));
 }
 
-TEST(writes_stay_inside_buffers, "VQ-DEV-14", "nothing beside the writable buffers is written", DISK)
+TEST(writes_stay_inside_buffers, "VQ-DEV-14", "nothing beside the writable buffers is written",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint8_t *page = guarded_alloc_aligned(4096, 4096), *small = guarded_alloc(512);
@@ -316,7 +335,8 @@ TEST(writes_stay_inside_buffers, "VQ-DEV-14", "nothing beside the writable buffe
 	EXPECT_TRUE(guarded_check());
 }
 
-TEST(ring_parts_in_distant_pages, "PCI-DEV-08 VQ-DEV-13", "the three parts of a ring may lie far apart, each at its least alignment", DISK)
+TEST(ring_parts_in_distant_pages, "PCI-DEV-08 VQ-DEV-13",
+	"the three parts of a ring may lie far apart, each at its least alignment", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -334,7 +354,8 @@ TEST(ring_parts_in_distant_pages, "PCI-DEV-08 VQ-DEV-13", "the three parts of a 
 	EXPECT_EQ(d->ring.used->idx, 20);
 }
 
-TEST(chain_of_queue_size, "VQ-DEV-02 VQ-DRV-08", "a chain of exactly as many descriptors as the queue has is served", DISK)
+TEST(chain_of_queue_size, "VQ-DEV-02 VQ-DRV-08",
+	"a chain of exactly as many descriptors as the queue has is served", DISK)
 {
 	struct raw_disk *d = raw_disk_open(RAW_DEFAULT, 8);
 	uint8_t *expected = arena_alloc(6 * 512, 64);
@@ -345,7 +366,8 @@ TEST(chain_of_queue_size, "VQ-DEV-02 VQ-DRV-08", "a chain of exactly as many des
 	*d->header = (struct blk_header){.type = BLK_T_IN, .sector = RAW_SCRATCH};
 	raw_descriptor(&d->ring, 0, phys(d->header), 16, RING_NEXT, 1);
 	for (unsigned i = 1; i < 7; i++)
-		raw_descriptor(&d->ring, i, phys(d->data + 512 * (i - 1)), 512, RING_NEXT | RING_WRITE, i + 1);
+		raw_descriptor(&d->ring, i, phys(d->data + 512 * (i - 1)), 512,
+			RING_NEXT | RING_WRITE, i + 1);
 	raw_descriptor(&d->ring, 7, phys(d->status), 1, RING_WRITE, 0);
 	raw_publish(&d->ring, 0);
 	raw_kick(&d->ring);
@@ -355,8 +377,10 @@ TEST(chain_of_queue_size, "VQ-DEV-02 VQ-DRV-08", "a chain of exactly as many des
 	EXPECT_MEM(d->data, expected, 6 * 512);
 }
 
-/* header | data | status in an indirect table at `table`, named by descriptor `slot` with `flags`. */
-static void indirect_read(struct raw_disk *d, struct ring_descriptor *table, unsigned slot, uint16_t flags)
+/* header | data | status in an indirect table at `table`, named by descriptor `slot` with `flags`.
+ */
+static void indirect_read(
+	struct raw_disk *d, struct ring_descriptor *table, unsigned slot, uint16_t flags)
 {
 	*d->header = (struct blk_header){.type = BLK_T_IN, .sector = RAW_SCRATCH};
 	*d->status = 0xff;
@@ -383,7 +407,8 @@ static void expect_indirect(struct raw_disk *d, unsigned slot, uint64_t seed)
 	EXPECT_MEM(d->data, expected, 512);
 }
 
-TEST(indirect_request, "VQ-DEV-01 VQ-DEV-14", "a request by an indirect table has the result of a direct one", DISK)
+TEST(indirect_request, "VQ-DEV-01 VQ-DEV-14",
+	"a request by an indirect table has the result of a direct one", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 
@@ -392,7 +417,8 @@ TEST(indirect_request, "VQ-DEV-01 VQ-DEV-14", "a request by an indirect table ha
 	expect_indirect(d, 3, 10);
 }
 
-TEST(indirect_table_at_an_odd_offset, "VQ-DEV-01", "an indirect table may stand at any address and cross a page", DISK)
+TEST(indirect_table_at_an_odd_offset, "VQ-DEV-01",
+	"an indirect table may stand at any address and cross a page", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	uint8_t *pages = arena_alloc(8192, 4096);
@@ -402,7 +428,8 @@ TEST(indirect_table_at_an_odd_offset, "VQ-DEV-01", "an indirect table may stand 
 	expect_indirect(d, 0, 11);
 }
 
-TEST(indirect_write_flag_is_ignored, "VQ-DEV-05", "the WRITE flag of the descriptor that names a table is ignored", DISK)
+TEST(indirect_write_flag_is_ignored, "VQ-DEV-05",
+	"the WRITE flag of the descriptor that names a table is ignored", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 
@@ -411,7 +438,8 @@ TEST(indirect_write_flag_is_ignored, "VQ-DEV-05", "the WRITE flag of the descrip
 	expect_indirect(d, 1, 12);
 }
 
-TEST(direct_then_indirect, "VQ-DEV-06", "direct descriptors that end in an indirect one make one request", DISK)
+TEST(direct_then_indirect, "VQ-DEV-06",
+	"direct descriptors that end in an indirect one make one request", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
 	struct ring_descriptor *table = guarded_alloc(32);
@@ -431,7 +459,8 @@ TEST(direct_then_indirect, "VQ-DEV-06", "direct descriptors that end in an indir
 	expect_indirect(d, 0, 13);
 }
 
-TEST(reserved_descriptor_flags, "VQ-DEV-01", "reserved flag bits of a descriptor do not disturb a request", DISK)
+TEST(reserved_descriptor_flags, "VQ-DEV-01",
+	"reserved flag bits of a descriptor do not disturb a request", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -446,7 +475,8 @@ TEST(reserved_descriptor_flags, "VQ-DEV-01", "reserved flag bits of a descriptor
 	EXPECT_EQ(*d->status, BLK_S_OK);
 }
 
-TEST(second_queue_serves, "VQ-DEV-13 PCI-DEV-33", "each queue of a device is served through its own ring", DISK)
+TEST(second_queue_serves, "VQ-DEV-13 PCI-DEV-33",
+	"each queue of a device is served through its own ring", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct raw_ring second, first;
@@ -477,14 +507,16 @@ TEST(second_queue_serves, "VQ-DEV-13 PCI-DEV-33", "each queue of a device is ser
 	}
 }
 
-TEST(driver_in_batches, "VQ-DEV-13 VQ-DEV-18", "the driver library moves 64 requests in batches of 16, by polling, data compared", DISK)
+TEST(driver_in_batches, "VQ-DEV-13 VQ-DEV-18",
+	"the driver library moves 64 requests in batches of 16, by polling, data compared", DISK)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);
 	struct virtio_blk_done done[16];
 	uint8_t *buffer = guarded_alloc(16 * 512), *expected = arena_alloc(16 * 512, 64);
 	unsigned in = 0, out = 0;
 
-	if (!virtio_blk_open(disk, &(struct virtio_blk_options){.depth = 16, .polling = true}) || disk->read_only)
+	if (!virtio_blk_open(disk, &(struct virtio_blk_options){.depth = 16, .polling = true}) ||
+		disk->read_only)
 		SKIP("no writable disk");
 	raw_pattern(expected, 16 * 512, 15);
 	ASSERT_EQ(virtio_blk_write(disk, RAW_SCRATCH, expected, 16 * 512), BLK_S_OK);
@@ -492,7 +524,8 @@ TEST(driver_in_batches, "VQ-DEV-13 VQ-DEV-18", "the driver library moves 64 requ
 	while (out < 64) {
 		unsigned n;
 
-		while (in < 64 && virtio_blk_submit(disk, RAW_SCRATCH + in % 16, buffer + in % 16 * 512, 512, false, NULL))
+		while (in < 64 && virtio_blk_submit(disk, RAW_SCRATCH + in % 16,
+					  buffer + in % 16 * 512, 512, false, NULL))
 			in++;
 		virtio_blk_kick(disk);
 		if (!WAIT_UNTIL((n = virtio_blk_reap(disk, done, 16)) > 0, RAW_ANSWER_US))
@@ -507,20 +540,23 @@ TEST(driver_in_batches, "VQ-DEV-13 VQ-DEV-18", "the driver library moves 64 requ
 	EXPECT_LE(disk->vq.kicks, 66);
 }
 
-TEST(driver_by_interrupts, "VQ-DEV-11 VQ-DEV-09", "the driver library that sleeps until an interrupt misses no completion", DISK)
+TEST(driver_by_interrupts, "VQ-DEV-11 VQ-DEV-09",
+	"the driver library that sleeps until an interrupt misses no completion", DISK)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);
 	struct virtio_blk_done done;
 	uint8_t *buffer = guarded_alloc(512);
 
-	if (!virtio_blk_open(disk, &(struct virtio_blk_options){.depth = 4, .irq = VIRTIO_IRQ_BEST}))
+	if (!virtio_blk_open(
+		    disk, &(struct virtio_blk_options){.depth = 4, .irq = VIRTIO_IRQ_BEST}))
 		SKIP("no disk");
 	for (unsigned i = 0; i < 20; i++) {
 		uint32_t before = virtio_queue_interrupts(&disk->dev, 0);
 
 		ASSERT_TRUE(virtio_blk_submit(disk, i, buffer, 512, false, NULL));
 		virtio_blk_kick(disk);
-		ASSERT_TRUE(WAIT_UNTIL(virtio_queue_interrupts(&disk->dev, 0) > before, RAW_ANSWER_US));
+		ASSERT_TRUE(
+			WAIT_UNTIL(virtio_queue_interrupts(&disk->dev, 0) > before, RAW_ANSWER_US));
 		ASSERT_EQ(virtio_blk_reap(disk, &done, 1), 1);
 		EXPECT_EQ(done.status, BLK_S_OK);
 		EXPECT_EQ(virtio_blk_reap(disk, &done, 1), 0);

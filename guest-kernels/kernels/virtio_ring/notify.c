@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Notifications of the split ring and their suppression, both ways (virtio 1.4, 2.7.7, 2.7.9, 2.7.10), with
- * interrupts that are counted where they arrive.
+ * Notifications of the split ring and their suppression, both ways
+ * (virtio 1.4, 2.7.7, 2.7.9, 2.7.10), with interrupts that are counted where they arrive.
  */
 #include "runtime/memory.h"
 #include "runtime/test.h"
@@ -23,7 +23,8 @@ static void read_one(struct raw_disk *d)
 	ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
 }
 
-TEST(one_interrupt_a_request, "VQ-DEV-09", "with the available flags 0 each used buffer brings one interrupt", DISK)
+TEST(one_interrupt_a_request, "VQ-DEV-09",
+	"with the available flags 0 each used buffer brings one interrupt", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -34,7 +35,8 @@ TEST(one_interrupt_a_request, "VQ-DEV-09", "with the available flags 0 each used
 	}
 }
 
-TEST(no_interrupt_when_not_wanted, "VQ-DEV-08", "with the available flags 1 ten requests bring no interrupt", DISK)
+TEST(no_interrupt_when_not_wanted, "VQ-DEV-08",
+	"with the available flags 1 ten requests bring no interrupt", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -46,7 +48,8 @@ TEST(no_interrupt_when_not_wanted, "VQ-DEV-08", "with the available flags 1 ten 
 		DEVIATES("%u interrupts came", virtio_queue_interrupts(&d->dev, 0));
 }
 
-TEST(interrupts_again_when_wanted, "VQ-DEV-09", "when the flag is 0 again the next used buffer interrupts", DISK)
+TEST(interrupts_again_when_wanted, "VQ-DEV-09",
+	"when the flag is 0 again the next used buffer interrupts", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint32_t before;
@@ -61,7 +64,8 @@ TEST(interrupts_again_when_wanted, "VQ-DEV-09", "when the flag is 0 again the ne
 	interrupts_are(d, before + 1);
 }
 
-TEST(used_event_is_ignored_without_the_feature, "VQ-DEV-07", "without EVENT_IDX what stands in used_event has no effect", DISK)
+TEST(used_event_is_ignored_without_the_feature, "VQ-DEV-07",
+	"without EVENT_IDX what stands in used_event has no effect", DISK)
 {
 	static const uint16_t nonsense[] = {0xffff, 0, 0x8000, 5, 1234};
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -74,7 +78,8 @@ TEST(used_event_is_ignored_without_the_feature, "VQ-DEV-07", "without EVENT_IDX 
 	}
 }
 
-TEST(event_index_overrides_the_flag, "VQ-DEV-10 VQ-DEV-11", "with EVENT_IDX the available flag 1 is ignored", DISK)
+TEST(event_index_overrides_the_flag, "VQ-DEV-10 VQ-DEV-11",
+	"with EVENT_IDX the available flag 1 is ignored", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_EVENT_IDX);
 
@@ -84,7 +89,8 @@ TEST(event_index_overrides_the_flag, "VQ-DEV-10 VQ-DEV-11", "with EVENT_IDX the 
 	interrupts_are(d, 1);
 }
 
-TEST(event_index_names_the_fifth, "VQ-DEV-11 VQ-DEV-12", "with used_event 4 only the fifth used buffer interrupts", DISK)
+TEST(event_index_names_the_fifth, "VQ-DEV-11 VQ-DEV-12",
+	"with used_event 4 only the fifth used buffer interrupts", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_EVENT_IDX);
 
@@ -105,7 +111,8 @@ TEST(event_index_names_the_fifth, "VQ-DEV-11 VQ-DEV-12", "with used_event 4 only
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), early + 1);
 }
 
-TEST(event_index_far_behind, "VQ-DEV-12", "with used_event behind the used index no further interrupt comes", DISK)
+TEST(event_index_far_behind, "VQ-DEV-12",
+	"with used_event behind the used index no further interrupt comes", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_EVENT_IDX);
 
@@ -116,10 +123,12 @@ TEST(event_index_far_behind, "VQ-DEV-12", "with used_event behind the used index
 		read_one(d);
 	delay_us(RAW_QUIET_US);
 	if (virtio_queue_interrupts(&d->dev, 0) != 1)
-		DEVIATES("%u interrupts came, 1 was asked for", virtio_queue_interrupts(&d->dev, 0));
+		DEVIATES(
+			"%u interrupts came, 1 was asked for", virtio_queue_interrupts(&d->dev, 0));
 }
 
-TEST(event_index_inside_a_batch, "VQ-DEV-11", "an event index that a batch passes over brings an interrupt", DISK)
+TEST(event_index_inside_a_batch, "VQ-DEV-11",
+	"an event index that a batch passes over brings an interrupt", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_EVENT_IDX);
 
@@ -137,7 +146,8 @@ TEST(event_index_inside_a_batch, "VQ-DEV-11", "an event index that a batch passe
 	interrupts_are(d, 2);
 }
 
-TEST(used_flags_are_0_or_1, "VQ-DEV-16", "without EVENT_IDX the used flags are 0 or 1 at any moment", DISK)
+TEST(used_flags_are_0_or_1, "VQ-DEV-16",
+	"without EVENT_IDX the used flags are 0 or 1 at any moment", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint16_t seen = 0;
@@ -146,13 +156,16 @@ TEST(used_flags_are_0_or_1, "VQ-DEV-16", "without EVENT_IDX the used flags are 0
 		raw_request(d, 0, BLK_T_IN, 0, d->data, 4096);
 		raw_publish(&d->ring, 0);
 		raw_kick(&d->ring);
-		ASSERT_TRUE(WAIT_UNTIL((seen |= d->ring.used->flags, d->ring.used->idx != d->ring.used_next), RAW_ANSWER_US));
+		ASSERT_TRUE(WAIT_UNTIL(
+			(seen |= d->ring.used->flags, d->ring.used->idx != d->ring.used_next),
+			RAW_ANSWER_US));
 		raw_take(&d->ring);
 	}
 	EXPECT_EQ(seen & ~1, 0);
 }
 
-TEST(used_flags_stay_0_with_event_index, "VQ-DEV-18", "with EVENT_IDX the used flags are 0 at any moment", DISK)
+TEST(used_flags_stay_0_with_event_index, "VQ-DEV-18",
+	"with EVENT_IDX the used flags are 0 at any moment", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_EVENT_IDX);
 	uint16_t seen = 0;
@@ -161,7 +174,9 @@ TEST(used_flags_stay_0_with_event_index, "VQ-DEV-18", "with EVENT_IDX the used f
 		raw_request(d, 0, BLK_T_IN, 0, d->data, 4096);
 		raw_publish(&d->ring, 0);
 		raw_kick(&d->ring);
-		ASSERT_TRUE(WAIT_UNTIL((seen |= d->ring.used->flags, d->ring.used->idx != d->ring.used_next), RAW_ANSWER_US));
+		ASSERT_TRUE(WAIT_UNTIL(
+			(seen |= d->ring.used->flags, d->ring.used->idx != d->ring.used_next),
+			RAW_ANSWER_US));
 		raw_take(&d->ring);
 	}
 	EXPECT_EQ(seen, 0);
@@ -179,9 +194,10 @@ static void kick_when_asked(uint64_t features)
 
 		raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
 		raw_publish(&d->ring, 0);
-		asked = features & RAW_EVENT_IDX ?
-			ring_passed(*ring_avail_event(d->ring.used, size), d->ring.avail_next, before) :
-			!(d->ring.used->flags & RING_NO_NOTIFY);
+		asked = features & RAW_EVENT_IDX
+				? ring_passed(*ring_avail_event(d->ring.used, size),
+					  d->ring.avail_next, before)
+				: !(d->ring.used->flags & RING_NO_NOTIFY);
 		if (asked)
 			raw_kick(&d->ring);
 		kicks += asked;
@@ -193,17 +209,20 @@ static void kick_when_asked(uint64_t features)
 	test_metric("kicks", kicks);
 }
 
-TEST(doorbell_only_when_the_flag_asks, "VQ-DRV-21 VQ-DEV-20", "ringing only while the used flag is 0 stalls nothing", DISK)
+TEST(doorbell_only_when_the_flag_asks, "VQ-DRV-21 VQ-DEV-20",
+	"ringing only while the used flag is 0 stalls nothing", DISK)
 {
 	kick_when_asked(RAW_DEFAULT);
 }
 
-TEST(doorbell_only_when_the_index_asks, "VQ-DRV-23 VQ-DEV-20", "ringing only when avail_event is passed stalls nothing", DISK)
+TEST(doorbell_only_when_the_index_asks, "VQ-DRV-23 VQ-DEV-20",
+	"ringing only when avail_event is passed stalls nothing", DISK)
 {
 	kick_when_asked(RAW_DEFAULT | RAW_EVENT_IDX);
 }
 
-TEST(needless_doorbells, "VQ-DEV-20", "200 doorbells of an empty queue use nothing, interrupt nothing and harm nothing", DISK)
+TEST(needless_doorbells, "VQ-DEV-20",
+	"200 doorbells of an empty queue use nothing, interrupt nothing and harm nothing", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -215,7 +234,8 @@ TEST(needless_doorbells, "VQ-DEV-20", "200 doorbells of an empty queue use nothi
 	EXPECT_EQ(d->ring.used->idx, 2);
 }
 
-TEST(doorbell_before_each_descriptor, "VQ-DEV-20", "doorbells while a request is being written use it once, when it is published", DISK)
+TEST(doorbell_before_each_descriptor, "VQ-DEV-20",
+	"doorbells while a request is being written use it once, when it is published", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -232,7 +252,8 @@ TEST(doorbell_before_each_descriptor, "VQ-DEV-20", "doorbells while a request is
 	EXPECT_EQ(*d->status, BLK_S_OK);
 }
 
-TEST(doorbell_of_an_absent_queue, "PCI-DEV-25 VQ-DEV-20", "doorbells for queues that do not exist have no effect on those that do", DISK)
+TEST(doorbell_of_an_absent_queue, "PCI-DEV-25 VQ-DEV-20",
+	"doorbells for queues that do not exist have no effect on those that do", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	static const uint16_t absent[] = {7, 200, 0x7fff, 0xffff};
@@ -242,7 +263,8 @@ TEST(doorbell_of_an_absent_queue, "PCI-DEV-25 VQ-DEV-20", "doorbells for queues 
 		if (!d->dev.is_pci)
 			mmio_write32(d->dev.mmio + MMIO_QUEUE_NOTIFY, absent[i]);
 		else if ((absent[i] + 1) * d->dev.notify_multiplier <= d->dev.notify_length)
-			mmio_write16(d->dev.notify + absent[i] * d->dev.notify_multiplier, absent[i]);
+			mmio_write16(
+				d->dev.notify + absent[i] * d->dev.notify_multiplier, absent[i]);
 	}
 	EXPECT_TRUE(raw_quiet(&d->ring));
 	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
@@ -250,7 +272,8 @@ TEST(doorbell_of_an_absent_queue, "PCI-DEV-25 VQ-DEV-20", "doorbells for queues 
 	EXPECT_EQ(d->ring.used->idx, 4);
 }
 
-TEST(doorbell_of_a_disabled_queue, "MMIO-DEV-07 VQ-DEV-20", "a doorbell of a queue that is not enabled touches no memory", DISK)
+TEST(doorbell_of_a_disabled_queue, "MMIO-DEV-07 VQ-DEV-20",
+	"a doorbell of a queue that is not enabled touches no memory", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct raw_ring second;
@@ -267,8 +290,9 @@ TEST(doorbell_of_a_disabled_queue, "MMIO-DEV-07 VQ-DEV-20", "a doorbell of a que
 	*d->header = (struct blk_header){.type = BLK_T_IN};
 	*d->status = 0xff;
 	raw_publish(&second, 0);
-	d->dev.transport->queue_set(&d->dev, 1, &(struct virtio_queue_areas){second.size, phys(second.descriptors),
-		phys(second.avail), phys(second.used)});
+	d->dev.transport->queue_set(&d->dev, 1,
+		&(struct virtio_queue_areas){second.size, phys(second.descriptors),
+			phys(second.avail), phys(second.used)});
 	virtio_driver_ok(&d->dev);
 	raw_kick(&second);
 	EXPECT_TRUE(raw_quiet(&second));
