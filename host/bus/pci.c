@@ -265,7 +265,7 @@ void pci_set_intx(struct pci_device *pci, bool level)
 
 bool pci_is_master(const struct pci_device *pci)
 {
-	return get16(pci, PCI_COMMAND) & PCI_COMMAND_MASTER;
+	return __atomic_load_n(&pci->config[PCI_COMMAND], __ATOMIC_RELAXED) & PCI_COMMAND_MASTER;
 }
 
 uint32_t pci_config_read(struct pci_device *pci, unsigned offset, unsigned size)
@@ -285,9 +285,11 @@ void pci_config_write(struct pci_device *pci, unsigned offset, uint32_t value, u
 		uint8_t byte = value >> (i * 8);
 		uint8_t *at = &pci->config[offset + i];
 		uint8_t writable = pci->writable[offset + i];
+		uint8_t after = (*at & ~writable) | (byte & writable);
 
-		*at = (*at & ~writable) | (byte & writable);
-		*at &= ~(byte & pci->clears[offset + i]);
+		after &= ~(byte & pci->clears[offset + i]);
+		/* One store: pci_is_master() is asked on other threads, too. */
+		__atomic_store_n(at, after, __ATOMIC_RELAXED);
 	}
 	update_bars(pci);
 	update_intx(pci);

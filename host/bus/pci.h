@@ -110,7 +110,8 @@ int pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t length);
 /* The device's INTx pin.  Held low while the command register disables it; the status bit follows. */
 void pci_set_intx(struct pci_device *pci, bool level);
 
-bool pci_is_master(const struct pci_device *pci); /* may it reach memory and send messages? */
+/* May it reach memory and send messages?  Any thread. */
+bool pci_is_master(const struct pci_device *pci);
 
 /*
  * MSI-X (PCI 3.0, 6.8): the capability, and a BAR of its own (32-bit memory, 4 KiB for up to 128
