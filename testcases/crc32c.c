@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) for test_storage_data.py, which loads it with
- * ctypes: sixty-four megabytes take Python itself half a minute.
+ * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) for test_storage_data.py, which loads it
+ * with ctypes: sixty-four megabytes take Python itself half a minute.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -204,7 +204,7 @@ static int load_kernel(struct machine *machine, const struct reload *reload, uin
 static int load(struct machine *machine, const struct reload *reload, struct error *err)
 {
 	const struct board_config *config = reload->config;
-	struct boot_entry entry;
+	struct boot_entry entry = {0};
 	struct cpu_state state;
 	uint64_t rsdp = 0;
 	int rc = reload->type->load(machine, config, &rsdp, err);

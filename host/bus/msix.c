@@ -190,7 +190,7 @@ void msix_destroy(struct pci_device *pci)
 {
 	struct msix *msix = &pci->msix;
 
-	for (unsigned i = 0; i < msix->count; i++)
+	for (unsigned i = 0; msix->vectors && i < msix->count; i++)
 		if (msix->vectors[i].route.fd >= 0)
 			irq_route_destroy(&pci->dev.machine->irq_chip, &msix->vectors[i].route);
 	if (msix->bar.space)
