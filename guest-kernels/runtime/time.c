@@ -54,18 +54,37 @@ static struct sample sample(uint32_t (*count)(uint16_t), uint16_t port)
 	return best;
 }
 
-static uint64_t rate(uint32_t (*count)(uint16_t), uint16_t port, uint64_t frequency, uint32_t mask)
+/*
+ * 0 where the counter does not run, or the host stopped the guest for so long that 16 bits may have
+ * gone round (55 ms): then one gap between readings is more than nine tenths of the whole.
+ */
+static uint64_t rate_once(
+	uint32_t (*count)(uint16_t), uint16_t port, uint64_t frequency, uint32_t mask)
 {
 	struct sample first = sample(count, port), last;
 	uint32_t ticks, span = SPAN_US * frequency / 1000000;
+	uint64_t before = first.tsc, gap = 0, now;
 
-	while (((count(port) - first.count) & mask) < span && rdtsc() - first.tsc < GIVE_UP)
-		;
+	do {
+		now = rdtsc();
+		gap = now - before > gap ? now - before : gap;
+		before = now;
+	} while (((count(port) - first.count) & mask) < span && now - first.tsc < GIVE_UP);
 	last = sample(count, port);
+	gap = last.tsc - before > gap ? last.tsc - before : gap;
 	ticks = (last.count - first.count) & mask;
-	if (ticks < span || ticks > span * 8)
+	if (ticks < span || gap > (last.tsc - first.tsc) / 10 * 9)
 		return 0;
 	return (last.tsc - first.tsc) * frequency / ticks;
+}
+
+static uint64_t rate(uint32_t (*count)(uint16_t), uint16_t port, uint64_t frequency, uint32_t mask)
+{
+	uint64_t found = 0;
+
+	for (int i = 0; i < 8 && found == 0; i++)
+		found = rate_once(count, port, frequency, mask);
+	return found;
 }
 
 uint64_t tsc_hz(void)
@@ -76,9 +95,9 @@ uint64_t tsc_hz(void)
 		return hz;
 	gate = inb(0x61);
 	outb(0x61, (gate & ~3) | 1);
-	outb(0x43, 0xb0); /* counter 2, both bytes, mode 0 */
-	outb(0x42, 0xff);
-	outb(0x42, 0xff);
+	outb(0x43, 0xb0); /* counter 2, both bytes, mode 0, 65536: it runs on, around, at zero */
+	outb(0x42, 0);
+	outb(0x42, 0);
 	hz = rate(pit_count, 0, PIT_HZ, 0xffff);
 	outb(0x61, gate);
 	if (hz == 0 && acpi_pm_timer())
