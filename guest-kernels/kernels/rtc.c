@@ -228,6 +228,7 @@ TEST(set_freezes_the_time, "",
 	prepare(B_24H, morning);
 	put(B, B_SET | B_24H);
 	release();
+	get(C);
 	rest_us(HALF_US + 100000);
 	EXPECT_EQ(get(C) & C_UF, 0);
 	EXPECT_EQ(get(SECONDS), 0x10);
