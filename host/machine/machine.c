@@ -65,7 +65,7 @@ void machine_destroy(struct machine *machine)
 	while (!list_empty(&machine->devices))
 		device_destroy(container_of(machine->devices.prev, struct device, link));
 	memory_destroy(&machine->memory);
-	pthread_mutex_destroy(&machine->lock);
+	/* The lock stays: vCPU threads wait under it until the engine is destroyed, after this. */
 }
 
 void machine_observe(struct machine *machine, struct machine_observer *observer)

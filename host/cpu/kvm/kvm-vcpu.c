@@ -232,17 +232,17 @@ static uint64_t thread_cpu_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
-/* KVM_RUN, called without the lock. */
-static int run_guest(struct kvm_vcpu *vcpu)
+/* Releases the lock while the guest runs.  0 or -errno of KVM_RUN. */
+static int run_guest(struct kvm_vcpu *vcpu, pthread_mutex_t *lock)
 {
-	int rc, error;
+	int rc;
 
 	if (vcpu->left_at)
 		vcpu->counters.outside_ns += thread_cpu_ns() - vcpu->left_at;
-	rc = ioctl(vcpu->fd, KVM_RUN, 0);
-	error = errno;
+	pthread_mutex_unlock(lock);
+	rc = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
 	vcpu->left_at = vcpu->measured ? thread_cpu_ns() : 0;
-	errno = error;
+	pthread_mutex_lock(lock);
 	return rc;
 }
 
@@ -251,7 +251,7 @@ static void *vcpu_main(void *opaque)
 	struct kvm_vcpu *vcpu = opaque;
 	struct kvm_engine *kvm = vcpu->kvm;
 	pthread_mutex_t *lock = &kvm->engine.machine->lock;
-	int rc, error;
+	int rc;
 
 	vcpu->thread_id = syscall(SYS_gettid);
 	pthread_setname_np(pthread_self(), "vcpu");
@@ -262,19 +262,16 @@ static void *vcpu_main(void *opaque)
 			continue;
 		}
 		offer_interrupt(vcpu);
-		pthread_mutex_unlock(lock);
-		rc = run_guest(vcpu);
-		error = errno;
-		pthread_mutex_lock(lock);
+		rc = run_guest(vcpu, lock);
 		vcpu->io_unfinished = false;
 		vcpu->run->immediate_exit = 0;
 		vcpu->counters.exits++;
 		if (rc == 0)
 			handle_exit(vcpu);
-		else if (error == EINTR || error == EAGAIN)
+		else if (rc == -EINTR || rc == -EAGAIN)
 			vcpu->counters.interrupted_exits++;
 		else
-			handle_failure(vcpu, "KVM_RUN failed, error", error);
+			handle_failure(vcpu, "KVM_RUN failed, error", -rc);
 	}
 	vcpu->parked = true;
 	pthread_cond_broadcast(&kvm->parked_cond);
