@@ -108,7 +108,7 @@ static void blk_config_read(struct virtio_device *vdev, uint8_t *out)
 	struct config config = {
 		.capacity = block_size(blk->drive) / BLOCK_SECTOR,
 		/* Header and status take a descriptor each. */
-		.seg_max = blk->seg_max_adjust && blk->queue_size > 2 ? blk->queue_size - 2 : 1,
+		.seg_max = blk->queue_size - 2,
 		.blk_size = size,
 		.physical_block_exp = log2_of(blk->physical_block_size / size),
 		.min_io_size = blk->min_io_size / size,
@@ -117,7 +117,7 @@ static void blk_config_read(struct virtio_device *vdev, uint8_t *out)
 		.num_queues = vdev->queue_count,
 	};
 
-	if (!blk->seg_max_adjust && blk->queue_size > 128)
+	if (!blk->seg_max_adjust && config.seg_max > 126)
 		config.seg_max = 126;
 	fill_geometry(blk, &config);
 	if (blk->discard) {

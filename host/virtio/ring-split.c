@@ -147,7 +147,11 @@ static int enter_indirect(struct queue *queue, struct table *table, const struct
 	return 0;
 }
 
-/* The bound on the buffers of a chain (2.7.5.3.1: no longer than the queue) also ends loops. */
+/*
+ * The bound on the buffers of a chain (2.7.5.3.1: no longer than the queue) also ends loops.  A
+ * driver may have chosen a small queue and still go by limits of the device (seg_max) in a table of
+ * its own, so there the device's size counts.
+ */
 static int walk(struct queue *queue, struct queue_request *request)
 {
 	struct table table = {0};
@@ -164,7 +168,7 @@ static int walk(struct queue *queue, struct queue_request *request)
 			at = 0;
 			continue;
 		}
-		if (++buffers > queue->size)
+		if (++buffers > (table.entries ? queue->size_max : queue->size))
 			return queue_break(queue, "a chain is longer than the queue, or loops");
 		if (queue_add_buffer(
 			    queue, request, desc.address, desc.length, desc.flags & FLAG_WRITE) < 0)

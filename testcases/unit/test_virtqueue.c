@@ -496,6 +496,23 @@ static void indirect_loop(void **state)
 	breaks("longer than the queue");
 }
 
+static void an_indirect_chain_may_be_as_long_as_the_device_allows(void **state)
+{
+	struct queue_request *request;
+
+	start(8, FEATURE(VIRTIO_F_INDIRECT_DESC));
+	for (unsigned i = 0; i < 257; i++)
+		indirect_entry(i, BUFFERS + i, 1, i == 255 ? 0 : NEXT, i + 1);
+	indirect_at(257 * 16, 0);
+	request = queue_pop(&fx.queue);
+	assert_non_null(request);
+	assert_int_equal(request->out_bytes, 256);
+	queue_push(&fx.queue, request, 0);
+	indirect_entry(255, BUFFERS, 1, NEXT, 256);
+	publish(0);
+	breaks("longer than the queue");
+}
+
 static void indirect_next_outside(void **state)
 {
 	start(8, FEATURE(VIRTIO_F_INDIRECT_DESC));
@@ -738,6 +755,7 @@ int main(void)
 		CASE(indirect_inside_indirect),
 		CASE(indirect_lengths),
 		CASE(indirect_loop),
+		CASE(an_indirect_chain_may_be_as_long_as_the_device_allows),
 		CASE(indirect_next_outside),
 		CASE(a_huge_indirect_table_is_read_only_where_linked),
 		CASE(an_indirect_table_outside_of_memory),
