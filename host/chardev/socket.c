@@ -250,7 +250,8 @@ static void peer_ready(void *opaque, uint32_t events)
 	size_t room;
 	ssize_t n;
 
-	if ((events & EPOLLOUT) && s->blocked) {
+	/* When the peer has gone, a write takes and drops: that unblocks too. */
+	if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) && s->blocked) {
 		s->blocked = false;
 		chardev_tell(&s->chr, CHARDEV_WRITABLE);
 		if (s->peer < 0)
