@@ -75,7 +75,7 @@ class Marks:
     """The host's end of the control port: takes a snapshot of the VM at each mark."""
 
     def __init__(self, path):
-        self.snapshots = []  # (what, snapshot)
+        self.snapshots = []  # (["begin", CELL] or ["end"], snapshot)
         self.take = None
         self.error = None
         self._listener = socket.socket(socket.AF_UNIX)
@@ -95,8 +95,8 @@ class Marks:
     def _answer(self, words):
         if words[2] == "hello":
             return f"OK {words[1]} assay-bench 1"
-        if words[2] == "mark" and len(words) == 4:
-            self.snapshots.append((words[3], self.take()))
+        if words[2] == "mark":
+            self.snapshots.append((words[3:], self.take()))
             return f"OK {words[1]}"
         return f"NO {words[1]} no verb {words[2]}"
 
@@ -214,23 +214,23 @@ class Storage:
                     failed[name] = text
 
     def _figures(self, metrics, failed):
-        pairs = []
+        pairs = {}
         snapshots = self.marks.snapshots
-        for index in range(0, len(snapshots) - 1, 2):
-            if (snapshots[index][0], snapshots[index + 1][0]) != ("begin", "end"):
+        for (begin, before), (end, after) in zip(snapshots[::2], snapshots[1::2]):
+            if begin[0] != "begin" or end != ["end"]:
                 raise BenchError("the marks do not alternate")
-            pairs.append(hostcpu.difference(snapshots[index][1], snapshots[index + 1][1]))
-        if len(pairs) < 3:
+            pairs.setdefault(begin[1], []).append(hostcpu.difference(before, after))
+        if "nothing" not in pairs:
             raise BenchError("no marks came: is the control port there?")
-        nothing, pairs = hostcpu.median_of(pairs[:3]), pairs[3:]
+        nothing = hostcpu.median_of(pairs["nothing"])
         result = {}
         for name in self.names:
             if name in failed:
                 result[name] = {"failed": failed[name]}
-            elif not metrics.get(name):
+            elif not metrics.get(name) or name not in pairs:
                 result[name] = {"failed": "did not run"}
             else:
-                result[name] = figures(name, metrics[name], pairs.pop(0), nothing)
+                result[name] = figures(name, metrics[name], pairs[name][0], nothing)
         return result
 
 
