@@ -15,11 +15,11 @@ HERE = Path(__file__).resolve().parent.parent
 
 
 def test_every_cell_is_measured(vmm, tmp_path):
-    """A short run: 16 cells that moved the data they asked for, marks that cost what a mark costs."""
+    """A short run of ALL=1: cells that moved the data they asked for, each with the figures of its own."""
     if vmm.missing:
         pytest.skip(vmm.missing)
     report = tmp_path / "bench.json"
-    line = [sys.executable, "-m", "harness.bench", "--ms", "20", "--starts", "1"]
+    line = [sys.executable, "-m", "harness.bench", "--ms", "20", "--starts", "1", "--all"]
     line += ["--vmm", vmm.path, "--peer", "none", "--report", str(report)]
     if vmm.is_qemu:
         pytest.skip("the benchmark has QEMU as the peer")
@@ -27,14 +27,16 @@ def test_every_cell_is_measured(vmm, tmp_path):
     assert done.returncode == 0, done.stderr
     seen = json.loads(report.read_text())
     cells = seen["storage"]["assay"]
-    assert sorted(cells) == sorted(bench.cells(False))
+    assert sorted(cells) == sorted(bench.cells(True))
     for name, cell in cells.items():
         assert "failed" not in cell, (name, cell)
         assert cell["operations"] > 0 and cell["iops"] > 0
         assert cell["operations"] % cell["batch"] == 0
-    deep, dma = cells["virtio_read_4k_32"], cells["dma_read_4k_1"]
-    assert 1 / 32 <= deep["kicks"] < 0.1
-    assert dma["kicks"] == 0 and 5 < dma["exits"] < 100
+        if name.startswith("virtio"):
+            assert 0 < cell["kicks"] <= 1.2 / cell["batch"], name
+            assert cell["exits"] < 1, name
+        else:
+            assert cell["kicks"] == 0 and cell["exits"] > 5, name
     assert "Targets" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
 
