@@ -15,35 +15,33 @@
 
 /*
  * -machine's properties.  `values`: the ones that may be given, separated by '|'; NULL: anything.
- * `kept`: the board reads it.  Those not kept change nothing that a guest sees here.
+ * The board reads acpi and auto-kernel-cmdline; the others change nothing that a guest sees here.
  */
 static const struct machine_property {
 	const char *name, *values;
-	bool kept;
 } machine_properties[] = {
-	{"acpi", "on|off|auto", true},
-	{"auto-kernel-cmdline", "on|off", true},
-	{"dump-guest-core", NULL, false},
-	{"graphics", NULL, false},
-	{"hmat", "off", false},
-	{"hpet", "off", false},
-	{"ioapic2", "off|auto", false},
-	{"isa-serial", "on", false},
-	{"kernel-irqchip", "on", false},
-	{"max-ram-below-4g", NULL, true},
-	{"mem-merge", NULL, false},
-	{"nvdimm", "off", false},
-	{"option-roms", NULL, false},
-	{"pcie", "off|auto", false},
-	{"pic", "on|auto", false},
-	{"pit", "on|auto", false},
-	{"rtc", "on|off|auto", true},
-	{"sata", NULL, false},
-	{"smm", "off|auto", false},
-	{"suppress-vmdesc", NULL, false},
-	{"usb", "off", false},
-	{"vmport", "off|auto", false},
-	{"x-option-roms", NULL, false},
+	{"acpi", "on|off|auto"},
+	{"auto-kernel-cmdline", "on|off"},
+	{"dump-guest-core", NULL},
+	{"graphics", NULL},
+	{"hmat", "off"},
+	{"hpet", "off"},
+	{"ioapic2", "off|auto"},
+	{"isa-serial", "on"},
+	{"kernel-irqchip", "on"},
+	{"mem-merge", NULL},
+	{"nvdimm", "off"},
+	{"option-roms", NULL},
+	{"pcie", "off|auto"},
+	{"pic", "on|auto"},
+	{"pit", "on|auto"},
+	{"rtc", "off|auto"},
+	{"sata", NULL},
+	{"smm", "off|auto"},
+	{"suppress-vmdesc", NULL},
+	{"usb", "off"},
+	{"vmport", "off|auto"},
+	{"x-option-roms", NULL},
 };
 
 static bool one_of(const char *words, const char *word)

@@ -43,6 +43,7 @@ static int take_one(
 static int settle(struct options *options, struct error *err)
 {
 	struct board_config *board = &options->board;
+	const char *acpi;
 
 	if (!board->kernel && board->append)
 		return error_set(err, EINVAL, "-append only allowed with -kernel option");
@@ -59,6 +60,17 @@ static int settle(struct options *options, struct error *err)
 			options->accel_list);
 	if (options->nographic && options->daemonize)
 		return error_set(err, EINVAL, "-nographic cannot be used with -daemonize");
+	acpi = board->machine_kv ? keyvals_get(board->machine_kv, "acpi") : NULL;
+	if (acpi && strcmp(acpi, "auto")) {
+		bool on;
+
+		if (parse_bool("acpi", acpi, &on, err))
+			return -EINVAL;
+		if (on && board->machine && !strcmp(board->machine, "microvm"))
+			return error_set(
+				err, ENOTSUP, "-machine acpi=on: microvm has no ACPI tables");
+		board->no_acpi = !on;
+	}
 	if (!board->cpus)
 		board->cpus = 1;
 	if (board->no_defaults || !options->nographic)

@@ -163,6 +163,7 @@ static void test_refusals_name_option_and_fault(void **state)
 			"-machine pc,foo=bar: Property 'pc-i440fx-7.2-machine.foo' not found"},
 		{"-machine pc,acpi=foo",
 			"-machine pc,acpi=foo: Parameter 'acpi' expects 'on' or 'off'"},
+		{"-machine microvm,acpi=on", "-machine acpi=on: microvm has no ACPI tables"},
 		{"-machine pc,usb=on", "-machine pc,usb=on: 'usb=on' is not supported"},
 		{"-machine pc,usb", "-machine pc,usb: Expected '=' after parameter 'usb'"},
 		{"-object iothread", "-object iothread: Parameter 'id' is missing"},
@@ -203,6 +204,7 @@ static void test_accepted_without_effect(void **state)
 	assert_string_equal(o.board.machine, "pc-i440fx-7.2");
 	assert_string_equal(o.board.name, "x");
 	assert_true(o.board.no_defaults);
+	assert_false(o.board.no_acpi);
 	options_free(&o);
 }
 
@@ -210,6 +212,9 @@ static void test_accelerators(void **state)
 {
 	assert_int_equal(read_line("-accel xen -accel kvm,thread=multi"), 0);
 	assert_string_equal(o.board.accels, "xen:kvm");
+	options_free(&o);
+	assert_int_equal(read_line("-M pc,acpi=off"), 0);
+	assert_true(o.board.no_acpi);
 	options_free(&o);
 	assert_int_equal(read_line("-M pc,accel=kvm:tcg"), 0);
 	assert_string_equal(o.board.accels, "kvm:tcg");
