@@ -2,7 +2,4 @@
 """virtio over MMIO, version 2."""
 
 KERNEL = "virtio_mmio"
-MACHINES = {
-    "mmio": "microvm blk-mmio:size=4M,serial=assay0,num-queues=2",
-    "iothread": "microvm iothread:id=io0 blk-mmio:size=4M,serial=assay0,num-queues=2,iothread=io0",
-}
+MACHINES = {"mmio": "microvm blk-mmio:size=4M,serial=assay0,num-queues=2"}
