@@ -220,11 +220,13 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 	};
 	int rc = 0;
 
-	for (unsigned i = 0; i < mem->count; i++)
-		memory += mem->blocks[i].size;
 	/* What -m said: the VGA window is no RAM here, but no loss to the guest's account. */
-	rc = fw_cfg_add_number(
-		fw_cfg, FW_CFG_RAM_SIZE, config->memory ? config->memory : memory, 8, err);
+	for (unsigned i = 0; i < mem->count; i++) {
+		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
+
+		memory = end <= 1ull << 32 ? end : memory + mem->blocks[i].size;
+	}
+	rc = fw_cfg_add_number(fw_cfg, FW_CFG_RAM_SIZE, memory, 8, err);
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == 0; i++)
 		rc = fw_cfg_add_number(
 			fw_cfg, numbers[i].key, numbers[i].value, numbers[i].size, err);
