@@ -174,8 +174,10 @@ static void tear_down(void)
 
 static int run(struct loop *loop)
 {
+	pthread_mutex_lock(&machine.lock);
 	if (!options.board.start_paused)
 		machine_start(&machine);
+	pthread_mutex_unlock(&machine.lock);
 	loop_run(loop);
 	return machine.exit_status;
 }
