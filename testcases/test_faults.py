@@ -9,8 +9,10 @@ A module may set NO_FAULTS = "why" (the whole kernel) or NO_FAULTS = {"test": "w
 there has no seam in the VMM.
 """
 
+import functools
 import random
 import runpy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ NOTICED = {"FAIL", "LEAK", "DEVIATES", "WEDGED"}
 FAULTS_VMM = "build/faults/assay"
 
 
+@functools.lru_cache(maxsize=None)
 def modules():
     """kernel -> what its test module says"""
     found = {}
@@ -52,9 +55,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("case", found, ids=names)
 
 
+def faulty_vmm(bench):
+    return Vmm(str(bench.root / FAULTS_VMM), bench.vmm.accel)
+
+
 @pytest.fixture
 def faulty(bench):
-    vmm = Vmm(str(bench.root / FAULTS_VMM), bench.vmm.accel)
+    vmm = faulty_vmm(bench)
     if bench.vmm.is_qemu:
         pytest.skip("faults are in our own VMM only")
     if vmm.missing:
@@ -72,7 +79,7 @@ def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
         vmm,
         [test],
         len(listed),
-        folder=bench.build / "run" / f"fault-{fault.name}-{machine}",
+        folder=bench.build / "run" / f"fault-{fault.name}-{test}-{machine}",
         control=control,
         silence=10.0,
         environment={
@@ -85,21 +92,55 @@ def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
     return session.outcomes[test]
 
 
-def test_it_is_noticed(bench, faulty, case, tmp_path):
+def run_case(bench, vmm, case, folder):
+    """The first machine of the kernel on which the TEST does not skip, and what came of it there."""
     fault, kernel, test, machine = case
-    module = modules().get(kernel)
-    assert module, f"{kernel}: no module in testcases/ has this KERNEL"
-    assert test in {entry.name for entry in bench.tests(kernel)}, f"{kernel} has no TEST {test}"
-    machines = module.get("MACHINES", {"pc": "pc"})
-    assert not machine or machine in machines, f"{kernel} has no machine {machine}"
+    machines = modules()[kernel].get("MACHINES", {"pc": "pc"})
     for name in [machine] if machine else list(machines):
-        log = tmp_path / "log"
-        outcome = outcome_with(bench, faulty, fault, kernel, test, name, machines[name], log)
+        log = folder / f"{fault.name}-{kernel}-{test}-{name}"
+        outcome = outcome_with(bench, vmm, fault, kernel, test, name, machines[name], log)
         if outcome.verdict != "SKIP":
             break
+    return outcome, name, log
+
+
+@pytest.fixture(scope="module")
+def ahead(request, tmp_path_factory):
+    """Runs the cases of this session in a few threads, in the order in which they are asked for."""
+    bench = request.config.assay
+    vmm = faulty_vmm(bench)
+    folder = tmp_path_factory.mktemp("faults")
+    with ThreadPoolExecutor(bench.pool.jobs) as pool:
+        futures = {}
+        for item in request.session.items:
+            case = getattr(item, "callspec", None) and item.callspec.params.get("case")
+            if case and not vmm.missing and mistake_in(bench, case) is None:
+                futures[case] = pool.submit(run_case, bench, vmm, case, folder)
+        yield futures
+        pool.shutdown(cancel_futures=True)
+
+
+def mistake_in(bench, case):
+    """What is wrong with a row's last column, or None."""
+    _, kernel, test, machine = case
+    module = modules().get(kernel)
+    if not module:
+        return f"{kernel}: no module in testcases/ has this KERNEL"
+    if test not in {entry.name for entry in bench.tests(kernel)}:
+        return f"{kernel} has no TEST {test}"
+    if machine and machine not in module.get("MACHINES", {"pc": "pc"}):
+        return f"{kernel} has no machine {machine}"
+    return None
+
+
+def test_it_is_noticed(bench, faulty, ahead, case):
+    mistake = mistake_in(bench, case)
+    assert not mistake, mistake
+    fault = case[0]
+    outcome, name, log = ahead[case].result()
     acted = log.exists() and fault.name in log.read_text().split()
     text = "\n".join([f"{outcome.verdict} {outcome.reason} on {name}", *outcome.text])
-    text += f"\nASSAY_FAULTS={fault.name} {outcome.command.replace('/assay ', '/assay ', 1)}"
+    text += f"\nASSAY_FAULTS={fault.name} {outcome.command}"
     assert acted, f"the fault never acted: its seam or match is wrong\n{text}"
     assert outcome.verdict in NOTICED, f"the TEST did not notice\n{text}"
     assert "stderr of the VMM" not in outcome.reason, text
