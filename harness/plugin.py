@@ -6,6 +6,7 @@ A module testcases/test_NAME.py says what is run:
     KERNEL = "virtio_blk"                                # build/kernels/virtio_blk.elf
     MACHINES = {"pci": "pc blk-pci", "mmio": "microvm blk-mmio"}
     PEER = False                                         # not on the other VMM in `make check`
+    OURS_ONLY = ("iothread",)                            # machines that QEMU cannot be
 
 It may have ordinary test functions as well; the fixture `bench` gives them the VMM and the probes.
 """
@@ -137,7 +138,10 @@ class KernelModule(pytest.Module):
             return
         machines = getattr(self.obj, "MACHINES", {"pc": "pc"})
         peers = bench.peers if getattr(self.obj, "PEER", True) else []
+        ours_only = getattr(self.obj, "OURS_ONLY", ())
         for vmm in bench.vmms + peers:
+            if vmm.is_qemu:
+                machines = {name: machines[name] for name in machines if name not in ours_only}
             yield from self._items(bench, kernel, machines, vmm, bench.image(kernel))
 
     def _items(self, bench, kernel, machines, vmm, image, boot=None, prefix=""):
