@@ -129,7 +129,7 @@ static enum io_kind kind_of(const struct op *op)
 	switch (op->operation) {
 	case BLOCK_READ: return IO_READ;
 	case BLOCK_WRITE: return IO_WRITE;
-	case BLOCK_DISCARD: return IO_PUNCH;
+	case BLOCK_DISCARD: return IO_DISCARD;
 	default: return op->may_unmap ? IO_PUNCH : IO_ZERO;
 	}
 }

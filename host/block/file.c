@@ -393,19 +393,36 @@ static int64_t write_zeroes_by_hand(struct io *io)
 	return 0;
 }
 
-static int64_t zero_range(struct io *io, bool punch)
+static int64_t allocate(struct io *io, int mode)
 {
-	int mode = punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
 	int rc;
 
 	do
 		rc = fallocate(io->file->fd, mode, io->offset, io->length);
 	while (rc < 0 && errno == EINTR);
-	if (rc == 0)
-		return 0;
-	if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENODEV)
+	return rc < 0 ? -errno : 0;
+}
+
+#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+
+static int64_t zero_range(struct io *io, int mode)
+{
+	int64_t rc = allocate(io, mode);
+
+	if (rc == -EOPNOTSUPP || rc == -EINVAL || rc == -ENODEV)
 		return write_zeroes_by_hand(io);
-	return -errno;
+	return rc;
+}
+
+/* A device that cannot promise zeroes may still be told. */
+static int64_t discard_range(struct io *io)
+{
+	uint64_t range[2] = {io->offset, io->length};
+	int64_t rc = allocate(io, PUNCH);
+
+	if (rc < 0 && io->file->is_device)
+		rc = ioctl(io->file->fd, BLKDISCARD, range) < 0 ? -errno : 0;
+	return rc;
 }
 
 static int64_t transfer(struct io *io)
@@ -428,7 +445,8 @@ void file_run(struct io *io)
 	case IO_READ:
 	case IO_WRITE: io->result = transfer(io); break;
 	case IO_SYNC: io->result = fdatasync(io->file->fd) < 0 ? -errno : 0; break;
-	case IO_PUNCH: io->result = zero_range(io, true); break;
-	case IO_ZERO: io->result = zero_range(io, false); break;
+	case IO_PUNCH: io->result = zero_range(io, PUNCH); break;
+	case IO_ZERO: io->result = zero_range(io, FALLOC_FL_ZERO_RANGE); break;
+	case IO_DISCARD: io->result = discard_range(io); break;
 	}
 }

@@ -63,7 +63,8 @@ int image_lock(int fd, const char *path, unsigned perm, unsigned unshared, enum 
 
 /* One operation on a host file. */
 
-enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO };
+/* IO_PUNCH reads as zeroes afterwards, IO_DISCARD as anything. */
+enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_DISCARD };
 
 struct io {
 	struct list link; /* pool queue, lane backlog, or lane done */
