@@ -21,7 +21,7 @@ QEMU_CHATTER = re.compile(
     r"warning: (TCG doesn't support requested feature|host doesn't support requested feature)"
     r"|terminating on signal 15"
     # What it says of rings that TESTs break on purpose.
-    r"|: (Desc next is|Guest says index|Guest moved (used|avail) index|Incorrect order for|Invalid size for)"
+    r"|: (Cannot map indirect|Desc next is|Guest says index|Guest moved (used|avail) index|Incorrect order for|Invalid size for)"
     r"|: (Looped descriptor|Virtqueue size exceeded|virtio-blk .*(short|headers)|virtio: )"
 )
 

@@ -230,7 +230,7 @@ static bool reacted(struct raw_disk *d)
 	       d->ring.used->idx != d->ring.used_next;
 }
 
-enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete)
+static enum raw_outcome outcome_of(struct raw_disk *d, bool may_complete)
 {
 	enum raw_outcome outcome = RAW_DONE;
 
@@ -250,8 +250,23 @@ enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete)
 	} else { /* it waits: it did not do what was asked, at least */
 		outcome = RAW_ERROR;
 	}
+	return outcome;
+}
+
+enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete)
+{
+	enum raw_outcome outcome = outcome_of(d, may_complete);
+
 	if (raw_strict())
 		EXPECT_EQ(outcome, RAW_NEEDS_RESET);
+	raw_recovers(d);
+	return outcome;
+}
+
+enum raw_outcome raw_tolerated(struct raw_disk *d)
+{
+	enum raw_outcome outcome = outcome_of(d, true);
+
 	raw_recovers(d);
 	return outcome;
 }

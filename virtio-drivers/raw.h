@@ -115,6 +115,8 @@ void raw_pattern(void *to, uint32_t bytes, uint64_t seed);
  */
 enum raw_outcome { RAW_NEEDS_RESET, RAW_ERROR, RAW_DONE };
 enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete);
+/* The same for what a device may serve as well, ours too. */
+enum raw_outcome raw_tolerated(struct raw_disk *d);
 bool raw_strict(void);
 
 #endif

@@ -323,6 +323,68 @@ TEST(indirect_table_outside_of_memory, "STAT-DEV-02",
 	raw_broken(d, false);
 }
 
+TEST(indirect_table_of_4_gib, "VQ-DRV-08",
+	"a table that claims 4 GiB and ends at its third entry costs nothing: refused, or read no "
+	"further",
+	DISK)
+{
+	struct raw_disk *d = raw_disk(RAW_DEFAULT | RAW_INDIRECT);
+
+	indirect_table(d, guarded_alloc(48));
+	d->ring.descriptors[3].length = 0xfffffff0;
+	publish(d, 3);
+	raw_tolerated(d);
+}
+
+TEST(chain_longer_than_the_queue, "VQ-DRV-08",
+	"a chain of more descriptors than the queue has is refused, or served", DISK)
+{
+	struct raw_disk *d = raw_disk_open(RAW_DEFAULT | RAW_INDIRECT, 8);
+	struct ring_descriptor *table = arena_alloc(16 * 9, 16);
+
+	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
+	table[0] = (struct ring_descriptor){phys(d->header), 16, RING_NEXT, 1};
+	for (unsigned i = 1; i < 8; i++)
+		table[i] = (struct ring_descriptor){
+			phys(d->data + 512 * (i - 1)), 512, RING_NEXT | RING_WRITE, i + 1};
+	table[8] = (struct ring_descriptor){phys(d->status), 1, RING_WRITE, 0};
+	raw_descriptor(&d->ring, 0, phys(table), 16 * 9, RING_INDIRECT, 0);
+	publish(d, 0);
+	raw_tolerated(d);
+}
+
+TEST(chain_of_more_than_4_gib, "VQ-DRV-04",
+	"one large buffer listed until the chain exceeds 4 GiB is refused", DISK)
+{
+	struct raw_disk *d = raw_disk_open(RAW_DEFAULT, 256);
+	uint8_t *large = arena_alloc_raw(32u << 20, 4096);
+
+	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
+	for (unsigned i = 1; i <= 130; i++)
+		raw_descriptor(&d->ring, i, phys(large), 32u << 20, RING_NEXT | RING_WRITE, i + 1);
+	raw_descriptor(&d->ring, 131, phys(d->status), 1, RING_WRITE, 0);
+	publish(d, 0);
+	raw_broken(d, false);
+}
+
+TEST(same_head_fills_the_ring, "STAT-DEV-02",
+	"one head listed as often as the ring is long is used that often at most", DISK)
+{
+	struct raw_disk *d = raw_disk(RAW_DEFAULT);
+
+	raw_request(d, 0, BLK_T_IN, 0, d->data, 4096);
+	for (unsigned i = 0; i < d->ring.size; i++)
+		raw_publish(&d->ring, 0);
+	raw_kick(&d->ring);
+	WAIT_UNTIL(d->ring.used->idx == d->ring.size ||
+			   (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET),
+		RAW_ANSWER_US);
+	delay_us(2000);
+	EXPECT_LE(d->ring.used->idx, d->ring.size);
+	EXPECT_TRUE(guarded_check());
+	raw_recovers(d);
+}
+
 TEST(empty_descriptor, "STAT-DEV-02",
 	"a descriptor of length 0 in a chain is passed over or refused", DISK)
 {
