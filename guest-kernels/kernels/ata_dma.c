@@ -397,7 +397,7 @@ TEST(smaller_table, "",
 	ata_dma_table(c, table, ATA_READ);
 	ata_dma_command(&disk, ATA_READ, 30, 4);
 	ata_dma_start(c, ATA_READ);
-	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), 100000));
+	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), SOON_US));
 	delay_us(QUIET);
 	EXPECT_EQ(ata_bm_status(c) & (BM_INTR | BM_ACTIVE | BM_ERROR), 0);
 	EXPECT_EQ(ata_irqs(c), before);
@@ -416,7 +416,7 @@ TEST(no_whole_sector, "",
 	ata_dma_table(c, table, ATA_READ);
 	ata_dma_command(&disk, ATA_READ, 30, 1);
 	ata_dma_start(c, ATA_READ);
-	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), 100000));
+	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), SOON_US));
 	EXPECT_EQ(ata_irqs(c), before);
 	EXPECT_TRUE(guarded_check());
 	expect_usable(c);
@@ -452,7 +452,7 @@ TEST(prd_outside_memory, "",
 	ata_dma_table(c, table, ATA_READ);
 	ata_dma_command(&disk, ATA_READ, 30, 1);
 	ata_dma_start(c, ATA_READ);
-	EXPECT_TRUE(WAIT_UNTIL(ata_bm_status(c) & BM_ERROR, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(ata_bm_status(c) & BM_ERROR, SOON_US));
 	EXPECT_EQ(ata_bm_status(c) & BM_ACTIVE, 0);
 	outb(c->bm + BM_STATUS, BM_ERROR | BM_CAPABLE);
 	EXPECT_EQ(ata_bm_status(c) & BM_ERROR, 0);
@@ -467,7 +467,7 @@ TEST(table_outside_memory, "", "a table that is not in memory sets the error bit
 	outl(c->bm + BM_TABLE, NOWHERE);
 	ata_dma_command(&disk, ATA_READ, 30, 1);
 	ata_dma_start(c, ATA_READ);
-	EXPECT_TRUE(WAIT_UNTIL(ata_bm_status(c) & BM_ERROR, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(ata_bm_status(c) & BM_ERROR, SOON_US));
 	expect_usable(c);
 }
 

@@ -4,7 +4,7 @@
  *
  * Updates come once a second.  To wait for few of them, TESTs stop the divider, set the time just
  * before what is of interest, and release the divider: the first update then comes half a second
- * later.
+ * later, and from then on the next a second later: what is read within ONE_UPDATE_US has seen one.
  */
 #include "runtime/boot.h"
 #include "runtime/io.h"
@@ -53,6 +53,8 @@ enum {
 #define ANY	0xff /* an alarm byte that matches always */
 #define HALF_US 500000
 
+#define ONE_UPDATE_US 1400000 /* from the release on */
+
 static uint8_t get(unsigned index)
 {
 	outb(0x70, index);
@@ -96,13 +98,15 @@ static void release(void)
 	put(A, A_RUN);
 }
 
-/* The register index stays at C, so that a wait costs one access a turn. */
-static bool wait_flags(uint8_t flags, uint64_t us)
+/* The flags seen until one of `flags` was. The register index stays at C: a wait costs one access a
+ * turn. */
+static uint8_t wait_flags(uint8_t flags, uint64_t us)
 {
 	uint8_t seen = 0;
 
 	outb(0x70, C);
-	return WAIT_UNTIL((seen |= inb(0x71)) & flags, us);
+	ASSERT_TRUE(WAIT_UNTIL((seen |= inb(0x71)) & flags, us));
+	return seen;
 }
 
 /* Releases the divider and waits for the update that follows. */
@@ -111,18 +115,22 @@ static void roll(void)
 	release();
 	get(C); /* a flag from before is not this update's */
 	rest_us(HALF_US - 30000);
-	ASSERT_TRUE(wait_flags(C_UF, 2 * HALF_US));
+	wait_flags(C_UF, 2 * HALF_US);
 }
 
-static void expect_time(struct when when)
+static void expect_roll(uint8_t mode, struct when from, struct when to)
 {
-	EXPECT_EQ(get(CENTURY), when.century);
-	EXPECT_EQ(get(YEAR), when.year);
-	EXPECT_EQ(get(MONTH), when.month);
-	EXPECT_EQ(get(DAY), when.day);
-	EXPECT_EQ(get(HOURS), when.hours);
-	EXPECT_EQ(get(MINUTES), when.minutes);
-	EXPECT_EQ(get(SECONDS), when.seconds);
+	static const uint8_t registers[] = {CENTURY, YEAR, MONTH, DAY, HOURS, MINUTES, SECONDS};
+	const uint8_t *expected = &to.century;
+	uint8_t seen[7];
+
+	WITHIN_US (ONE_UPDATE_US) {
+		prepare(mode, from);
+		roll();
+		for (unsigned i = 0; i < 7; i++)
+			seen[i] = get(registers[i]);
+	}
+	EXPECT_MEM(seen, expected, 7); /* in the order of struct when */
 }
 
 static const struct when morning = {0x20, 0x26, 0x06, 0x15, 0x08, 0x30, 0x10};
@@ -130,52 +138,91 @@ static const struct when morning = {0x20, 0x26, 0x06, 0x15, 0x08, 0x30, 0x10};
 TEST(century_turns_in_binary, "",
 	"binary, 24 hours: after 2099-12-31 23:59:59 comes 2100-01-01 00:00:00", NEEDS("rtc"))
 {
-	prepare(B_BINARY | B_24H, (struct when){20, 99, 12, 31, 23, 59, 59});
-	roll();
-	expect_time((struct when){21, 0, 1, 1, 0, 0, 0});
+	expect_roll(B_BINARY | B_24H, (struct when){20, 99, 12, 31, 23, 59, 59},
+		(struct when){21, 0, 1, 1, 0, 0, 0});
 }
 
 TEST(noon_in_bcd_12h, "",
 	"BCD, 12 hours: after 11:59:59 AM comes 12:00:00 PM, and bit 7 of the hours says PM",
 	NEEDS("rtc"))
 {
-	prepare(0, (struct when){0x20, 0x23, 0x02, 0x28, 0x11, 0x59, 0x59});
+	const struct when before = {0x20, 0x23, 0x02, 0x28, 0x11, 0x59, 0x59};
+
+	prepare(0, before);
 	EXPECT_EQ(get(HOURS), 0x11);
-	roll();
-	expect_time((struct when){0x20, 0x23, 0x02, 0x28, PM | 0x12, 0, 0});
+	expect_roll(0, before, (struct when){0x20, 0x23, 0x02, 0x28, PM | 0x12, 0, 0});
 }
 
 TEST(leap_day_in_bcd_12h, "",
 	"BCD, 12 hours: after February 28th 2080, 11:59:59 PM, comes the 29th, 12:00:00 AM",
 	NEEDS("rtc"))
 {
-	prepare(0, (struct when){0x20, 0x80, 0x02, 0x28, PM | 0x11, 0x59, 0x59});
-	roll();
-	expect_time((struct when){0x20, 0x80, 0x02, 0x29, 0x12, 0, 0});
+	expect_roll(0, (struct when){0x20, 0x80, 0x02, 0x28, PM | 0x11, 0x59, 0x59},
+		(struct when){0x20, 0x80, 0x02, 0x29, 0x12, 0, 0});
 }
 
 TEST(month_ends_in_binary_12h, "", "binary, 12 hours: after February 28th 2023 comes March 1st",
 	NEEDS("rtc"))
 {
-	prepare(B_BINARY, (struct when){20, 23, 2, 28, PM | 11, 59, 59});
-	roll();
-	expect_time((struct when){20, 23, 3, 1, 12, 0, 0});
+	expect_roll(B_BINARY, (struct when){20, 23, 2, 28, PM | 11, 59, 59},
+		(struct when){20, 23, 3, 1, 12, 0, 0});
 }
 
+/* A busy host makes some updates look late, none early. */
 TEST(first_update_half_a_second_later, "",
 	"released from reset the divider makes the first update after 500 ms", NEEDS("rtc"))
 {
-	uint64_t start, ms;
+	uint64_t least = ~0ull;
 
-	prepare(B_24H, morning);
-	start = rdtsc();
-	release();
-	rest_us(HALF_US - 60000);
-	ASSERT_TRUE(wait_flags(C_UF, 3 * HALF_US));
-	ms = tsc_to_ns(rdtsc() - start) / 1000000;
-	EXPECT_GE(ms, 490);
-	EXPECT_LE(ms, 800);
-	EXPECT_EQ(get(SECONDS), 0x11);
+	for (int i = 0; i < 10 && least > 800; i++) {
+		uint64_t ms = 0;
+		uint8_t seconds = 0;
+
+		WITHIN_US (ONE_UPDATE_US) {
+			uint64_t start;
+
+			prepare(B_24H, morning);
+			start = rdtsc();
+			release();
+			rest_us(HALF_US - 60000);
+			wait_flags(C_UF, 3 * HALF_US);
+			ms = tsc_to_ns(rdtsc() - start) / 1000000;
+			seconds = get(SECONDS);
+		}
+		EXPECT_EQ(seconds, 0x11);
+		least = ms < least ? ms : least;
+	}
+	EXPECT_GE(least, 490);
+	EXPECT_LE(least, 800);
+}
+
+#define UIP_TRIES 40
+
+static uint64_t released;
+
+static bool one_update(void)
+{
+	return tsc_to_ns(rdtsc() - released) < ONE_UPDATE_US * 1000ull;
+}
+
+/* Looks at UIP from 30 ms before the update on. False: not seen; gap: the longest between two looks
+ * when it was due. */
+static bool look_for_uip(uint64_t *gap)
+{
+	struct wait wait = wait_begin(60000);
+	uint64_t due = released + 490 * 1000 * tsc_per_us(), past = due + 20 * 1000 * tsc_per_us();
+	uint64_t last = rdtsc();
+
+	*gap = 0;
+	outb(0x70, A);
+	while (wait_goes_on(&wait)) {
+		if (inb(0x71) & A_UIP)
+			return true;
+		if (wait.last > due && last < past && wait.last - last > *gap)
+			*gap = wait.last - last;
+		last = wait.last;
+	}
+	return false;
 }
 
 /*
@@ -184,59 +231,104 @@ TEST(first_update_half_a_second_later, "",
  */
 static void catch_uip(void)
 {
-	for (int i = 0; i < 16; i++) {
+	bool looked_all_the_time = false;
+
+	for (int i = 0; i < UIP_TRIES; i++) {
+		bool early;
+		uint64_t gap;
+
 		prepare(B_24H, morning);
+		released = rdtsc();
 		release();
-		EXPECT_EQ(get(A) & A_UIP, 0);
+		early = get(A) & A_UIP;
+		if (rdtsc() - released < 400 * 1000 * tsc_per_us())
+			EXPECT_FALSE(early);
 		rest_us(HALF_US - 30000);
-		outb(0x70, A);
-		if (WAIT_UNTIL(inb(0x71) & A_UIP, 60000))
+		if (look_for_uip(&gap))
 			return;
+		looked_all_the_time |= gap < 200 * tsc_per_us();
+		if (i % 10 == 9)
+			note("UIP was not seen before any of %u updates", i + 1);
 	}
-	FAIL("UIP was not seen before any of 16 updates");
+	if (!looked_all_the_time)
+		SKIP("the host was too busy to look at any update");
+	FAIL("UIP was not seen before any of %u updates", UIP_TRIES);
 }
 
 TEST(uip_announces_the_update, "",
 	"UIP rises shortly before the time changes, and the time is steady while it is clear",
 	NEEDS("rtc"))
 {
-	uint64_t rise;
+	uint64_t least = ~0ull;
 
-	catch_uip();
-	rise = rdtsc();
-	ASSERT_TRUE(WAIT_UNTIL(!(inb(0x71) & A_UIP), HALF_US));
-	EXPECT_LE(tsc_to_ns(rdtsc() - rise), 100000000);
-	EXPECT_EQ(get(SECONDS), 0x11);
+	for (int i = 0; i < 10 && least > 100000000; i++) {
+		uint64_t rise, ns;
+		uint8_t seconds;
+
+		catch_uip();
+		rise = rdtsc();
+		ASSERT_TRUE(WAIT_UNTIL(!(inb(0x71) & A_UIP), SOON_US));
+		ns = tsc_to_ns(rdtsc() - rise);
+		seconds = get(SECONDS);
+		if (!one_update())
+			continue;
+		EXPECT_EQ(seconds, 0x11);
+		least = ns < least ? ns : least;
+	}
+	if (least == ~0ull)
+		SKIP("the host was too busy to look at one update");
+	EXPECT_LE(least, 100000000);
 }
 
 TEST(alarm_moves_while_uip_is_set, "",
 	"UIP falls with the update although the alarm is written while it is set", NEEDS("rtc"))
 {
-	catch_uip();
-	put(SECONDS_ALARM, 0x55);
-	for (int i = 0; i < 400 && (get(A) & A_UIP); i++)
-		rest_us(1000);
+	bool set = false, one = false;
+	uint8_t seconds = 0;
+
+	for (int i = 0; i < 10 && !one; i++) {
+		catch_uip();
+		put(SECONDS_ALARM, 0x55);
+		for (int turn = 0; turn < 400 && (get(A) & A_UIP); turn++)
+			rest_us(1000);
+		set = get(A) & A_UIP;
+		seconds = get(SECONDS);
+		one = one_update();
+	}
+	if (!one)
+		SKIP("the host was too busy to look at one update");
 	/* Not a FAIL: in QEMU it happens in about half of all runs, which no table of expected
 	 * failures can say. */
-	if (get(A) & A_UIP)
+	if (set)
 		DEVIATES("UIP is still set 400 ms after it rose");
-	EXPECT_EQ(get(SECONDS), 0x11);
+	EXPECT_EQ(seconds, 0x11);
 }
 
 TEST(set_freezes_the_time, "",
 	"while SET is 1 no update takes place; when it is 0 again the time goes on", NEEDS("rtc"))
 {
+	uint8_t frozen, held = 0, rolled = 0;
+
 	prepare(B_24H, morning);
 	put(B, B_SET | B_24H);
 	release();
 	/* UF is left open: the data sheet says that SET lets interrupts occur, not which. */
 	rest_us(HALF_US + 100000);
-	EXPECT_EQ(get(SECONDS), 0x10);
+	frozen = get(SECONDS);
 	put(A, A_HOLD);
-	put(B, B_24H);
-	EXPECT_EQ(get(SECONDS), 0x10);
-	roll();
-	EXPECT_EQ(get(SECONDS), 0x11);
+	WITHIN_US (ONE_UPDATE_US) {
+		put(A, A_HOLD);
+		put(B, B_SET | B_24H);
+		put(SECONDS, 0x10);
+		put(B, B_24H);
+		held = get(SECONDS);
+		get(C);
+		roll();
+		rolled = get(SECONDS);
+	}
+	EXPECT_EQ(frozen, 0x10);
+	EXPECT_EQ(held, 0x10);
+	EXPECT_EQ(rolled, 0x11);
 }
 
 TEST(set_clears_uie, "", "SET going to 1 clears UIE (register B)", NEEDS("rtc"))
@@ -253,6 +345,7 @@ TEST(alarm_matches_the_time, "", "the alarm interrupts at its hour, minute and s
 	NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
+	uint64_t start;
 
 	prepare(B_24H, (struct when){0x20, 0x26, 0x06, 0x15, 0x12, 0x59, 0x59});
 	put(HOURS_ALARM, 0x13);
@@ -260,10 +353,11 @@ TEST(alarm_matches_the_time, "", "the alarm interrupts at its hour, minute and s
 	put(SECONDS_ALARM, 0x00);
 	ioapic_route(ioapic_isa_pin(RTC_IRQ), vector, IOAPIC_EDGE);
 	put(B, B_AIE | B_24H);
-	release();
 	EXPECT_EQ(irq_count(vector), 0);
-	rest_us(HALF_US - 30000);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 2 * HALF_US));
+	start = rdtsc();
+	release();
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 3 * HALF_US));
+	EXPECT_GE(tsc_to_ns(rdtsc() - start) / 1000000, 490);
 	EXPECT_EQ(get(C) & (C_IRQF | C_AF), C_IRQF | C_AF);
 	put(B, B_24H);
 }
@@ -275,8 +369,8 @@ TEST(alarm_tells_am_from_pm, "", "an alarm for AM does not match the same time P
 	put(MINUTES_ALARM, 0x30);
 	put(SECONDS_ALARM, 0x11);
 	release();
-	rest_us(HALF_US + 30000);
-	EXPECT_EQ(get(C) & (C_AF | C_UF), C_UF);
+	rest_us(HALF_US - 30000);
+	EXPECT_EQ(wait_flags(C_UF, 2 * HALF_US) & (C_AF | C_UF), C_UF);
 }
 
 TEST(flags_without_enables, "",
@@ -285,49 +379,73 @@ TEST(flags_without_enables, "",
 	NEEDS("rtc"))
 {
 	unsigned vector = irq_vector();
+	uint8_t first = 0, second = 0;
 
-	prepare(B_24H, morning);
-	put(HOURS_ALARM, ANY);
-	put(MINUTES_ALARM, 0xc0);
-	put(SECONDS_ALARM, ANY);
 	ioapic_route(ioapic_isa_pin(RTC_IRQ), vector, IOAPIC_EDGE);
-	release();
-	rest_us(HALF_US + 30000);
-	EXPECT_EQ(get(C) & (C_IRQF | C_AF | C_UF), C_AF | C_UF);
-	EXPECT_EQ(get(C) & (C_IRQF | C_AF | C_UF), 0);
+	WITHIN_US (ONE_UPDATE_US) {
+		prepare(B_24H, morning);
+		put(HOURS_ALARM, ANY);
+		put(MINUTES_ALARM, 0xc0);
+		put(SECONDS_ALARM, ANY);
+		release();
+		rest_us(HALF_US - 30000);
+		first = wait_flags(C_UF, 2 * HALF_US);
+		second = get(C);
+	}
+	EXPECT_EQ(first & (C_IRQF | C_AF | C_UF), C_AF | C_UF);
+	EXPECT_EQ(second & (C_IRQF | C_AF | C_UF), 0);
 	EXPECT_EQ(irq_count(vector), 0);
 }
 
 /*
- * Watches flags with rate code `code`: they must not come in excess of `hz`, and of five in a row,
- * somewhere, four periods must be the span. (A busy host sees some flags late and misses some: that
- * can shorten the span of five by one period of theirs, and lengthens all others.) Eight looks a
- * period: more would keep some hosts from everything else.
+ * Watches flags with rate code `code`. Since the rate was set there must not be more than periods
+ * (a busy host shows some late and lets some merge, which takes away). And some pair of flags must
+ * be within one and a half periods, reckoned from the look before the first of them, which did not
+ * show it, to the end of the look that showed the second. Pairs are `clean` if no two looks were
+ * far apart meanwhile; without any the host was too busy. Eight looks a period: more would keep
+ * some hosts from everything else.
  */
+#define WATCH_US 3000000
+#define CLEAN	 8
+
 static void check_rate(unsigned code, unsigned hz)
 {
-	uint64_t period = tsc_hz() / hz, most = 4 * period + period / 4, start, next, seen[4],
-		 span = ~0ull, count = 0;
+	uint64_t period = tsc_hz() / hz, most = period + period / 2, closest = ~0ull;
+	uint64_t start = rdtsc(), before, first = 0, gap = 0, ended;
+	struct wait wait = wait_begin(WATCH_US);
+	unsigned count = 0, clean = 0;
 
 	put(A, A_RUN | code);
-	ASSERT_TRUE(wait_flags(C_PF, 2 * HALF_US));
-	start = next = rdtsc();
-	while (count < 400 && (count < 8 || span > most) && next - start < 2 * tsc_hz()) {
-		uint64_t look = next + period / 8;
+	get(C);
+	before = rdtsc();
+	while (wait_goes_on(&wait) && (count < 8 || closest > most)) {
+		uint64_t look;
+		bool flag;
 
-		while (next < look)
-			next = rdtsc();
-		if (!(inb(0x71) & C_PF))
-			continue;
-		if (count >= 4 && next - seen[count % 4] < span)
-			span = next - seen[count % 4];
-		seen[count++ % 4] = next;
+		while ((look = rdtsc()) - before < period / 8)
+			;
+		flag = inb(0x71) & C_PF;
+		ended = rdtsc();
+		gap = ended - before > gap ? ended - before : gap;
+		if (flag) {
+			count++;
+			clean += first && gap < period / 2;
+			if (first && ended - first < closest)
+				closest = ended - first;
+			first = before;
+			gap = 0;
+		}
+		before = look;
 	}
-	if (span > most || count > (next - start) / period + 2)
-		note("code %u: %lu flags in %lu us, the closest five within %lu us", code, count,
-			tsc_to_ns(next - start) / 1000, tsc_to_ns(span) / 1000);
-	EXPECT_LE(span, most);
-	EXPECT_LE(count, (next - start) / period + 2);
+	ended = rdtsc();
+	if (closest > most || tsc_to_ns(ended - start) > 1000000000)
+		note("code %u: %u flags in %lu us, the closest two within %lu us, %u clean pairs",
+			code, count, tsc_to_ns(ended - start) / 1000, tsc_to_ns(closest) / 1000,
+			clean);
+	ASSERT_LE(count, (ended - start) / period + 2);
+	if (closest > most && count && clean < CLEAN)
+		SKIP("the host was too busy to look at periods of code %u", code);
+	ASSERT_LE(closest, most);
 }
 
 TEST(periodic_rates, "",
@@ -353,11 +471,10 @@ TEST(unread_flags_hold_the_line, "",
 	ioapic_route(ioapic_isa_pin(RTC_IRQ), vector, IOAPIC_EDGE);
 	put(A, A_RUN | A_1024_HZ);
 	put(B, B_PIE | B_24H);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
-	delay_us(20000);
-	EXPECT_EQ(irq_count(vector), 1);
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
+	EXPECT_FALSE(WAIT_UNTIL(irq_count(vector) != 1, 100000));
 	EXPECT_EQ(get(C) & (C_IRQF | C_PF), C_IRQF | C_PF);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, SOON_US));
 	put(B, B_24H);
 	get(C);
 }
@@ -458,7 +575,7 @@ TEST(enabling_raises_a_waiting_flag, "",
 	rest_us(HALF_US + 30000);
 	EXPECT_EQ(irq_count(vector), 0);
 	put(B, B_UIE | B_24H);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(C) & (C_IRQF | C_UF), C_IRQF | C_UF);
 	put(B, B_24H);
 }

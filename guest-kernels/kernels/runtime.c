@@ -54,7 +54,7 @@ TEST(self_interrupt_is_counted, "", "a self-IPI is delivered once and counted un
 	unsigned vector = irq_vector();
 
 	lapic_self_ipi(vector);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_FALSE(lapic_in_service(vector));
 }
 

@@ -196,11 +196,11 @@ TEST(thre_interrupts_when_enabled, "",
 	uart();
 	vector = uart_vector(0);
 	put(IER, IER_THRE);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(IIR), IIR_THRE);
 	put(IER, 0);
 	put(IER, IER_THRE);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, SOON_US));
 }
 
 TEST(iir_read_clears_thre, "",
@@ -221,14 +221,14 @@ TEST(thre_interrupts_after_sending, "",
 	uart();
 	vector = uart_vector(MCR_LOOP);
 	put(IER, IER_THRE);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	get(IIR);
 	put(DATA, 0x41);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, SOON_US));
 	EXPECT_EQ(get(IIR), IIR_THRE);
 	get(DATA);
 	put(DATA, 0x42);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 3, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 3, SOON_US));
 }
 
 TEST(data_outranks_thre, "",
@@ -238,7 +238,7 @@ TEST(data_outranks_thre, "",
 	uart();
 	put(MCR, MCR_LOOP);
 	put(DATA, 0x41);
-	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, SOON_US));
 	put(IER, IER_DATA | IER_THRE);
 	EXPECT_EQ(get(IIR), IIR_DATA);
 	EXPECT_EQ(get(IIR), IIR_DATA);
@@ -276,11 +276,11 @@ TEST(unmasking_raises_waiting_data, "",
 	uart();
 	vector = uart_vector(MCR_LOOP);
 	put(DATA, 0x41);
-	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, SOON_US));
 	EXPECT_EQ(irq_count(vector), 0);
 	EXPECT_EQ(get(IIR), IIR_NONE);
 	put(IER, IER_DATA);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(IIR), IIR_DATA);
 }
 
@@ -294,11 +294,11 @@ TEST(served_data_falls_silent, "",
 	vector = uart_vector(MCR_LOOP);
 	put(IER, IER_DATA);
 	put(DATA, 0x41);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(DATA), 0x41);
 	EXPECT_EQ(get(IIR), IIR_NONE);
 	put(DATA, 0x42);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, SOON_US));
 	delay_us(2000);
 	EXPECT_EQ(irq_count(vector), 2);
 }
@@ -311,7 +311,7 @@ TEST(loopback_returns_each_value, "",
 	put(MCR, MCR_LOOP);
 	for (unsigned value = 0; value < 256; value++) {
 		put(DATA, value);
-		ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, 100000));
+		ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, SOON_US));
 		ASSERT_EQ(get(DATA), value);
 	}
 }
@@ -363,7 +363,7 @@ TEST(modem_status_interrupts, "", "a delta interrupts if enabled, until MSR is r
 	put(IER, IER_MODEM);
 	EXPECT_EQ(get(IIR), IIR_NONE);
 	put(MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(IIR), IIR_MODEM);
 	get(MSR);
 	EXPECT_EQ(get(IIR), IIR_NONE);
@@ -425,7 +425,7 @@ TEST(fifo_trigger_levels, "",
 /* Waits for the time-out's cause; how long it took since `start`, in us. */
 static uint64_t timeout_after(uint64_t start)
 {
-	ASSERT_TRUE(WAIT_UNTIL((get(IIR) & 0x0f) == IIR_TIMEOUT, 500000));
+	ASSERT_TRUE(WAIT_UNTIL((get(IIR) & 0x0f) == IIR_TIMEOUT, SOON_US));
 	return tsc_to_ns(rdtsc() - start) / 1000;
 }
 
@@ -490,7 +490,7 @@ TEST(divisor_zero_is_survived, "", "after divisor 0 the port works again with a 
 	put(FCR, FCR_ENABLE | FCR_CLEAR_RX | FCR_CLEAR_TX);
 	set_divisor(DIVISOR_115200);
 	send(0x42, 1);
-	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(get(LSR) & LSR_DATA, SOON_US));
 	EXPECT_EQ(get(DATA), 0x42);
 }
 
@@ -508,7 +508,7 @@ TEST(out2_gates_the_interrupt, "",
 	delay_us(2000);
 	EXPECT_EQ(irq_count(vector), 0);
 	put(MCR, MCR_OUT2);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_EQ(get(IIR), IIR_THRE);
 }
 
@@ -518,6 +518,6 @@ TEST(sending_without_loopback, "",
 {
 	uart();
 	send(0x41, 4);
-	ASSERT_TRUE(WAIT_UNTIL((get(LSR) & LSR_IDLE) == LSR_IDLE, 100000));
+	ASSERT_TRUE(WAIT_UNTIL((get(LSR) & LSR_IDLE) == LSR_IDLE, SOON_US));
 	EXPECT_EQ(get(LSR) & LSR_DATA, 0);
 }

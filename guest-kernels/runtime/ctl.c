@@ -13,7 +13,7 @@
 #define COM2	  0x2f8
 #define LSR_DR	  0x01
 #define LSR_THRE  0x20
-#define HELLO_US  500000
+#define HELLO_US  3000000
 #define ANSWER_US 10000000
 
 static unsigned sequence;
@@ -34,7 +34,7 @@ static void uart_set_up(void)
 /* A line without its end; false when none comes in time. */
 static bool receive(uint64_t us)
 {
-	uint64_t end = time_after_us(us);
+	struct wait wait = wait_begin(us);
 	unsigned n = 0;
 
 	do {
@@ -51,7 +51,7 @@ static bool receive(uint64_t us)
 		}
 		if (n < sizeof(line) - 1 && c != '\r')
 			line[n++] = c;
-	} while (!time_passed(end));
+	} while (wait_goes_on(&wait));
 	return false;
 }
 
@@ -62,7 +62,7 @@ static const char *exchange(uint64_t us, const char *verb, const char *args)
 		text, sizeof(text), "REQ %u %s%s%s\n", ++sequence, verb, *args ? " " : "", args);
 
 	for (int i = 0; i < length && i < (int)sizeof(text) - 1; i++) {
-		if (!WAIT_UNTIL(inb(COM2 + 5) & LSR_THRE, 100000))
+		if (!WAIT_UNTIL(inb(COM2 + 5) & LSR_THRE, SOON_US))
 			break;
 		outb(COM2, text[i]);
 	}

@@ -8,7 +8,7 @@
  *	unsigned vector = irq_vector();
  *	ioapic_route(4, vector, IOAPIC_EDGE);
  *	... make the device interrupt ...
- *	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+ *	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
  *
  * A vector without a handler is counted and gets its EOI. A handler does the EOI itself. Vectors
  * 0x20 to 0x2f are the 8259As' (pic_remap), 0x30 to 0xef irq_vector()'s, 0xff the local APIC's

@@ -17,38 +17,44 @@ static void timer_start(unsigned vector, uint32_t flags, uint32_t divide, uint32
 	lapic_write(LAPIC_TIMER_INITIAL, count);
 }
 
-/* CURRENT and the TSC at one moment: the tightest of a few readings. */
-static uint32_t current_at(uint64_t *tsc)
+/* CURRENT and the TSC at one moment: the tightest of a few readings. How far apart they may be. */
+static uint64_t current_at(uint64_t *tsc, uint32_t *count)
 {
 	uint64_t tightest = ~0ull;
-	uint32_t count = 0;
 
 	for (int i = 0; i < 5; i++) {
 		uint64_t before = rdtsc();
 		uint32_t now = lapic_read(LAPIC_TIMER_CURRENT);
-		uint64_t after = rdtsc();
+		uint64_t width = rdtsc() - before;
 
-		if (after - before < tightest) {
-			tightest = after - before;
-			*tsc = before + tightest / 2;
-			count = now;
+		if (width < tightest) {
+			tightest = width;
+			*tsc = before + width / 2;
+			*count = now;
 		}
 	}
-	return count;
+	return tightest / 2;
 }
 
-/* Timer counts in a millisecond at this division. */
+/*
+ * Timer counts in a millisecond at this division. Measured again while the readings were not tight
+ * enough for one part in 100, or the host was away for so long that 32 bits may have run out.
+ */
 static uint64_t measure_rate(uint32_t divide)
 {
-	uint64_t start = 0, end = 0;
-	uint32_t first, last;
+	for (int i = 0; i < 20; i++) {
+		uint64_t start = 0, end = 0, error;
+		uint32_t first = 0, last = 0;
 
-	timer_start(IRQ_SPURIOUS, LAPIC_LVT_MASKED, divide, 0xffffffff);
-	first = current_at(&start);
-	delay_us(4000);
-	last = current_at(&end);
-	lapic_write(LAPIC_TIMER_INITIAL, 0);
-	return (uint64_t)(first - last) * 1000000 / tsc_to_ns(end - start);
+		timer_start(IRQ_SPURIOUS, LAPIC_LVT_MASKED, divide, 0xffffffff);
+		error = current_at(&start, &first);
+		delay_us(4000);
+		error += current_at(&end, &last);
+		lapic_write(LAPIC_TIMER_INITIAL, 0);
+		if (error * 100 < end - start && tsc_to_ns(end - start) < 400000000)
+			return (uint64_t)(first - last) * 1000000 / tsc_to_ns(end - start);
+	}
+	SKIP("the host was too busy to read two clocks at one moment");
 }
 
 static uint64_t timer_rate(void)
@@ -91,35 +97,53 @@ TEST(lapic_one_shot, "", "the one-shot timer interrupts once and stands at 0")
 	EXPECT_EQ(irq_count(vector), 1);
 }
 
+static volatile uint64_t last_tick, closest;
+
+static void note_tick(unsigned vector)
+{
+	uint64_t now = rdtsc();
+
+	if (irq_count(vector) > 1 && now - last_tick < closest)
+		closest = now - last_tick;
+	last_tick = now;
+	lapic_eoi();
+}
+
+/*
+ * A busy host makes interrupts late and lets some merge. Late ones do not come in excess of the
+ * time since the start, and the closest two of many are a period apart or less.
+ */
 TEST(lapic_periodic, "", "the periodic timer interrupts at its rate until it is stopped")
 {
+	const uint64_t period = 2000;
 	unsigned vector = irq_vector();
 	uint32_t seen;
 	uint64_t start, us;
 
 	timer_rate();
+	closest = ~0ull;
+	irq_handler(vector, note_tick);
 	start = rdtsc();
-	timer_start(vector, LAPIC_LVT_PERIODIC, DIVIDE_BY_1, timer_counts(2000));
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, 1000000));
-	us = tsc_to_ns(rdtsc() - start) / 1000;
-	EXPECT_GE(us, 19000);
-	EXPECT_LE(us, 400000);
-	lapic_write(LAPIC_TIMER_INITIAL, 0);
-	delay_us(2000); /* one may have been on its way */
-	EXPECT_TRUE(WAIT_UNTIL(!lapic_requested(vector), 100000));
+	timer_start(vector, LAPIC_LVT_PERIODIC, DIVIDE_BY_1, timer_counts(period));
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, SOON_US));
 	seen = irq_count(vector);
-	delay_us(8000);
-	EXPECT_EQ(irq_count(vector), seen);
+	us = tsc_to_ns(rdtsc() - start) / 1000;
+	EXPECT_GE(us, seen * period * 95 / 100);
+	EXPECT_LE(tsc_to_ns(closest) / 1000, 20 * period);
+	lapic_write(LAPIC_TIMER_INITIAL, 0);
+	seen = irq_count(vector);
+	delay_us(20 * period);
+	EXPECT_LE(irq_count(vector), seen + 1); /* one was perhaps under way */
 }
 
 TEST(lapic_timer_masked, "", "a masked timer counts down and does not interrupt")
 {
 	unsigned vector = irq_vector();
 
-	timer_start(vector, LAPIC_LVT_MASKED, DIVIDE_BY_1, timer_counts(1000000));
+	timer_start(vector, LAPIC_LVT_MASKED, DIVIDE_BY_16, 0xffffffff);
 	EXPECT_GT(lapic_read(LAPIC_TIMER_CURRENT), 0);
 	timer_start(vector, LAPIC_LVT_MASKED, DIVIDE_BY_1, timer_counts(1000));
-	EXPECT_TRUE(WAIT_UNTIL(lapic_read(LAPIC_TIMER_CURRENT) == 0, 1000000));
+	EXPECT_TRUE(WAIT_UNTIL(lapic_read(LAPIC_TIMER_CURRENT) == 0, SOON_US));
 	delay_us(500);
 	EXPECT_EQ(irq_count(vector), 0);
 	EXPECT_FALSE(lapic_requested(vector));
@@ -151,10 +175,10 @@ TEST(lapic_priority_order, "", "of two requests the one with the higher vector i
 	EXPECT_EQ(irq_count(high) + irq_count(low), 0);
 	lapic_write(
 		LAPIC_TPR, (high & 0xf0) - 0x10); /* lets the class of high in, not that of low */
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(high) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(high) == 1, SOON_US));
 	EXPECT_EQ(irq_count(low), 0);
 	lapic_write(LAPIC_TPR, 0);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(low) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(low) == 1, SOON_US));
 }
 
 static void no_eoi(unsigned vector)
@@ -183,7 +207,7 @@ static void skip_without_isr(void)
 		return;
 	irq_handler(vector, look_in_service);
 	lapic_self_ipi(vector);
-	if (WAIT_UNTIL(irq_count(vector), 100000) && !in_service_seen)
+	if (WAIT_UNTIL(irq_count(vector), SOON_US) && !in_service_seen)
 		SKIP("the host's KVM keeps no in-service register");
 }
 
@@ -197,7 +221,7 @@ TEST(lapic_same_class_waits, "",
 	second = irq_vector();
 	irq_handler(first, no_eoi);
 	lapic_self_ipi(first);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(first) == 1, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(first) == 1, SOON_US));
 	EXPECT_TRUE(lapic_in_service(first));
 	EXPECT_EQ(lapic_read(LAPIC_PPR) & 0xf0, first & 0xf0);
 	lapic_self_ipi(second);
@@ -205,7 +229,7 @@ TEST(lapic_same_class_waits, "",
 	EXPECT_EQ(irq_count(second), 0);
 	EXPECT_TRUE(lapic_requested(second));
 	lapic_eoi();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(second) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(second) == 1, SOON_US));
 	EXPECT_FALSE(lapic_in_service(first));
 }
 
@@ -218,7 +242,7 @@ TEST(lapic_requests_merge, "", "requests of one vector while it is pending are o
 	lapic_self_ipi(vector);
 	lapic_self_ipi(vector);
 	irq_enable();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, SOON_US));
 	delay_us(500);
 	EXPECT_EQ(irq_count(vector), 1);
 }
@@ -267,14 +291,14 @@ TEST(ioapic_edge_once, "", "a rising line interrupts once, however long it stays
 	sources_ready();
 	ioapic_route(4, vector, IOAPIC_EDGE);
 	uart_line_raise();
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	delay_us(1000);
 	EXPECT_EQ(irq_count(vector), 1);
 	uart_line_drop();
 	delay_us(200);
 	EXPECT_EQ(irq_count(vector), 1);
 	uart_line_raise();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 2, SOON_US));
 }
 
 TEST(ioapic_masked_pin, "",
@@ -293,7 +317,7 @@ TEST(ioapic_masked_pin, "",
 	EXPECT_EQ(irq_count(vector), 0);
 	uart_line_drop();
 	uart_line_raise();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 }
 
 static uint32_t remote_irr_seen;
@@ -320,7 +344,7 @@ TEST(ioapic_level_repeats, "",
 	irq_handler(vector, third_drops_line);
 	ioapic_route(4, vector, IOAPIC_LEVEL);
 	uart_line_raise();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 3, 200000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 3, SOON_US));
 	delay_us(1000);
 	EXPECT_EQ(irq_count(vector), 3);
 	EXPECT_NE(remote_irr_seen, 0);
@@ -348,7 +372,7 @@ TEST(ioapic_level_unmask, "",
 	delay_us(300);
 	EXPECT_EQ(irq_count(vector), 0);
 	ioapic_write(0x10 + 4 * 2, IOAPIC_LEVEL | vector);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	delay_us(500);
 	EXPECT_EQ(irq_count(vector), 1);
 }
@@ -367,7 +391,7 @@ TEST(ioapic_destination, "", "an interrupt for an APIC id that nobody has reache
 	uart_line_drop();
 	ioapic_route(4, vector, IOAPIC_EDGE);
 	uart_line_raise();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 }
 
 TEST(ioapic_vector, "", "the vector of the entry is the one that is delivered", NEEDS("ioapic"))
@@ -377,10 +401,10 @@ TEST(ioapic_vector, "", "the vector of the entry is the one that is delivered", 
 	sources_ready();
 	ioapic_route(4, first, IOAPIC_EDGE);
 	uart_line_raise();
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(first) == 1, 100000));
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(first) == 1, SOON_US));
 	uart_line_drop();
 	ioapic_route(4, second, IOAPIC_EDGE);
 	uart_line_raise();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(second) == 1, 100000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(second) == 1, SOON_US));
 	EXPECT_EQ(irq_count(first), 1);
 }

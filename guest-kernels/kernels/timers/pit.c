@@ -12,29 +12,56 @@
 
 #define STATUS_OUT 0x80
 
+/*
+ * The vector of counter 0, which has been silent, and is for 55 ms from now on: what an earlier
+ * TEST loaded would else run out sooner or later.
+ */
 static unsigned pit_vector(void)
 {
 	unsigned vector = irq_vector();
 
 	sources_ready();
+	pit_load(0, 0, 0);
 	ioapic_route(ioapic_isa_pin(0), vector, IOAPIC_EDGE);
 	return vector;
 }
 
+#define SILENT_US 45000
+
+static volatile uint64_t last_tick, closest;
+
+static void note_tick(unsigned vector)
+{
+	uint64_t now = rdtsc();
+
+	if (irq_count(vector) > 1 && now - last_tick < closest)
+		closest = now - last_tick;
+	last_tick = now;
+	lapic_eoi();
+}
+
+/*
+ * From the load on there are not more interrupts than periods, although those that a host lost may
+ * be made up for in a hurry; and of many the closest two are not further apart than a period.
+ */
 TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate",
 	NEEDS("pit ioapic"))
 {
 	const uint16_t divisor = 2386; /* 2 ms */
-	unsigned vector = pit_vector();
-	uint64_t start, us;
+	unsigned vector = 0;
+	uint64_t start = 0, us;
 
-	/* From the load on, because interrupts that a host lost may be made up for in a hurry. */
-	start = rdtsc();
-	pit_load(0, 2, divisor);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, 1000000));
+	WITHIN_US (SILENT_US) {
+		vector = pit_vector();
+		closest = ~0ull;
+		irq_handler(vector, note_tick);
+		start = rdtsc();
+		pit_load(0, 2, divisor);
+	}
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, SOON_US));
 	us = tsc_to_ns(rdtsc() - start) / 1000;
 	EXPECT_GE(us, pit_us(10 * divisor) * 95 / 100);
-	EXPECT_LE(us, pit_us(10 * divisor) * 20);
+	EXPECT_LE(tsc_to_ns(closest) / 1000, pit_us(divisor) * 20);
 	test_metric("us_for_10_periods", us);
 }
 
@@ -42,11 +69,15 @@ TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not aga
 	NEEDS("pit ioapic"))
 {
 	const uint16_t count = 2386;
-	unsigned vector = pit_vector();
-	uint64_t start = rdtsc();
+	unsigned vector = 0;
+	uint64_t start = 0;
 
-	pit_load(0, 0, count);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 1000000));
+	WITHIN_US (SILENT_US) {
+		vector = pit_vector();
+		start = rdtsc();
+		pit_load(0, 0, count);
+	}
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 	EXPECT_GE(tsc_to_ns(rdtsc() - start) / 1000, pit_us(count) * 95 / 100);
 	delay_us(3 * pit_us(count));
 	EXPECT_EQ(irq_count(vector), 1);
@@ -54,14 +85,18 @@ TEST(pit_mode0_once, "", "mode 0 interrupts once, at terminal count, and not aga
 
 TEST(pit_mode4_once, "", "mode 4 interrupts once for a count", NEEDS("pit ioapic"))
 {
-	unsigned vector;
+	unsigned vector = 0;
 
-	sources_ready();
-	pit_control(0, PIT_BOTH, 4); /* the output goes high now, which is an edge if it was low */
-	vector = pit_vector();
-	outb(0x40, 1193 & 0xff);
-	outb(0x40, 1193 >> 8);
-	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, 1000000));
+	WITHIN_US (SILENT_US) {
+		sources_ready();
+		pit_load(0, 0, 0);
+		pit_control(0, PIT_BOTH, 4); /* the output goes high now, which is an edge */
+		vector = irq_vector();
+		ioapic_route(ioapic_isa_pin(0), vector, IOAPIC_EDGE);
+		outb(0x40, 1193 & 0xff);
+		outb(0x40, 1193 >> 8);
+	}
+	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 1, SOON_US));
 	delay_us(3000);
 	EXPECT_EQ(irq_count(vector), 1);
 }
@@ -69,16 +104,19 @@ TEST(pit_mode4_once, "", "mode 4 interrupts once for a count", NEEDS("pit ioapic
 TEST(pit_half_count_waits, "", "after a control word and half of the count there is no interrupt",
 	NEEDS("pit ioapic"))
 {
-	unsigned vector = pit_vector();
+	unsigned vector = 0;
+	uint32_t early = 0;
 
-	delay_us(1000); /* what an earlier TEST's timer may still have on its way */
-	irq_counts[vector] = 0;
-	pit_control(0, PIT_BOTH, 0);
-	outb(0x40, 0x10);
-	delay_us(2000);
-	EXPECT_EQ(irq_count(vector), 0);
+	WITHIN_US (SILENT_US) {
+		vector = pit_vector();
+		pit_control(0, PIT_BOTH, 0);
+		outb(0x40, 0x10);
+		delay_us(2000);
+		early = irq_count(vector);
+	}
+	EXPECT_EQ(early, 0);
 	outb(0x40, 0x00);
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, 1000000));
+	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 }
 
 /* However long a read took, it was made between the two readings of the TSC around it. */
@@ -158,25 +196,26 @@ TEST(pit_zero_is_65536, "", "a count of 0 counts 65536", NEEDS("pit"))
 	EXPECT_LE(now, 65536 - 5000);
 }
 
+/* One reading in mode 2 with count 600: false when it is out of range. Counts how often it rose. */
+static bool reading_in_range(uint16_t *last, unsigned *rises)
+{
+	uint16_t now = pit_latch(2);
+
+	*rises += now > *last;
+	*last = now;
+	return EXPECT_LE(now, 600) && EXPECT_GE(now, 1);
+}
+
 TEST(pit_mode2_reloads, "", "in mode 2 the counter stays between 1 and its count and starts again",
 	NEEDS("pit"))
 {
 	uint16_t last = 0;
 	unsigned rises = 0;
-	uint64_t end;
 
 	sources_ready();
 	pit_gate2(true);
 	pit_load(2, 2, 600);
-	end = time_after_us(100000);
-	while (rises < 3 && !time_passed(end)) {
-		uint16_t now = pit_latch(2);
-
-		if (!EXPECT_LE(now, 600) || !EXPECT_GE(now, 1))
-			break;
-		rises += now > last;
-		last = now;
-	}
+	WAIT_UNTIL(!reading_in_range(&last, &rises) || rises >= 3, SOON_US);
 	EXPECT_GE(rises, 3);
 }
 
@@ -194,25 +233,64 @@ TEST(pit_mode3_counts_by_two, "", "in mode 3 an even count is seen even: it fall
 	}
 }
 
+/*
+ * How long the output stays at one level, seen without a gap of more than `most` between two looks:
+ * the tightest upper and lower bound. ~0 and 0: it was never seen. Ends as well when it stays for
+ * twice `half`.
+ */
+static void half_period(bool level, uint64_t half, uint64_t *least, uint64_t *span)
+{
+	struct wait wait = wait_begin(SOON_US);
+	uint64_t before = rdtsc(), began = 0, began_before = 0, gap = half / 8;
+	bool known = false;
+
+	*least = 0;
+	*span = ~0ull;
+	while (wait_goes_on(&wait)) {
+		uint64_t look = rdtsc();
+		bool high = pit_out2();
+		uint64_t after = rdtsc();
+
+		if (after - before > gap) {
+			known = false;
+			began = 0;
+		} else if (high != level) {
+			if (began) {
+				*least = before > began ? before - began : 0;
+				*span = after - began_before;
+				return;
+			}
+			known = true;
+		} else if (known && !began) {
+			began = after;
+			began_before = before;
+		}
+		if (began && after - began > 2 * half) {
+			*least = after - began;
+			return;
+		}
+		before = look;
+	}
+}
+
 TEST(pit_mode3_square, "",
 	"in mode 3 the output is high for one half of the period and low for the other",
 	NEEDS("pit"))
 {
-	unsigned high = 0, low = 0;
-	uint64_t end;
+	uint64_t half = tsc_per_us() * pit_us(2386 / 2), least, span;
 
 	sources_ready();
 	pit_gate2(true);
 	pit_load(2, 3, 2386);
-	end = time_after_us(20000);
-	while (high + low < 100 || !time_passed(end)) {
-		if (pit_out2())
-			high++;
-		else
-			low++;
+	for (int level = 0; level < 2; level++) {
+		half_period(level, half, &least, &span);
+		if (span == ~0ull && least == 0 && WAIT_UNTIL(pit_out2() == level, SOON_US) &&
+			WAIT_UNTIL(pit_out2() != level, SOON_US))
+			SKIP("the host was too busy to look at half a period");
+		EXPECT_GE(span, half * 8 / 10);
+		EXPECT_GE(least, half / 4); /* it was seen at this level at all */
+		EXPECT_LE(least, half * 12 / 10);
 	}
-	EXPECT_GE(high * 100, (high + low) * 15);
-	EXPECT_GE(low * 100, (high + low) * 15);
 }
 
 static void measure_output(uint16_t *values)
@@ -230,7 +308,7 @@ TEST(pit_mode0_output, "", "in mode 0 the output is low until terminal count and
 	pit_gate2(true);
 	in_one_period(measure_output, &early);
 	EXPECT_FALSE(early);
-	EXPECT_TRUE(WAIT_UNTIL(pit_out2(), 1000000));
+	EXPECT_TRUE(WAIT_UNTIL(pit_out2(), SOON_US));
 	delay_us(1000);
 	EXPECT_TRUE(pit_out2());
 	in_one_period(measure_output, &early); /* a new count takes it down again */
@@ -432,25 +510,31 @@ TEST(pit_high_byte_access, "",
 
 static void measure_restart(uint16_t *values)
 {
+	uint64_t start;
+
 	pit_load(2, 2, 0xfff0);
 	delay_us(10000);
 	values[0] = pit_latch(2);
+	start = rdtsc();
 	pit_gate2(false);
 	pit_gate2(true);
 	values[1] = pit_latch(2);
+	values[2] = tsc_to_ns(rdtsc() - start) / 1000;
 }
 
 TEST(pit_gate_restarts_mode2, "", "a rising gate in mode 2 reloads the counter", NEEDS("pit"))
 {
-	uint16_t values[2];
+	uint16_t values[3];
 
 	sources_ready();
 	pit_gate2(true);
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 20; i++) {
 		in_one_period(measure_restart, values);
-		if (values[1] > values[0] + 5000) /* else perhaps the host stopped us in between */
+		if (values[2] < 4000)
 			break;
 	}
+	if (values[2] >= 4000)
+		SKIP("the host was too busy to look right after the gate");
 	EXPECT_LE(values[0], 0xfff0 - 11000);
 	EXPECT_GE(values[1], values[0] + 5000);
 }
