@@ -9,7 +9,7 @@
 #include "base/fault.h"
 
 #define HUGE_PAGE (2ull << 20)
-#define PAGE 4096ULL
+#define PAGE	  4096ULL
 
 /*
  * Large blocks lie in the host as they lie in the guest, modulo the size of a huge page, so that
@@ -51,8 +51,7 @@ int memory_add(struct guest_memory *mem, const char *name, uint64_t address, uin
 	host = map_ram(address, size);
 	if (host == MAP_FAILED)
 		return error_set_errno(err, errno, "cannot set up guest memory '%s'", name);
-	memmove(&mem->blocks[at + 1], &mem->blocks[at],
-		(mem->count - at) * sizeof(mem->blocks[0]));
+	memmove(&mem->blocks[at + 1], &mem->blocks[at], (mem->count - at) * sizeof(mem->blocks[0]));
 	block = &mem->blocks[at];
 	mem->count++;
 	*block = (struct ram_block){
