@@ -2,4 +2,4 @@
 """fw_cfg, PIIX4 power management, reset and power-off."""
 
 KERNEL = "platform"
-MACHINES = {"pc": "pc fw_cfg:name=opt/org.assay/word,string=bench!"}
+MACHINES = {"pc": "pc module fw_cfg:name=opt/org.assay/word,string=bench!"}

@@ -23,6 +23,8 @@ enum {
 	KEY_ID = 1,
 	KEY_RAM_SIZE = 3,
 	KEY_CPUS = 5,
+	KEY_INITRD_SIZE = 0x0b,
+	KEY_INITRD_DATA = 0x12,
 	KEY_DIRECTORY = 0x19,
 	KEY_FIRST_FILE = 0x20
 };
@@ -228,6 +230,21 @@ TEST(cfg_file_of_the_user, "",
 	EXPECT_EQ(__builtin_bswap32(file->size), 6);
 	cfg_read(__builtin_bswap16(file->select), text, 16);
 	EXPECT_MEM(text, "bench!\0\0\0\0\0\0\0\0\0\0", 16);
+}
+
+TEST(cfg_initrd, "", "fw_cfg has the bytes of -initrd, which the loader put into memory too",
+	NEEDS("pci module pvh"))
+{
+	const struct boot_module *module = &boot_info.modules[0];
+	uint8_t bytes[64];
+	uint32_t size;
+
+	cfg();
+	cfg_read(KEY_INITRD_SIZE, &size, 4);
+	EXPECT_EQ(size, module->size);
+	ASSERT_GE(size, sizeof(bytes));
+	cfg_read(KEY_INITRD_DATA, bytes, sizeof(bytes));
+	EXPECT_MEM(bytes, (const void *)module->base, sizeof(bytes));
 }
 
 TEST(cfg_dma_reads, "", "DMA writes as many bytes as asked, those that the port gives, and no more",

@@ -192,6 +192,29 @@ static int add_options(struct device *fw_cfg, const struct board_config *config,
 	return 0;
 }
 
+/* The bytes of a boot file and their number.  A file that cannot be read is the boot loader's to
+ * complain about, in its own words. */
+static int add_boot_file(struct device *fw_cfg, const char *path, uint16_t size_key,
+	uint16_t data_key, struct error *err)
+{
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	struct stat st;
+	int rc;
+
+	if (fd < 0)
+		return fw_cfg_add_number(fw_cfg, size_key, 0, 4, err);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > UINT32_MAX) {
+		close(fd);
+		return fw_cfg_add_number(fw_cfg, size_key, 0, 4, err);
+	}
+	rc = fw_cfg_add_number(fw_cfg, size_key, st.st_size, 4, err);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	return fw_cfg_add_host_file(fw_cfg, data_key, fd, st.st_size, err);
+}
+
 static int add_kernel(struct device *fw_cfg, const struct board_config *config, struct error *err)
 {
 	const char *append = config->append ? config->append : "";
@@ -200,6 +223,14 @@ static int add_kernel(struct device *fw_cfg, const struct board_config *config, 
 
 	if (rc == 0 && length)
 		rc = fw_cfg_add(fw_cfg, FW_CFG_CMDLINE_DATA, append, length, err);
+	if (rc == 0)
+		rc = add_boot_file(
+			fw_cfg, config->kernel, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, err);
+	/* Several modules (multiboot) are not one initrd. */
+	if (rc == 0)
+		rc = add_boot_file(fw_cfg,
+			config->initrd && !strchr(config->initrd, ',') ? config->initrd : NULL,
+			FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, err);
 	return rc;
 }
 
