@@ -158,7 +158,7 @@ class Storage:
         done = subprocess.run(
             [self.vmm.path, "-machine", "none", "-display", "none", "-S", "-monitor", "stdio",
              "-drive", f"file={image},format=raw,if=none,aio=io_uring"],
-            input=b"quit\n", capture_output=True, timeout=20,
+            input=b"quit\n", capture_output=True, timeout=60,
         )  # fmt: skip
         return "io_uring" if done.returncode == 0 else "threads"
 

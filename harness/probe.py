@@ -88,7 +88,8 @@ def executes(path, accel, name):
                 line + ["-kernel", str(image)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=3,  # QEMU stops for ever where KVM gives up
+                # QEMU stops for ever where KVM gives up; else each program ends.
+                timeout=10 if Vmm(path, accel).is_qemu and accel == "kvm" else 60,
             )
         except (OSError, subprocess.TimeoutExpired):
             return False

@@ -10,6 +10,9 @@ import time
 from .qmp import Qmp
 
 
+PATIENCE = 60.0  # seconds for what takes one where the host has nothing else to do
+
+
 class Running:
     """`line` is the whole command line.  Used as a context manager it never outlives its test."""
 
@@ -60,7 +63,7 @@ class Running:
                 self._selector.unregister(key.fileobj)
             setattr(self, key.data, getattr(self, key.data) + data)
 
-    def wait_text(self, text, timeout=20.0):
+    def wait_text(self, text, timeout=PATIENCE):
         """Until the serial port (or whatever is on stdout) has printed `text`."""
         deadline = time.monotonic() + timeout
         while text not in self.stdout:
@@ -68,7 +71,7 @@ class Running:
             assert time.monotonic() < deadline, f"no {text!r} in {timeout} s: {self.stdout!r}"
             self._read(0.2)
 
-    def wait(self, timeout=20.0):
+    def wait(self, timeout=PATIENCE):
         """Until it has ended; its status as subprocess gives it."""
         deadline = time.monotonic() + timeout
         while self._selector.get_map() and time.monotonic() < deadline:

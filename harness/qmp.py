@@ -20,7 +20,7 @@ class QmpClosed(Exception):
 
 
 class Qmp:
-    def __init__(self, path, timeout=10.0, negotiate=True, alive=lambda: True):
+    def __init__(self, path, timeout=60.0, negotiate=True, alive=lambda: True):
         self.events = []
         self.socket = self._connect(path, timeout, alive)
         self.socket.settimeout(timeout)
@@ -89,7 +89,7 @@ class Qmp:
             raise QmpError(answer["error"]["class"], answer["error"]["desc"])
         return answer["return"]
 
-    def wait_event(self, name, timeout=10.0):
+    def wait_event(self, name, timeout=60.0):
         """The first event of that name, seen already or still to come."""
         deadline = time.monotonic() + timeout
         while True:
@@ -105,6 +105,6 @@ class Qmp:
             except socket.timeout:
                 raise TimeoutError(f"no event {name} within {timeout} s") from None
             finally:
-                self.socket.settimeout(10.0)
+                self.socket.settimeout(60.0)
             if "event" in message:
                 self.events.append(message)

@@ -6,6 +6,7 @@ discarded and a new one runs the rest.  Outcomes are handed out as they come, so
 wait for the first while the last is still running.
 """
 
+import functools
 import os
 import selectors
 import shutil
@@ -18,11 +19,13 @@ from dataclasses import dataclass, field
 
 from . import ktap, machines
 from .control import ControlPort
+from .process import PATIENCE
 from .qmp import Qmp, QmpClosed, QmpError
 from .vmm import paste
 
 SILENCE = float(os.environ.get("ASSAY_SILENCE", "30"))  # seconds without a byte on COM1
-AFTER_NMI = 5.0
+AFTER_NMI = 10.0
+STARVED = 10  # so many times as long at most, if the VM waits for a processor
 KEEP_GOING = {"PASS", "SKIP", "DEVIATES"}
 MAX_APPEND = 1200  # longer lists of names are not put on a kernel's command line
 MAX_SILENT = 3  # boots without KTAP, and
@@ -140,6 +143,42 @@ class Session:
         return words
 
 
+TURN = 0.5  # seconds between two looks at a silent VM
+
+
+class Silence:
+    """How long a VM has said nothing, less the time that its threads waited for a processor, or
+    that the harness itself was stopped: a busy host does not make a guest WEDGED."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.start = self.looked = time.monotonic()
+        self.waited = None
+        self.excused = 0.0
+
+    def longer_than(self, limit):
+        """To be called each TURN."""
+        now, waited = time.monotonic(), waited_for_processor(self.pid)
+        self.excused += max(0.0, now - self.looked - 4 * TURN)
+        if self.waited is not None:
+            self.excused += max(0.0, waited - self.waited)
+        self.looked, self.waited = now, waited
+        silent = now - self.start
+        return silent >= limit + min(self.excused, (STARVED - 1) * limit)
+
+
+def waited_for_processor(pid):
+    """Seconds that the threads of a process were ready to run and did not; 0 if nobody tells."""
+    nanoseconds = 0
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                nanoseconds += int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return nanoseconds / 1e9
+
+
 class VirtualMachine:
     """One boot: the process, its serial port, its monitor."""
 
@@ -163,7 +202,9 @@ class VirtualMachine:
     def qmp(self):
         with self._lock:
             if self._qmp is None:
-                self._qmp = Qmp(self.qmp_path, timeout=2.0)
+                # The VMM listens before the guest runs, so what is not there does not come.
+                there = functools.partial(os.path.exists, self.qmp_path)
+                self._qmp = Qmp(self.qmp_path, alive=there)
             return self._qmp
 
     def _boot_arguments(self, words):
@@ -222,20 +263,20 @@ class VirtualMachine:
         selector.register(process.stdout, selectors.EVENT_READ)
         selector.register(process.stderr, selectors.EVENT_READ)
         nmi_sent = False
-        last = time.monotonic()
+        silence = Silence(process.pid)
         while selector.get_map():
             limit = AFTER_NMI if nmi_sent else self.session.silence
-            ready = selector.select(0.5)
+            ready = selector.select(TURN)
             if self.session._cancelled:
                 return
-            if not ready and time.monotonic() < last + limit:
+            if not ready and not silence.longer_than(limit):
                 continue
             if not ready:
                 if nmi_sent:
                     self._wedged()
                     return
                 nmi_sent = self._inject_nmi()
-                last = time.monotonic()
+                silence = Silence(process.pid)
                 if not nmi_sent:
                     self._wedged()
                     return
@@ -246,7 +287,7 @@ class VirtualMachine:
                 elif key.fileobj is process.stderr:
                     self.stderr += data
                 else:
-                    last = time.monotonic()
+                    silence = Silence(process.pid)
                     if not self._take(self.reader.feed(data), process):
                         return
         self._take(self.reader.end(), process)
@@ -337,7 +378,7 @@ class VirtualMachine:
     def _ended(self, process):
         """The process closed its output: was that the end the kernel announced?"""
         try:
-            status = process.wait(5)
+            status = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             status = None
         left = [test for test in self.wanted if test not in self.session.outcomes]
@@ -360,7 +401,7 @@ class VirtualMachine:
     def _check_announced_end(self, status):
         """The TEST passes if the VMM says that the guest did what it announced."""
         try:
-            event = self.qmp().wait_event("SHUTDOWN", 2.0)
+            event = self.qmp().wait_event("SHUTDOWN", PATIENCE)
             reason = event.get("data", {}).get("reason", "")
         except (OSError, QmpError, QmpClosed, ValueError, KeyError):
             reason = "no SHUTDOWN event"
@@ -408,7 +449,7 @@ def run_once(kernel_image, words, vmm, append="", **options):
             line,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=options.get("timeout", 60),
+            timeout=options.get("timeout", 300),
             env=environment,
         )
     finally:

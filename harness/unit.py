@@ -33,7 +33,7 @@ class UnitFile(pytest.File):
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=120,
+                timeout=600,
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )

@@ -39,7 +39,7 @@ class Vmm:
         """(7, 2, 9), from what -version prints."""
         try:
             text = subprocess.run(
-                [self.path, "-version"], capture_output=True, text=True, timeout=20
+                [self.path, "-version"], capture_output=True, text=True, timeout=60
             ).stdout
         except (OSError, subprocess.TimeoutExpired):
             return (0,)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from harness import probe
-from harness.process import Running
+from harness.process import PATIENCE, Running
 
 OURS = "ours"
 
@@ -116,7 +116,7 @@ def accel(vmm):
 
 def run(line, **options):
     return subprocess.run(
-        line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, **options
+        line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, **options
     )
 
 
@@ -254,7 +254,7 @@ def test_nographic_ctrl_a_x_ends_it(vmm, files):
 def test_serial_to_a_file(vmm, files):
     log = files["dir"] / "log"
     with Running(halted(vmm, files, "-serial", f"file:{log}")) as running:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not (log.exists() and b"ready" in log.read_bytes()):
             assert time.monotonic() < deadline and running.process.poll() is None
             time.sleep(0.02)

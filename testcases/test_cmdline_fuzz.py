@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from harness import probe
+from harness.process import PATIENCE
 from harness.vmm import paste
 
 GROUPS, PER_GROUP, PER_GROUP_WHOLE = 8, 25, 500
@@ -123,7 +124,7 @@ def test_refused_in_one_line_or_run_to_the_end(bench, vmm, tmp_path, group):
         told = f"FUZZ_SEED={seed}: {paste(line)}"
         try:
             done = subprocess.run(
-                line, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, cwd=tmp_path
+                line, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, cwd=tmp_path
             )
         except subprocess.TimeoutExpired:
             pytest.fail(f"does not end: {told}", pytrace=False)

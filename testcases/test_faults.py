@@ -81,7 +81,7 @@ def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
         len(listed),
         folder=bench.build / "run" / f"fault-{fault.name}-{test}-{machine}",
         control=control,
-        silence=10.0,
+        silence=15.0,
         environment={
             "ASSAY_FAULTS": fault.name,
             "ASSAY_FAULTS_TABLE": str(tables.HERE / "faults.tsv"),

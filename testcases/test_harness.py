@@ -7,6 +7,7 @@ import fakes
 import pytest
 
 from harness import elf, ktap, probe, tables
+from harness import session as sessions
 from harness.session import Session, run_once
 from harness.vmm import Vmm
 
@@ -42,7 +43,7 @@ def verdicts(session):
 )
 def test_verdict_stays_with_its_test(tmp_path, test, verdict):
     tests = ["passes_before", test, "passes_after"]
-    session = run_fake(tmp_path, tests, silence=1.0)
+    session = run_fake(tmp_path, tests, silence=3.0)
     assert verdicts(session) == {"passes_before": "PASS", test: verdict, "passes_after": "PASS"}
 
 
@@ -169,4 +170,21 @@ def test_a_guest_that_spins_is_wedged_and_its_registers_are_shown(qemu, tmp_path
     outcome = session.outcomes["a"]
     # An NMI without a handler is a triple fault: the VMM ends, or stays silent.
     assert outcome.verdict in ("WEDGED", "CRASH")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
+
+
+def test_time_without_a_processor_is_not_silence(monkeypatch):
+    """Of each half second that passes here the VM waits for a processor `share`."""
+
+    def seconds_until_silent(limit, share):
+        now = [100.0]
+        monkeypatch.setattr(sessions.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(sessions, "waited_for_processor", lambda pid: now[0] * share)
+        silence = sessions.Silence(1)
+        while not silence.longer_than(limit):
+            now[0] += sessions.TURN
+        return now[0] - 100.0
+
+    assert seconds_until_silent(30, 0) == 30
+    assert 119 <= seconds_until_silent(30, 0.75) <= 120
+    assert seconds_until_silent(30, 3) == 300  # for ever is too long

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from harness import probe
-from harness.process import Running
+from harness.process import PATIENCE, Running
 
 QEMU = "qemu-system-x86_64"
 IN_USE = "Is another process using the image"
@@ -48,7 +48,7 @@ def qemu(image, drive_options=""):
 
 def refused(line, lines=1):
     done = subprocess.run(
-        list(map(str, line)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
+        list(map(str, line)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 1, (line, done)
     assert IN_USE in done.stderr, done.stderr

@@ -2,6 +2,7 @@
 """`kill -9` in the middle of writes: what the guest did not write stays as it was, what it wrote is
 there whole or not at all, and with snapshot=on nothing ever reaches the image."""
 
+import os
 import signal
 import struct
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from harness.machines import make_image
-from harness.process import Running
+from harness.process import PATIENCE, Running
 
 BENCH = "build/kernels/bench.elf"
 MIB = 1 << 20
@@ -44,9 +45,14 @@ def is_whole(block, number):
 
 
 def killed_amid_writes(vmm, disk, image, extra):
+    untouched = os.stat(image).st_mtime_ns
     with Running(machine(vmm, disk, image, extra)) as vm:
         vm.wait_text(b"# begin", 60)
-        time.sleep(1.5)  # there is no event to wait for: anywhere in the middle is right
+        deadline = time.monotonic() + PATIENCE
+        while os.stat(image).st_mtime_ns == untouched and "snapshot" not in extra:
+            assert time.monotonic() < deadline, "nothing was written"
+            time.sleep(0.05)
+        time.sleep(1.0)  # there is no event to wait for: anywhere in the middle is right
         vm.signal(signal.SIGKILL)
         vm.wait()
         assert b"ok 1" not in vm.stdout

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from harness import probe
-from harness.process import Running
+from harness.process import PATIENCE, Running
 from harness.qmp import QmpClosed, QmpError
 
 COMMANDS = {
@@ -308,7 +308,7 @@ def test_a_monitor_on_tcp(start):
         probe.prints(b"ready") + probe.HALT, "-qmp", f"tcp:127.0.0.1:{port},server=on,wait=off"
     )
     running.wait_text(b"ready")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
         assert "QMP" in json.loads(peer.makefile().readline())
 
 
@@ -320,7 +320,7 @@ def test_a_monitor_on_stdio(vmm, tmp_path):
     if vmm.is_qemu and vmm.accel == "kvm":
         line += ["-cpu", "qemu64"]
     text = '{"execute": "qmp_capabilities"}\n{"execute": "quit", "id": 9}\n'
-    done = subprocess.run(line, input=text, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(line, input=text, capture_output=True, text=True, timeout=PATIENCE)
     answers = [json.loads(message) for message in done.stdout.splitlines()]
     assert "QMP" in answers[0]
     assert {"return": {}, "id": 9} in answers
