@@ -8,8 +8,8 @@
  *disk.depth at once
  *	virtio_blk_kick(&disk);						// one doorbell for all of
  *them
- *	n = virtio_blk_reap(&disk, done, 32);				// what has completed, without
- *waiting
+ *	n = virtio_blk_reap(&disk, done, 32);				// what has completed,
+ *without waiting
  *
  * or, one at a time and waiting: virtio_blk_read(), _write(), _flush().
  */

@@ -39,7 +39,7 @@ static inline void list_remove(struct list *item)
 }
 
 #define list_for_each(pos, anchor) for (pos = (anchor)->next; pos != (anchor); pos = pos->next)
-#define list_for_each_safe(pos, tmp, anchor)                                                       \
+#define list_for_each_safe(pos, tmp, anchor) \
 	for (pos = (anchor)->next, tmp = pos->next; pos != (anchor); pos = tmp, tmp = pos->next)
 
 #endif

@@ -144,7 +144,7 @@ void loop_timer_arm(struct loop *loop, struct loop_timer *timer, int64_t deadlin
 	loop_timer_cancel(loop, timer);
 	timer->deadline = deadline_ns;
 	timer->armed = true;
-	list_for_each(pos, &loop->timers)
+	list_for_each (pos, &loop->timers)
 		if (container_of(pos, struct loop_timer, link)->deadline > deadline_ns)
 			break;
 	list_add_tail(pos, &timer->link); /* before pos */
@@ -233,7 +233,8 @@ static void call_run(void *opaque)
 
 void loop_call(struct loop *loop, void (*run)(void *opaque), void *opaque)
 {
-	struct call call = {.task = {.run = call_run, .opaque = &call}, .run = run, .opaque = opaque};
+	struct call call = {
+		.task = {.run = call_run, .opaque = &call}, .run = run, .opaque = opaque};
 
 	if (loop_is_current(loop)) {
 		run(opaque);
@@ -267,8 +268,8 @@ static void wait_for_events(struct loop *loop, bool block)
 	}
 	if (loop->lock)
 		pthread_mutex_unlock(loop->lock);
-	count = epoll_pwait2(loop->epoll_fd, loop->ready, EVENTS_PER_TURN, forever ? NULL : &span,
-		NULL);
+	count = epoll_pwait2(
+		loop->epoll_fd, loop->ready, EVENTS_PER_TURN, forever ? NULL : &span, NULL);
 	if (loop->lock)
 		pthread_mutex_lock(loop->lock);
 	loop->ready_count = count > 0 ? count : 0;
@@ -279,7 +280,7 @@ static bool is_watched(struct loop *loop, const struct loop_watch *watch)
 {
 	struct list *pos;
 
-	list_for_each(pos, &loop->watches)
+	list_for_each (pos, &loop->watches)
 		if (pos == &watch->link)
 			return true;
 	return false;
@@ -307,8 +308,7 @@ static void run_timers(struct loop *loop)
 	int64_t now = loop_now();
 
 	while (!list_empty(&loop->timers)) {
-		struct loop_timer *timer =
-			container_of(loop->timers.next, struct loop_timer, link);
+		struct loop_timer *timer = container_of(loop->timers.next, struct loop_timer, link);
 
 		if (timer->deadline > now)
 			break;

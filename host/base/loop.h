@@ -57,8 +57,8 @@ void loop_destroy(struct loop *loop); /* the loop no longer runs, nothing is wat
 /* `lock` is held around every callback from then on, released while the loop waits. */
 void loop_set_lock(struct loop *loop, pthread_mutex_t *lock);
 
-void loop_run(struct loop *loop);  /* until loop_stop(); a loop may be run again */
-void loop_stop(struct loop *loop); /* any thread */
+void loop_run(struct loop *loop);	       /* until loop_stop(); a loop may be run again */
+void loop_stop(struct loop *loop);	       /* any thread */
 bool loop_is_current(const struct loop *loop); /* does the calling thread run this loop? */
 
 /* A thread that runs the loop until loop_thread_join(), which stops it first.  0 or -errno. */
@@ -74,7 +74,7 @@ int64_t loop_now(void); /* CLOCK_MONOTONIC, ns; any thread */
 void loop_timer_arm(struct loop *loop, struct loop_timer *timer, int64_t deadline_ns);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
-void loop_post(struct loop *loop, struct loop_task *task); /* any thread, no lock needed */
+void loop_post(struct loop *loop, struct loop_task *task);   /* any thread, no lock needed */
 void loop_cancel(struct loop *loop, struct loop_task *task); /* not pending: nothing happens */
 
 /* Posts and waits until it ran; runs at once on the loop's own thread.  Not with a lock held that

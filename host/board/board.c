@@ -34,14 +34,15 @@ const struct board_type *board_find(const char *name)
 	for (unsigned i = 0; board_types[i]; i++) {
 		const struct board_type *type = board_types[i];
 
-		if (strcmp(type->name, name) == 0 || (type->alias && strcmp(type->alias, name) == 0))
+		if (strcmp(type->name, name) == 0 ||
+			(type->alias && strcmp(type->alias, name) == 0))
 			return type;
 	}
 	return NULL;
 }
 
-static int add_ram(struct guest_memory *mem, const char *name, uint64_t from, uint64_t to,
-	struct error *err)
+static int add_ram(
+	struct guest_memory *mem, const char *name, uint64_t from, uint64_t to, struct error *err)
 {
 	return from < to ? memory_add(mem, name, from, to - from, false, err) : 0;
 }
@@ -78,7 +79,8 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 		const struct cpu_engine_ops *ops = engine_find(name);
 
 		if (!ops) {
-			rc = error_set(err, EINVAL, "-accel %s: invalid accelerator %s", name, name);
+			rc = error_set(
+				err, EINVAL, "-accel %s: invalid accelerator %s", name, name);
 			continue;
 		}
 		rc = ops->probe(err);
@@ -96,8 +98,7 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 	return rc;
 }
 
-static int add_serial(struct machine *machine, unsigned index, const char *text,
-	struct error *err)
+static int add_serial(struct machine *machine, unsigned index, const char *text, struct error *err)
 {
 	char id[24], number[12];
 	struct keyvals *kv;
@@ -118,8 +119,8 @@ static int add_serial(struct machine *machine, unsigned index, const char *text,
 	return dev ? 0 : error_prefix(err, -EINVAL, "-serial %s: ", text);
 }
 
-static int add_serials(struct machine *machine, const struct board_config *config,
-	struct error *err)
+static int add_serials(
+	struct machine *machine, const struct board_config *config, struct error *err)
 {
 	for (unsigned i = 0; i < config->serial_count; i++) {
 		int rc = config->serial[i] ? add_serial(machine, i, config->serial[i], err) : 0;
@@ -141,8 +142,8 @@ static int add_device(struct machine *machine, struct keyvals *kv, struct error 
 	else if (!type)
 		rc = error_set(err, ENODEV, "'%s' is not a valid device model name", driver);
 	else if (type->internal)
-		rc = error_set(err, EINVAL, "'%s' is a part of the board and cannot be added",
-			driver);
+		rc = error_set(
+			err, EINVAL, "'%s' is a part of the board and cannot be added", driver);
 	else if (!device_create(machine, type, NULL, kv, err))
 		rc = -EINVAL;
 	return rc < 0 ? error_prefix(err, rc, "%s: ", kv->origin) : 0;
@@ -152,8 +153,7 @@ static int add_devices(struct machine *machine, struct board_config *config, str
 {
 	struct list *pos;
 
-	list_for_each(pos, &config->devices)
-	{
+	list_for_each (pos, &config->devices) {
 		int rc = add_device(machine, container_of(pos, struct keyvals, link), err);
 
 		if (rc < 0)
@@ -243,8 +243,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	int rc;
 
 	if (!type)
-		return error_set(err, EINVAL, "-machine %s: unsupported machine type",
-			config->machine);
+		return error_set(
+			err, EINVAL, "-machine %s: unsupported machine type", config->machine);
 	if (config->cpus > type->max_cpus)
 		return error_set(err, EINVAL, "-smp %u: machine %s has at most %u", config->cpus,
 			type->name, type->max_cpus);

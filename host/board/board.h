@@ -11,8 +11,8 @@
 #include "machine/machine.h"
 
 struct board_type {
-	const char *name, *alias; /* "pc-i440fx-7.2" with alias "pc"; alias may be NULL */
-	const char *description;  /* for -machine help */
+	const char *name, *alias;  /* "pc-i440fx-7.2" with alias "pc"; alias may be NULL */
+	const char *description;   /* for -machine help */
 	uint64_t default_memory;   /* bytes */
 	const char *default_drive; /* -drive without if=: "ide", "virtio" */
 	unsigned max_cpus;
@@ -28,10 +28,10 @@ struct board_type {
 		size_t size, struct error *err);
 };
 
-extern const struct board_type *const board_types[]; /* NULL-terminated, default first */
+extern const struct board_type *const board_types[];   /* NULL-terminated, default first */
 const struct board_type *board_find(const char *name); /* NULL: unknown */
 
-extern const struct device_type *const device_types[]; /* NULL-terminated, alphabetical */
+extern const struct device_type *const device_types[];	      /* NULL-terminated, alphabetical */
 const struct device_type *device_type_find(const char *name); /* by QEMU's name or alias */
 
 /*

@@ -26,7 +26,7 @@ struct board_config {
 	const char *bios;		      /* -bios */
 	const char *boot;		      /* -boot's order/text, or NULL */
 	const char *uuid, *name;
-	struct keyvals *rtc;		      /* -rtc base=,clock=,driftfix=; or NULL */
+	struct keyvals *rtc; /* -rtc base=,clock=,driftfix=; or NULL */
 	bool no_defaults, no_reboot, no_shutdown, no_acpi;
 	bool start_paused; /* -S */
 	bool snapshot;	   /* -snapshot */

@@ -38,8 +38,8 @@ static int take_number(struct keyvals *kv, const char *key, int *out, struct err
 	return rc;
 }
 
-static int take_place(struct keyvals *kv, const char *default_interface, struct place *place,
-	struct error *err)
+static int take_place(
+	struct keyvals *kv, const char *default_interface, struct place *place, struct error *err)
 {
 	int index = -1, rc;
 
@@ -61,8 +61,8 @@ static int take_place(struct keyvals *kv, const char *default_interface, struct 
 		place->unit = index % IDE_UNITS;
 	}
 	if (place->media && strcmp(place->media, "disk") != 0)
-		return error_set(err, ENOTSUP, "media=%s is not supported: only media=disk",
-			place->media);
+		return error_set(
+			err, ENOTSUP, "media=%s is not supported: only media=disk", place->media);
 	return 0;
 }
 
@@ -76,9 +76,8 @@ static int choose_ide(struct place *place, struct places *taken, struct error *e
 		if (place->unit < 0 && taken->ide[i])
 			continue;
 		if (taken->ide[i])
-			return error_set(err, EBUSY,
-				"drive with bus=%d, unit=%d (index=%d) exists", i / IDE_UNITS,
-				i % IDE_UNITS, i);
+			return error_set(err, EBUSY, "drive with bus=%d, unit=%d (index=%d) exists",
+				i / IDE_UNITS, i % IDE_UNITS, i);
 		place->bus = i / IDE_UNITS;
 		place->unit = i % IDE_UNITS;
 		taken->ide[i] = true;
@@ -99,7 +98,8 @@ static int choose(struct place *place, struct places *taken, char id[32], struct
 	} else if (strcmp(place->interface, "none") == 0) {
 		snprintf(id, 32, "none%u", taken->none++);
 	} else {
-		rc = error_set(err, EINVAL, "unsupported bus type '%s': ide, virtio and none are there",
+		rc = error_set(err, EINVAL,
+			"unsupported bus type '%s': ide, virtio and none are there",
 			place->interface);
 	}
 	return rc;
@@ -155,8 +155,8 @@ static int create_one(struct machine *machine, struct keyvals *kv, struct board_
 		return -EINVAL;
 	left = keyvals_left(kv);
 	if (left)
-		return error_set(err, EINVAL, "Block format 'raw' does not support the option '%s'",
-			left);
+		return error_set(
+			err, EINVAL, "Block format 'raw' does not support the option '%s'", left);
 	return make_device(machine, &place, id, virtio_type, err);
 }
 
@@ -166,8 +166,7 @@ int drives_create(struct machine *machine, struct board_config *config,
 	struct places taken = {0};
 	struct list *pos;
 
-	list_for_each(pos, &config->drives)
-	{
+	list_for_each (pos, &config->drives) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 		int rc = create_one(machine, kv, config, default_interface, &taken, err);
 

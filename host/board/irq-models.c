@@ -8,9 +8,9 @@
 #include "devices/chipset/ioapic.h"
 #include "devices/devices.h"
 
-#define ISA_LINES     16
-#define CASCADE	      2
-#define PIN_OF_TIMER  2
+#define ISA_LINES    16
+#define CASCADE	     2
+#define PIN_OF_TIMER 2
 
 static struct device *pics, *ioapic;
 

@@ -2,8 +2,8 @@
 /*
  * Machine `microvm`: no PCI and no ACPI; virtio-mmio slots, as QEMU's microvm with acpi=off.
  *
- * It is the machine that starts fast, so its PIC, IOAPIC and PIT are ours: the kernel's take tens of
- * milliseconds to go away when the VM ends (docs/performance.md).
+ * It is the machine that starts fast, so its PIC, IOAPIC and PIT are ours: the kernel's take tens
+ * of milliseconds to go away when the VM ends (docs/performance.md).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,16 +20,16 @@
 #define SLOTS_BASE 0xfeb00000
 #define SLOTS_GSI  5
 
-static int microvm_build(struct machine *machine, const struct board_config *config,
-	struct error *err)
+static int microvm_build(
+	struct machine *machine, const struct board_config *config, struct error *err)
 {
 	int rc = irq_models_create(machine, err);
 
 	return rc < 0 ? rc : virtio_mmio_create(machine, SLOTS, SLOTS_BASE, SLOTS_GSI, err);
 }
 
-static int microvm_load(struct machine *machine, const struct board_config *config,
-	uint64_t *rsdp, struct error *err)
+static int microvm_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
+	struct error *err)
 {
 	return 0;
 }
@@ -38,9 +38,8 @@ static int microvm_load(struct machine *machine, const struct board_config *conf
 static int microvm_append(struct machine *machine, const struct board_config *config, char *to,
 	size_t size, struct error *err)
 {
-	const char *wanted = config->machine_kv
-				     ? keyvals_get(config->machine_kv, "auto-kernel-cmdline")
-				     : NULL;
+	const char *wanted =
+		config->machine_kv ? keyvals_get(config->machine_kv, "auto-kernel-cmdline") : NULL;
 	uint64_t base[SLOTS];
 	unsigned gsi[SLOTS], count = 0;
 	size_t used = 0;

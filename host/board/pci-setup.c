@@ -49,7 +49,8 @@ static void set_up_function(struct pci_device *pci, struct window *io, struct wi
 	unsigned slot = pci->devfn >> 3;
 
 	set_bars(pci, io, memory);
-	/* Power management's pin is not a PIRQ: it is the SCI, which comes out of reset as IRQ 9. */
+	/* Power management's pin is not a PIRQ: it is the SCI, which comes out of reset as IRQ 9.
+	 */
 	if (pin && pci_config_read(pci, PCI_CLASS, 2) != 0x0680)
 		pci_config_write(pci, PCI_INTERRUPT_LINE, pirq_irq[(slot + pin - 1 + 3) & 3], 1);
 	pci_config_write(pci, PCI_COMMAND,

@@ -162,8 +162,8 @@ int msix_init(struct pci_device *pci, unsigned vectors, unsigned bar, struct err
 	int rc;
 
 	if (vectors < 1 || vectors > VECTORS_MAX)
-		return error_set(err, EINVAL, "MSI-X needs 1 to %u vectors, not %u", VECTORS_MAX,
-			vectors);
+		return error_set(
+			err, EINVAL, "MSI-X needs 1 to %u vectors, not %u", VECTORS_MAX, vectors);
 	msix->table = calloc(vectors, ENTRY_SIZE);
 	msix->vectors = calloc(vectors, sizeof(*msix->vectors));
 	if (!msix->table || !msix->vectors) {
@@ -209,7 +209,8 @@ void msix_config_written(struct pci_device *pci, unsigned offset, unsigned size)
 {
 	struct msix *msix = &pci->msix;
 	uint8_t control = pci->config[msix->capability + 3];
-	bool touches_control = offset <= msix->capability + 3u && offset + size > msix->capability + 3u;
+	bool touches_control =
+		offset <= msix->capability + 3u && offset + size > msix->capability + 3u;
 	bool touches_command = offset <= PCI_COMMAND && offset + size > PCI_COMMAND;
 
 	if (!touches_control && !touches_command)
@@ -289,7 +290,6 @@ void msix_fire(struct pci_device *pci, unsigned vector)
 	}
 	atomic_store(&v->pending, true);
 	/* Unmasked meanwhile?  Then one of us two takes the pending bit and sends. */
-	if (!atomic_load(&v->masked) && pci_is_master(pci) &&
-		atomic_exchange(&v->pending, false))
+	if (!atomic_load(&v->masked) && pci_is_master(pci) && atomic_exchange(&v->pending, false))
 		irq_route_fire(&v->route);
 }

@@ -69,8 +69,8 @@ static int bus_plug(struct bus *base, struct device *dev, struct error *err)
 	struct pci_device *there;
 
 	if (pci->romfile && pci->romfile[0])
-		return error_set(err, ENOTSUP, "romfile=%s: option ROMs are not there yet",
-			pci->romfile);
+		return error_set(
+			err, ENOTSUP, "romfile=%s: option ROMs are not there yet", pci->romfile);
 	if (pci->devfn < 0)
 		pci->devfn = free_slot(bus);
 	if (pci->devfn < 0)
@@ -168,7 +168,7 @@ static uint64_t bar_base(const struct pci_device *pci, unsigned bar)
 /* All ones is what a guest writes to learn the size; no device decodes there. */
 static bool is_sizing(const struct pci_bar *bar, uint64_t base)
 {
-	uint64_t top = bar->kind == PCI_BAR_IO		? 0xffff
+	uint64_t top = bar->kind == PCI_BAR_IO	       ? 0xffff
 		       : bar->kind == PCI_BAR_MEMORY32 ? 0xffffffff
 						       : UINT64_MAX;
 

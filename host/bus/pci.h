@@ -17,29 +17,29 @@
 #define PCI_SLOTS	32
 
 /* Configuration header (PCI 3.0, 6.1) */
-#define PCI_VENDOR_ID	       0x00
-#define PCI_DEVICE_ID	       0x02
-#define PCI_COMMAND	       0x04
-#define PCI_COMMAND_IO	       0x0001
-#define PCI_COMMAND_MEMORY     0x0002
-#define PCI_COMMAND_MASTER     0x0004
-#define PCI_COMMAND_INTX_OFF   0x0400
-#define PCI_STATUS	       0x06
-#define PCI_STATUS_INTERRUPT   0x0008
-#define PCI_STATUS_CAP_LIST    0x0010
-#define PCI_REVISION	       0x08
-#define PCI_CLASS_PROG	       0x09
-#define PCI_CLASS	       0x0a /* 16 bits: class << 8 | subclass */
-#define PCI_CACHE_LINE_SIZE    0x0c
-#define PCI_HEADER_TYPE	       0x0e
-#define PCI_BAR0	       0x10
-#define PCI_SUBSYSTEM_VENDOR   0x2c
-#define PCI_SUBSYSTEM_ID       0x2e
-#define PCI_CAPABILITIES       0x34
-#define PCI_INTERRUPT_LINE     0x3c
-#define PCI_INTERRUPT_PIN      0x3d
-#define PCI_CAP_MSIX	       0x11
-#define PCI_CAP_VENDOR	       0x09
+#define PCI_VENDOR_ID	     0x00
+#define PCI_DEVICE_ID	     0x02
+#define PCI_COMMAND	     0x04
+#define PCI_COMMAND_IO	     0x0001
+#define PCI_COMMAND_MEMORY   0x0002
+#define PCI_COMMAND_MASTER   0x0004
+#define PCI_COMMAND_INTX_OFF 0x0400
+#define PCI_STATUS	     0x06
+#define PCI_STATUS_INTERRUPT 0x0008
+#define PCI_STATUS_CAP_LIST  0x0010
+#define PCI_REVISION	     0x08
+#define PCI_CLASS_PROG	     0x09
+#define PCI_CLASS	     0x0a /* 16 bits: class << 8 | subclass */
+#define PCI_CACHE_LINE_SIZE  0x0c
+#define PCI_HEADER_TYPE	     0x0e
+#define PCI_BAR0	     0x10
+#define PCI_SUBSYSTEM_VENDOR 0x2c
+#define PCI_SUBSYSTEM_ID     0x2e
+#define PCI_CAPABILITIES     0x34
+#define PCI_INTERRUPT_LINE   0x3c
+#define PCI_INTERRUPT_PIN    0x3d
+#define PCI_CAP_MSIX	     0x11
+#define PCI_CAP_VENDOR	     0x09
 
 enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEMORY32, PCI_BAR_MEMORY64 };
 
@@ -53,8 +53,8 @@ struct pci_bar {
 struct msix_vector {
 	struct irq_route route;
 	atomic_bool pending; /* the PBA bit; set while masked */
-	unsigned used; /* how many msix_use(): its route is attached while it is not masked */
-	atomic_bool masked; /* by its own bit, the function's, or MSI-X being off */
+	unsigned used;	     /* how many msix_use(): its route is attached while it is not masked */
+	atomic_bool masked;  /* by its own bit, the function's, or MSI-X being off */
 };
 
 struct msix {
@@ -107,7 +107,8 @@ uint64_t pci_bar_address(const struct pci_device *pci, unsigned bar);
  * offset, or -ENOSPC.  The caller fills the bytes and their writable masks. */
 int pci_add_capability(struct pci_device *pci, uint8_t id, uint8_t length);
 
-/* The device's INTx pin.  Held low while the command register disables it; the status bit follows. */
+/* The device's INTx pin.  Held low while the command register disables it; the status bit follows.
+ */
 void pci_set_intx(struct pci_device *pci, bool level);
 
 /* May it reach memory and send messages?  Any thread. */
@@ -125,8 +126,8 @@ bool msix_enabled(const struct pci_device *pci);
 /* Under the lock: sends or marks pending.  vector >= count: nothing happens. */
 void msix_notify(struct pci_device *pci, unsigned vector);
 /*
- * A path for loops without the lock: between msix_use() and msix_unuse() (counted) the vector can be
- * fired from any thread; while it is masked the PBA bit is set instead, and the message goes out
+ * A path for loops without the lock: between msix_use() and msix_unuse() (counted) the vector can
+ * be fired from any thread; while it is masked the PBA bit is set instead, and the message goes out
  * when the guest unmasks.  Also when MSI-X is off the fire is kept as pending: the caller decides
  * by msix_enabled() whether INTx is meant.
  */

@@ -9,7 +9,8 @@
 
 #define BIT(n) (1u << (n))
 
-/* fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 */
+/* fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
+ */
 #define BASE_1_EDX 0x078bfbffu
 /* the same bits where AMD repeats them, and syscall nx lm */
 #define BASE_EXT_EDX (BIT(11) | BIT(20) | BIT(29))

@@ -2,10 +2,10 @@
 /* The two states in which a vCPU begins (state.h). */
 #include "cpu/state.h"
 
-#define CR0_PE	  (1u << 0)
-#define CR0_ET	  (1u << 4)
-#define CR0_NW	  (1u << 29)
-#define CR0_CD	  (1u << 30)
+#define CR0_PE	   (1u << 0)
+#define CR0_ET	   (1u << 4)
+#define CR0_NW	   (1u << 29)
+#define CR0_CD	   (1u << 30)
 #define RFLAGS_ONE 0x2
 
 #define TYPE_DATA_WRITE 0x3

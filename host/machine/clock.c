@@ -21,7 +21,7 @@ void vm_clock_start(struct vm_clock *clock)
 		return;
 	clock->offset = loop_now() - clock->frozen;
 	clock->running = true;
-	list_for_each(pos, &clock->timers)
+	list_for_each (pos, &clock->timers)
 		arm_host(container_of(pos, struct vm_timer, link));
 }
 
@@ -33,7 +33,7 @@ void vm_clock_stop(struct vm_clock *clock)
 		return;
 	clock->frozen = vm_clock_now(clock);
 	clock->running = false;
-	list_for_each(pos, &clock->timers)
+	list_for_each (pos, &clock->timers)
 		loop_timer_cancel(clock->loop, &container_of(pos, struct vm_timer, link)->host);
 }
 
@@ -51,8 +51,8 @@ static void host_expired(void *opaque)
 	timer->expired(timer->opaque);
 }
 
-void vm_timer_init(struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque),
-	void *opaque)
+void vm_timer_init(
+	struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque), void *opaque)
 {
 	*timer = (struct vm_timer){.clock = clock, .expired = expired, .opaque = opaque};
 	timer->host = (struct loop_timer){.expired = host_expired, .opaque = timer};

@@ -29,8 +29,7 @@ struct bus *bus_find(struct machine *machine, const char *kind, const char *name
 {
 	struct list *pos;
 
-	list_for_each(pos, &busses)
-	{
+	list_for_each (pos, &busses) {
 		struct bus *bus = container_of(pos, struct bus, link);
 
 		if (bus->machine != machine)
@@ -46,8 +45,7 @@ struct device *device_find(struct machine *machine, const char *id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &machine->devices)
-	{
+	list_for_each (pos, &machine->devices) {
 		struct device *dev = container_of(pos, struct device, link);
 
 		if (dev->id && strcmp(dev->id, id) == 0)
@@ -72,16 +70,17 @@ static int choose_bus(struct machine *machine, const struct device_type *type, s
 	if (*bus)
 		return 0;
 	if (!type->bus || strcmp(type->bus, "System") == 0)
-		return name ? error_set(err, EINVAL, "Device '%s' can't go on a bus", type->name) : 0;
+		return name ? error_set(err, EINVAL, "Device '%s' can't go on a bus", type->name)
+			    : 0;
 	*bus = bus_find(machine, type->bus, name);
 	if (!*bus && name)
 		return error_set(err, ENODEV, "Bus '%s' not found", name);
 	if (!*bus)
-		return error_set(err, ENODEV, "No '%s' bus found for device '%s'", type->bus,
-			type->name);
+		return error_set(
+			err, ENODEV, "No '%s' bus found for device '%s'", type->bus, type->name);
 	if (strcmp((*bus)->kind, type->bus) != 0)
-		return error_set(err, EINVAL, "Device '%s' can't go on %s bus", type->name,
-			(*bus)->kind);
+		return error_set(
+			err, EINVAL, "Device '%s' can't go on %s bus", type->name, (*bus)->kind);
 	return 0;
 }
 
@@ -98,8 +97,7 @@ static int take_options(struct device *dev, struct keyvals *kv, struct error *er
 		return error_set(err, EEXIST, "Duplicate device ID '%s'", id);
 	if (id && !(dev->id = strdup(id)))
 		return error_set(err, ENOMEM, "out of memory");
-	list_for_each(pos, &kv->pairs)
-	{
+	list_for_each (pos, &kv->pairs) {
 		struct keyval *pair = container_of(pos, struct keyval, link);
 
 		if (pair->taken)

@@ -20,19 +20,19 @@ struct bus;
 struct device;
 
 enum property_kind {
-	PROPERTY_BOOL,	  /* bool: on|off|yes|no|true|false */
+	PROPERTY_BOOL,	   /* bool: on|off|yes|no|true|false */
 	PROPERTY_TRISTATE, /* enum tristate: on|off|auto */
 	PROPERTY_UINT8,
 	PROPERTY_UINT16,
 	PROPERTY_UINT32,
 	PROPERTY_UINT64,
-	PROPERTY_SIZE,	  /* uint64_t, QEMU's sizes */
-	PROPERTY_STRING,  /* char *, owned by the device, NULL when not given */
-	PROPERTY_CHARDEV, /* struct chardev *, by id */
-	PROPERTY_DRIVE,	  /* struct block_backend *, by id of -drive or node-name of -blockdev */
+	PROPERTY_SIZE,	   /* uint64_t, QEMU's sizes */
+	PROPERTY_STRING,   /* char *, owned by the device, NULL when not given */
+	PROPERTY_CHARDEV,  /* struct chardev *, by id */
+	PROPERTY_DRIVE,	   /* struct block_backend *, by id of -drive or node-name of -blockdev */
 	PROPERTY_IOTHREAD, /* struct iothread *, by id of -object iothread */
 	PROPERTY_PCI_ADDRESS, /* int32_t devfn, "05.0" or "5"; -1: next free */
-	PROPERTY_ENUM,	  /* int: index into `names` */
+	PROPERTY_ENUM,	      /* int: index into `names` */
 };
 
 enum tristate { TRISTATE_AUTO, TRISTATE_ON, TRISTATE_OFF };
@@ -40,27 +40,33 @@ enum tristate { TRISTATE_AUTO, TRISTATE_ON, TRISTATE_OFF };
 struct property {
 	const char *name; /* QEMU's; NULL ends a table */
 	enum property_kind kind;
-	size_t offset; /* in the device's struct */
-	const char *initial; /* as if given on the command line; NULL: zero */
-	const char *help;    /* one phrase */
+	size_t offset;		  /* in the device's struct */
+	const char *initial;	  /* as if given on the command line; NULL: zero */
+	const char *help;	  /* one phrase */
 	const char *const *names; /* PROPERTY_ENUM: NULL-terminated */
-	uint64_t min, max;   /* for numbers; both 0: what the type holds */
+	uint64_t min, max;	  /* for numbers; both 0: what the type holds */
 };
 
-#define PROPERTY_END {.name = NULL}
+#define PROPERTY_END         \
+	{                    \
+		.name = NULL \
+	}
 
 struct device_type {
-	const char *name;	 /* QEMU's: "ide-hd" */
-	const char *bus;	 /* "PCI", "ISA", "IDE", "virtio-bus", or "System" (the board's own) */
+	const char *name; /* QEMU's: "ide-hd" */
+	const char *bus;  /* "PCI", "ISA", "IDE", "virtio-bus", or "System" (the board's own) */
 	const char *description; /* for -device help; may be NULL */
-	const char *category;	 /* -device help's headings: "Storage", "Network", "Input", "Misc", ... */
+	const char
+		*category; /* -device help's headings: "Storage", "Network", "Input", "Misc", ... */
 	const struct property *properties;	/* PROPERTY_END; NULL: none */
 	const struct property *more_properties; /* a bus's or base's own; NULL: none */
-	size_t size;		 /* of the state; its first member is (at depth) struct device */
-	const char *const *bases; /* NULL-terminated names that -global may use too ("virtio-pci") */
-	bool internal;		 /* not for -device: the board makes it */
+	size_t size; /* of the state; its first member is (at depth) struct device */
+	const char *const
+		*bases; /* NULL-terminated names that -global may use too ("virtio-pci") */
+	bool internal;	/* not for -device: the board makes it */
 
-	/* Properties are set, the bus is chosen.  0 or -errno; on failure nothing is left mapped. */
+	/* Properties are set, the bus is chosen.  0 or -errno; on failure nothing is left mapped.
+	 */
 	int (*realize)(struct device *dev, struct error *err);
 	/* To power-on state.  NULL: nothing to do. */
 	void (*reset)(struct device *dev);
@@ -82,13 +88,14 @@ struct bus {
 	const char *kind; /* "PCI", "IDE", ... */
 	char name[24];	  /* "pci.0", "ide.1" */
 	struct machine *machine;
-	/* Checks and takes a place for `dev` before its realize (PCI slot, IDE unit). 0 or -errno. */
+	/* Checks and takes a place for `dev` before its realize (PCI slot, IDE unit). 0 or -errno.
+	 */
 	int (*plug)(struct bus *bus, struct device *dev, struct error *err);
 	void (*unplug)(struct bus *bus, struct device *dev);
 	/* The bus's part of a reset of `dev`, before the device's own.  NULL: none. */
 	void (*reset)(struct bus *bus, struct device *dev);
 	bool (*is_full)(struct bus *bus); /* no room for one more; NULL: always room */
-	struct list link; /* the list of all busses */
+	struct list link;		  /* the list of all busses */
 };
 
 void bus_register(struct bus *bus, struct machine *machine, const char *kind, const char *name);
@@ -98,8 +105,8 @@ struct bus *bus_find(struct machine *machine, const char *kind, const char *name
 
 /*
  * Makes a device: allocates, sets properties from their initial values, from -global, then from
- * `kv` (takes the pairs it knows, "id" and "bus" too; an unknown property is an error), plugs it in,
- * realizes it and adds it to the machine.  Returns NULL with `err` set; nothing is left then.
+ * `kv` (takes the pairs it knows, "id" and "bus" too; an unknown property is an error), plugs it
+ * in, realizes it and adds it to the machine.  Returns NULL with `err` set; nothing is left then.
  * kv may be NULL.  Machine lock held or machine not started.
  */
 struct device *device_create(struct machine *machine, const struct device_type *type,
@@ -109,8 +116,7 @@ struct device *device_find(struct machine *machine, const char *id);
 void device_reset(struct device *dev);
 
 /* Sets one property from its text, as -device does.  0 or -errno with a sentence. */
-int device_set_property(struct device *dev, const char *name, const char *value,
-	struct error *err);
+int device_set_property(struct device *dev, const char *name, const char *value, struct error *err);
 const struct property *device_type_property(const struct device_type *type, const char *name);
 
 /* -global TYPE.PROPERTY=VALUE: applies to devices made later.  Copies its arguments. */

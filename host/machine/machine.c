@@ -77,8 +77,7 @@ void machine_emit(struct machine *machine, const char *event, enum shutdown_caus
 {
 	struct list *pos, *next;
 
-	list_for_each_safe(pos, next, &machine->observers)
-	{
+	list_for_each_safe (pos, next, &machine->observers) {
 		struct machine_observer *observer =
 			container_of(pos, struct machine_observer, link);
 
@@ -149,7 +148,7 @@ void machine_reset(struct machine *machine, enum shutdown_cause cause)
 	if (was_running)
 		machine->vcpus.stop(machine->vcpus.opaque);
 	machine->vcpus.reset(machine->vcpus.opaque);
-	list_for_each(pos, &machine->devices)
+	list_for_each (pos, &machine->devices)
 		device_reset(container_of(pos, struct device, link));
 	if (machine->reload)
 		machine->reload(machine->reload_opaque);

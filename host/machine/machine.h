@@ -23,7 +23,7 @@
 #define GSI_COUNT 24
 
 enum run_state {
-	RUN_STATE_PRELAUNCH,	  /* -S: not started yet */
+	RUN_STATE_PRELAUNCH, /* -S: not started yet */
 	RUN_STATE_RUNNING,
 	RUN_STATE_PAUSED,	  /* stop */
 	RUN_STATE_SHUTDOWN,	  /* the guest shut down under -no-shutdown */
@@ -57,8 +57,9 @@ struct machine_vcpus {
 
 /* Who wants to hear of the run state: the monitor (events), devices that poll the host. */
 struct machine_observer {
-	void (*event)(void *opaque, const char *name, enum shutdown_cause cause); /* STOP RESUME RESET
-							       SHUTDOWN POWERDOWN; main loop, lock */
+	void (*event)(
+		void *opaque, const char *name, enum shutdown_cause cause); /* STOP RESUME RESET
+							 SHUTDOWN POWERDOWN; main loop, lock */
 	void *opaque;
 	struct list link;
 };
@@ -78,7 +79,8 @@ struct machine {
 	struct irq_chip irq_chip;
 	struct irq_line gsi[GSI_COUNT];
 	struct machine_ext_int ext_int;
-	void (*eoi)(void *opaque, uint8_t vector); /* a local APIC ended a level interrupt; or NULL */
+	void (*eoi)(
+		void *opaque, uint8_t vector); /* a local APIC ended a level interrupt; or NULL */
 	struct cpu_engine *engine;
 	struct machine_vcpus vcpus;
 	/* The board's part of a reset, after all devices: loads the kernel again and sets the first

@@ -69,8 +69,8 @@ struct span {
 
 /*
  * Checks that all of [address, address + length) is RAM (or ROM, for SPAN_READ), never MMIO or a
- * hole and never wrapping around 2^64, pins it and fills `span`.  0, or -EFAULT with nothing pinned.
- * A length of 0 succeeds with an empty span.
+ * hole and never wrapping around 2^64, pins it and fills `span`.  0, or -EFAULT with nothing
+ * pinned. A length of 0 succeeds with an empty span.
  */
 int span_get(struct guest_memory *mem, uint64_t address, uint64_t length,
 	enum span_direction direction, struct span *span);

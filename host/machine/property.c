@@ -98,9 +98,9 @@ static int set_number(const struct property *prop, const char *value, void *at, 
 	if (rc < 0)
 		return rc;
 	if ((prop->min || prop->max) && (number < prop->min || number > prop->max))
-		return error_set(err, EINVAL, "Property '%s' takes values from %llu to %llu, not %s",
-			prop->name, (unsigned long long)prop->min, (unsigned long long)prop->max,
-			value);
+		return error_set(err, EINVAL,
+			"Property '%s' takes values from %llu to %llu, not %s", prop->name,
+			(unsigned long long)prop->min, (unsigned long long)prop->max, value);
 	switch (prop->kind) {
 	case PROPERTY_UINT8: *(uint8_t *)at = number; break;
 	case PROPERTY_UINT16: *(uint16_t *)at = number; break;
@@ -120,8 +120,8 @@ static int set_pci_address(const char *key, const char *value, int32_t *out, str
 	if (end != value && *end == '.' && end[1])
 		function = strtoul(end + 1, &end, 16);
 	if (end == value || *end || *value == '-' || slot > 31 || function > 7)
-		return error_set(err, EINVAL, "Property '%s' takes SLOT[.FUNCTION], not '%s'", key,
-			value);
+		return error_set(
+			err, EINVAL, "Property '%s' takes SLOT[.FUNCTION], not '%s'", key, value);
 	*out = slot << 3 | function;
 	return 0;
 }
@@ -136,8 +136,8 @@ static int set_enum(const struct property *prop, const char *value, int *out, st
 	return error_set(err, EINVAL, "Property '%s' doesn't take value '%s'", prop->name, value);
 }
 
-static int set_backend(const struct property *prop, const char *value, void **out,
-	struct error *err)
+static int set_backend(
+	const struct property *prop, const char *value, void **out, struct error *err)
 {
 	void *found;
 
@@ -147,8 +147,8 @@ static int set_backend(const struct property *prop, const char *value, void **ou
 	default: found = iothread_find(value); break;
 	}
 	if (!found)
-		return error_set(err, ENOENT, "Property '%s' can't find value '%s'", prop->name,
-			value);
+		return error_set(
+			err, ENOENT, "Property '%s' can't find value '%s'", prop->name, value);
 	*out = found;
 	return 0;
 }
@@ -164,8 +164,8 @@ static int set_string(char **out, const char *value, struct error *err)
 	return 0;
 }
 
-static int set(struct device *dev, const struct property *prop, const char *value,
-	struct error *err)
+static int set(
+	struct device *dev, const struct property *prop, const char *value, struct error *err)
 {
 	void *at = (char *)dev + prop->offset;
 
@@ -224,8 +224,7 @@ int properties_init(struct device *dev, struct error *err)
 
 	if (rc == 0)
 		rc = init_table(dev, dev->type->more_properties, err);
-	list_for_each(pos, &globals)
-	{
+	list_for_each (pos, &globals) {
 		struct global *global = container_of(pos, struct global, link);
 
 		if (rc < 0)

@@ -17,8 +17,8 @@ static void tell_added(struct region *region, struct region_event *event)
 
 	/* A refusal is no error: the write then reaches the region's write() instead. */
 	if (listener)
-		listener->event_added(listener->opaque, region->space,
-			region->base + event->offset, event);
+		listener->event_added(
+			listener->opaque, region->space, region->base + event->offset, event);
 }
 
 static void tell_removed(struct region *region, struct region_event *event)
@@ -26,8 +26,8 @@ static void tell_removed(struct region *region, struct region_event *event)
 	struct space_listener *listener = region->space ? region->space->listener : NULL;
 
 	if (listener)
-		listener->event_removed(listener->opaque, region->space,
-			region->base + event->offset, event);
+		listener->event_removed(
+			listener->opaque, region->space, region->base + event->offset, event);
 }
 
 /* A region that was never given an event has no list yet. */
@@ -41,13 +41,12 @@ void space_listen(struct address_space *space, struct space_listener *listener)
 	struct list *r, *e;
 
 	space->listener = listener;
-	list_for_each(r, &space->regions)
-	{
+	list_for_each (r, &space->regions) {
 		struct region *region = container_of(r, struct region, link);
 
 		if (!has_events(region))
 			continue;
-		list_for_each(e, &region->events)
+		list_for_each (e, &region->events)
 			tell_added(region, container_of(e, struct region_event, link));
 	}
 }
@@ -59,14 +58,14 @@ void space_map(struct address_space *space, struct region *region, uint64_t base
 	space_unmap(region);
 	region->base = base;
 	region->space = space;
-	list_for_each(pos, &space->regions)
+	list_for_each (pos, &space->regions)
 		if (container_of(pos, struct region, link)->priority <= region->priority)
 			break;
 	list_add_tail(pos, &region->link); /* in front of pos */
 	space->last = NULL;
 	if (!has_events(region))
 		return;
-	list_for_each(pos, &region->events)
+	list_for_each (pos, &region->events)
 		tell_added(region, container_of(pos, struct region_event, link));
 }
 
@@ -77,7 +76,7 @@ void space_unmap(struct region *region)
 	if (!region->space)
 		return;
 	if (has_events(region))
-		list_for_each(pos, &region->events)
+		list_for_each (pos, &region->events)
 			tell_removed(region, container_of(pos, struct region_event, link));
 	region->space->last = NULL;
 	region->space = NULL;
@@ -108,8 +107,7 @@ static struct region *find(struct address_space *space, uint64_t address)
 
 	if (space->last && space->last_address == address)
 		return space->last;
-	list_for_each(pos, &space->regions)
-	{
+	list_for_each (pos, &space->regions) {
 		struct region *region = container_of(pos, struct region, link);
 
 		if (address - region->base >= region->length)

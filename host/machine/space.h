@@ -32,7 +32,8 @@ struct region_ops {
 
 /* Owned and kept alive by the device while mapped.  Zero-initialise. */
 struct region {
-	const char *name; /* for guest errors and fault injection: "ide0-command", "virtio-pci-common" */
+	const char *name; /* for guest errors and fault injection: "ide0-command",
+			     "virtio-pci-common" */
 	uint64_t length;  /* bytes, > 0; set before mapping */
 	const struct region_ops *ops;
 	void *opaque;

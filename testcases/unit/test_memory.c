@@ -43,8 +43,8 @@ static unsigned pins(const struct guest_memory *mem)
 	return sum;
 }
 
-static void refuses(struct guest_memory *mem, uint64_t address, uint64_t length,
-	enum span_direction direction)
+static void refuses(
+	struct guest_memory *mem, uint64_t address, uint64_t length, enum span_direction direction)
 {
 	struct span span;
 
@@ -185,8 +185,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_span_crosses_adjoining_blocks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_span_is_empty, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_last_byte_is_in_and_the_next_is_out, set_up,
-			tear_down),
+		cmocka_unit_test_setup_teardown(
+			the_last_byte_is_in_and_the_next_is_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(holes_and_rom_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(wrapping_around_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_written_is_marked, set_up, tear_down),

@@ -164,16 +164,16 @@ static void odd_sizes_are_taken_apart(void **state)
 
 static unsigned events_now;
 
-static int event_added(void *opaque, struct address_space *s, uint64_t address,
-	const struct region_event *event)
+static int event_added(
+	void *opaque, struct address_space *s, uint64_t address, const struct region_event *event)
 {
 	assert_int_equal(address, *(uint64_t *)opaque + event->offset);
 	events_now++;
 	return 0;
 }
 
-static void event_removed(void *opaque, struct address_space *s, uint64_t address,
-	const struct region_event *event)
+static void event_removed(
+	void *opaque, struct address_space *s, uint64_t address, const struct region_event *event)
 {
 	assert_int_equal(address, *(uint64_t *)opaque + event->offset);
 	events_now--;

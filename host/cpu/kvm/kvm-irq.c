@@ -11,8 +11,8 @@
 
 #include "base/fault.h"
 
-#define PIC_LINES     16
-#define PIC_CASCADE   2
+#define PIC_LINES	    16
+#define PIC_CASCADE	    2
 #define IOAPIC_PIN_OF_TIMER 2
 
 static void set_gsi(void *opaque, unsigned gsi, bool level)
@@ -24,8 +24,8 @@ static void set_gsi(void *opaque, unsigned gsi, bool level)
 		return;
 	kvm->gsi_level[gsi] = level;
 	if (level)
-		atomic_fetch_add_explicit(&kvm->engine.machine->interrupts, 1,
-			memory_order_relaxed);
+		atomic_fetch_add_explicit(
+			&kvm->engine.machine->interrupts, 1, memory_order_relaxed);
 	ioctl(kvm->vm_fd, KVM_IRQ_LINE, &line);
 }
 
@@ -78,8 +78,8 @@ static int set_routing(struct kvm_engine *kvm)
 			add_message(&table, gsi, &kvm->eoi[gsi].message);
 	for (unsigned gsi = 0; gsi < GSI_COUNT && kvm->chips; gsi++) {
 		if (gsi < PIC_LINES && gsi != PIC_CASCADE)
-			add_pin(&table, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
-				gsi & 7);
+			add_pin(&table, gsi,
+				gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi & 7);
 		if (gsi == 0)
 			add_pin(&table, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIN_OF_TIMER);
 		else if (gsi != IOAPIC_PIN_OF_TIMER)

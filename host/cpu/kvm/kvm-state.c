@@ -44,8 +44,8 @@ int kvm_state_capture(struct kvm_vcpu *vcpu, struct error *err)
 		ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &p->events) < 0 ||
 		ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &p->debugregs) < 0 ||
 		ioctl(vcpu->fd, KVM_GET_MP_STATE, &p->mp_state) < 0)
-		return error_set_errno(err, errno, "KVM cannot read the state of vCPU %u",
-			vcpu->index);
+		return error_set_errno(
+			err, errno, "KVM cannot read the state of vCPU %u", vcpu->index);
 	for (unsigned i = 0; i < count; i++)
 		p->msrs.entries[i].index = reset_msrs[i];
 	p->msrs.head.nmsrs = count;
@@ -156,8 +156,7 @@ int kvm_state_set(struct kvm_vcpu *vcpu, const struct cpu_state *state)
 	sregs.cr4 = state->cr4;
 	sregs.cr8 = state->cr8;
 	sregs.efer = state->efer;
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 ||
-		ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
+	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return -errno;
 	return 0;
 }
@@ -167,8 +166,7 @@ int kvm_state_get(struct kvm_vcpu *vcpu, struct cpu_state *state)
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 ||
-		ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 || ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
 		return -errno;
 	*state = (struct cpu_state){
 		.rip = regs.rip,

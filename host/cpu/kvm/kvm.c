@@ -29,8 +29,8 @@ static int open_kvm(struct error *err)
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION) {
 		close(fd);
-		return error_set(err, ENOTSUP, "KVM has API version %d, not %d", version,
-			KVM_API_VERSION);
+		return error_set(
+			err, ENOTSUP, "KVM has API version %d, not %d", version, KVM_API_VERSION);
 	}
 	return fd;
 }
@@ -127,16 +127,15 @@ static void vcpus_reset(void *opaque)
 		kvm_state_reset(&kvm->vcpus[i]);
 }
 
-static int create_parts(struct kvm_engine *kvm, const struct engine_config *config,
-	struct error *err)
+static int create_parts(
+	struct kvm_engine *kvm, const struct engine_config *config, struct error *err)
 {
 	struct machine *machine = kvm->engine.machine;
 	int rc = create_vm(kvm, err);
 
 	if (rc < 0)
 		return rc;
-	kvm->memory_listener =
-		(struct memory_listener){.block_added = block_added, .opaque = kvm};
+	kvm->memory_listener = (struct memory_listener){.block_added = block_added, .opaque = kvm};
 	rc = memory_listen(&machine->memory, &kvm->memory_listener, err);
 	if (rc < 0)
 		return rc;
@@ -152,8 +151,8 @@ static int create_parts(struct kvm_engine *kvm, const struct engine_config *conf
 	return 0;
 }
 
-static int kvm_create(struct machine *machine, const struct engine_config *config,
-	struct error *err)
+static int kvm_create(
+	struct machine *machine, const struct engine_config *config, struct error *err)
 {
 	struct kvm_engine *kvm = calloc(1, sizeof(*kvm));
 	int rc;
@@ -233,8 +232,7 @@ static void kvm_nmi(struct cpu_engine *engine, unsigned cpu)
 	ioctl(to_kvm(engine)->vm_fd, KVM_SIGNAL_MSI, &msi);
 }
 
-static void kvm_counters(const struct cpu_engine *engine, unsigned cpu,
-	struct engine_counters *out)
+static void kvm_counters(const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out)
 {
 	const struct kvm_engine *kvm = container_of(engine, const struct kvm_engine, engine);
 

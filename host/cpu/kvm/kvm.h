@@ -34,7 +34,7 @@ struct kvm_vcpu {
 	pthread_t thread;
 	int thread_id;
 	bool thread_started;
-	bool parked;	   /* executes no guest code, and will not before start */
+	bool parked;	    /* executes no guest code, and will not before start */
 	bool io_unfinished; /* the last exit's result is not in the registers yet */
 	struct engine_counters counters;
 	atomic_bool measured; /* somebody asked for the counters: outside_ns is kept */

@@ -20,12 +20,12 @@
 #define PORT_61	     0x61
 
 /* control word (231164, figure 7) */
-#define CONTROL_COUNTER(w) ((w) >> 6)
-#define CONTROL_ACCESS(w)  ((w) >> 4 & 3)
-#define CONTROL_MODE(w)	   ((w) >> 1 & 7)
-#define CONTROL_BCD	   0x01
-#define READ_BACK	   3
-#define READ_BACK_NO_COUNT 0x20
+#define CONTROL_COUNTER(w)  ((w) >> 6)
+#define CONTROL_ACCESS(w)   ((w) >> 4 & 3)
+#define CONTROL_MODE(w)	    ((w) >> 1 & 7)
+#define CONTROL_BCD	    0x01
+#define READ_BACK	    3
+#define READ_BACK_NO_COUNT  0x20
 #define READ_BACK_NO_STATUS 0x10
 
 #define STATUS_OUT  0x80
@@ -38,12 +38,12 @@ struct counter {
 	uint8_t mode;	 /* 0 to 5 */
 	uint8_t access;
 	bool bcd, gate;
-	bool loaded;	   /* a count was written since the control word */
-	uint32_t reload;   /* 1 to 65536 (10000 in BCD) */
-	uint32_t next;	   /* written in mid-period, modes 2 and 3; 0: none */
-	int64_t start;	   /* VM time at which the count was loaded */
-	int64_t paused;	   /* ticks counted when the gate went low; -1: it counts */
-	bool triggered;	   /* modes 1 and 5: the gate has risen */
+	bool loaded;		  /* a count was written since the control word */
+	uint32_t reload;	  /* 1 to 65536 (10000 in BCD) */
+	uint32_t next;		  /* written in mid-period, modes 2 and 3; 0: none */
+	int64_t start;		  /* VM time at which the count was loaded */
+	int64_t paused;		  /* ticks counted when the gate went low; -1: it counts */
+	bool triggered;		  /* modes 1 and 5: the gate has risen */
 	bool write_msb, read_msb; /* the next byte of a word */
 	uint8_t write_lsb;
 	bool count_latched, status_latched;
@@ -415,8 +415,7 @@ static int pit_realize(struct device *dev, struct error *err)
 	struct pit *pit = to_pit(dev);
 
 	vm_timer_init(&pit->timer, &dev->machine->clock, timer_expired, pit);
-	pit->region =
-		(struct region){.name = "pit", .length = 4, .ops = &pit_ops, .opaque = pit};
+	pit->region = (struct region){.name = "pit", .length = 4, .ops = &pit_ops, .opaque = pit};
 	pit->region61 =
 		(struct region){.name = "port61", .length = 1, .ops = &port61_ops, .opaque = pit};
 	space_map(&dev->machine->ports, &pit->region, PORT_BASE);

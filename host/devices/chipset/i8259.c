@@ -13,17 +13,17 @@
 #define SPURIOUS 7
 
 /* initialisation and operation command words (231468, figures 7 and 8) */
-#define ICW1	     0x10
-#define ICW1_IC4     0x01
-#define ICW1_SINGLE  0x02
-#define ICW4_AEOI    0x02
-#define ICW4_SFNM    0x10
-#define OCW3	     0x08
-#define OCW3_RIS     0x01
-#define OCW3_RR	     0x02
-#define OCW3_POLL    0x04
-#define OCW3_SMM     0x20
-#define OCW3_ESMM    0x40
+#define ICW1		0x10
+#define ICW1_IC4	0x01
+#define ICW1_SINGLE	0x02
+#define ICW4_AEOI	0x02
+#define ICW4_SFNM	0x10
+#define OCW3		0x08
+#define OCW3_RIS	0x01
+#define OCW3_RR		0x02
+#define OCW3_POLL	0x04
+#define OCW3_SMM	0x20
+#define OCW3_ESMM	0x40
 #define OCW2_COMMAND(v) ((v) >> 5)
 #define OCW2_LEVEL(v)	((v)&7)
 
@@ -31,7 +31,7 @@ struct pic {
 	struct i8259 *pair;
 	struct region region;
 	uint8_t irr, isr, imr, elcr, elcr_mask;
-	uint8_t input;	/* levels of the wires */
+	uint8_t input; /* levels of the wires */
 	uint8_t vector_base;
 	uint8_t lowest; /* the input of lowest priority; 7 after initialisation */
 	uint8_t init;	/* the ICW that is expected next at port 1; 0: none */
@@ -107,8 +107,8 @@ static void update(struct i8259 *pair)
 
 	set_input(&pair->master, CASCADE, next_request(&pair->slave) >= 0);
 	if (machine->irq_chip.ops->set_intr)
-		machine->irq_chip.ops->set_intr(machine->irq_chip.opaque,
-			next_request(&pair->master) >= 0);
+		machine->irq_chip.ops->set_intr(
+			machine->irq_chip.opaque, next_request(&pair->master) >= 0);
 }
 
 static void accept(struct pic *pic, unsigned input)
@@ -302,8 +302,8 @@ static void i8259_reset(struct device *dev)
 	update(pair);
 }
 
-static void set_up(struct i8259 *pair, struct pic *pic, const char *name, uint64_t port,
-	uint8_t elcr_mask)
+static void set_up(
+	struct i8259 *pair, struct pic *pic, const char *name, uint64_t port, uint8_t elcr_mask)
 {
 	pic->pair = pair;
 	pic->elcr_mask = elcr_mask;
@@ -318,8 +318,7 @@ static int i8259_realize(struct device *dev, struct error *err)
 	/* Timer, keyboard, cascade, clock and coprocessor are always edges (PIIX, ELCR). */
 	set_up(pair, &pair->master, "pic-master", 0x20, 0xf8);
 	set_up(pair, &pair->slave, "pic-slave", 0xa0, 0xde);
-	pair->elcr =
-		(struct region){.name = "elcr", .length = 2, .ops = &elcr_ops, .opaque = pair};
+	pair->elcr = (struct region){.name = "elcr", .length = 2, .ops = &elcr_ops, .opaque = pair};
 	space_map(&dev->machine->ports, &pair->elcr, 0x4d0);
 	dev->machine->ext_int = (struct machine_ext_int){i8259_acknowledge, pair};
 	return 0;

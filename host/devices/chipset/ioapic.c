@@ -92,7 +92,8 @@ void ioapic_set(struct device *dev, unsigned pin, bool level)
 	bool rises = level && !io->input[pin];
 
 	io->input[pin] = level;
-	/* An edge on a masked pin is ignored: neither delivered nor held (290566, 3.2.4, mask bit). */
+	/* An edge on a masked pin is ignored: neither delivered nor held (290566, 3.2.4, mask bit).
+	 */
 	if (rises && !(io->table[pin] & (ENTRY_LEVEL | ENTRY_MASKED)))
 		io->pending[pin] = true;
 	serve(io, pin);

@@ -140,8 +140,8 @@ static int piix3_realize(struct device *dev, struct error *err)
 	bus->pirq_opaque = piix;
 	piix->rc_region = (struct region){
 		.name = "reset-control", .length = 1, .ops = &rc_ops, .opaque = piix};
-	piix->port92_region = (struct region){
-		.name = "port92", .length = 1, .ops = &port92_ops, .opaque = piix};
+	piix->port92_region =
+		(struct region){.name = "port92", .length = 1, .ops = &port92_ops, .opaque = piix};
 	space_map(&dev->machine->ports, &piix->rc_region, RC_PORT);
 	space_map(&dev->machine->ports, &piix->port92_region, PORT92);
 	return 0;
