@@ -49,10 +49,12 @@ static uint32_t pit_count(void)
 	return 0x10000 - (low | inb(0x42) << 8);
 }
 
-/* In mode 0 the output is high from terminal count on. */
+/* In mode 0 the output is high from terminal count on. Not from port 0x61, which some machines
+ * lack. */
 static bool pit_passed(void)
 {
-	return inb(0x61) & 0x20;
+	outb(0x43, 0xe8); /* status of counter 2 */
+	return inb(0x42) & 0x80;
 }
 
 static void pm_start(void)
