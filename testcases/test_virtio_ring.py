@@ -10,3 +10,5 @@ MACHINES = {
     "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,num-queues=2,iothread=io0 "
     "blk-pci:id=disk1,size=1M,readonly=on",
 }
+# QEMU hangs there now and then, for good: docs/differences.md#virtio-ring-in-mmio
+OURS_ONLY = ("iothread",)
