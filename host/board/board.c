@@ -14,6 +14,7 @@
 #include "board/boot.h"
 #include "board/counters.h"
 #include "board/drive.h"
+#include "board/irq-models.h"
 #include "board/pc.h"
 #include "bus/isa.h"
 #include "chardev/chardev.h"
@@ -69,7 +70,7 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 		.cpus = config->cpus,
 		.chips = type->engine_chips,
 	};
-	char *names = strdup(config->accels ? config->accels : "kvm");
+	char *names = strdup(config->accels ? config->accels : "kvm:soft");
 	char *rest = names, *name;
 	int rc = -ENODEV;
 
@@ -254,6 +255,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	if (rc == 0)
 		rc = start_engine(machine, type, config, err);
 	isa_bus_init(&isa, machine);
+	if (rc == 0 && !machine->irq_chip.ops->set_gsi)
+		rc = irq_models_create(machine, err);
 	if (rc == 0)
 		rc = type->build(machine, config, err);
 	if (rc == 0)

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/irq-models.h"
 #include "board/pc.h"
 #include "virtio/mmio.h"
 
@@ -23,9 +22,7 @@
 static int microvm_build(
 	struct machine *machine, const struct board_config *config, struct error *err)
 {
-	int rc = irq_models_create(machine, err);
-
-	return rc < 0 ? rc : virtio_mmio_create(machine, SLOTS, SLOTS_BASE, SLOTS_GSI, err);
+	return virtio_mmio_create(machine, SLOTS, SLOTS_BASE, SLOTS_GSI, err);
 }
 
 static int microvm_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What executes guest code.  KVM is one engine; the software processor will be another.  An engine
+ * What executes guest code.  KVM is one engine, the software processor another.  An engine
  * reaches memory and devices through the listeners and spaces of machine/ only.
  */
 #ifndef CPU_ENGINE_H
@@ -32,7 +32,7 @@ struct engine_config {
 struct cpu_engine;
 
 struct cpu_engine_ops {
-	const char *name; /* -accel's: "kvm" */
+	const char *name; /* -accel's: "kvm", "soft" */
 	/* 0 when the engine could run here, else -errno with the reason. */
 	int (*probe)(struct error *err);
 	/* Creates the VM and vCPUs and installs listeners; memory must be there already.  On success
@@ -62,7 +62,7 @@ struct cpu_engine {
 	unsigned cpus;
 };
 
-extern const struct cpu_engine_ops kvm_engine_ops;
+extern const struct cpu_engine_ops kvm_engine_ops, soft_engine_ops;
 
 /* NULL-terminated; the order is that of the default choice. */
 extern const struct cpu_engine_ops *const engines[];

@@ -66,7 +66,7 @@ int irq_route_attach(struct irq_chip *chip, struct irq_route *route, struct msi_
 		route->message.data == message.data)
 		return 0;
 	route->message = message;
-	route->counter = chip->counter;
+	route->chip = chip;
 	rc = chip->ops->route_attach(chip->opaque, route, err);
 	route->attached = rc == 0;
 	return rc;
@@ -87,8 +87,11 @@ void irq_route_fire(struct irq_route *route)
 	/* The message itself is with the kernel: here it can only be lost. */
 	if (fault_msi(&message) == FAULT_DROP)
 		return;
-	if (route->counter)
-		atomic_fetch_add_explicit(route->counter, 1, memory_order_relaxed);
+	if (route->chip && route->chip->counter)
+		atomic_fetch_add_explicit(route->chip->counter, 1, memory_order_relaxed);
+	if (route->chip && route->chip->ops->route_fire &&
+		route->chip->ops->route_fire(route->chip->opaque, route))
+		return;
 	/* EAGAIN means that the counter is full: then it already fires. */
 	if (write(route->fd, &one, sizeof(one)) < 0)
 		return;

@@ -28,6 +28,8 @@ struct msi_message {
 	uint32_t data;
 };
 
+struct irq_chip;
+
 /*
  * A message with a descriptor of its own, so that a thread without the machine lock can send it.
  * Under KVM a write to `fd` goes straight to the kernel (irqfd).
@@ -37,7 +39,7 @@ struct irq_route {
 	struct msi_message message;
 	bool attached; /* a write to fd reaches the guest */
 	unsigned gsi;  /* private to the engine */
-	atomic_uint_fast64_t *counter;
+	const struct irq_chip *chip; /* where it was attached */
 };
 
 /* What an engine (or the models under `soft`) provides. */
@@ -47,6 +49,9 @@ struct irq_chip_ops {
 	/* route_attach also updates: it is called again when the message changed. */
 	int (*route_attach)(void *opaque, struct irq_route *route, struct error *err);
 	void (*route_detach)(void *opaque, struct irq_route *route);
+	/* Sends at once where the calling thread may; false: by a write to the route's fd.  NULL:
+	 * always by the fd.  Any thread. */
+	bool (*route_fire)(void *opaque, struct irq_route *route);
 	/* The rest only of an engine whose PIC and IOAPIC are models of ours; else NULL.
 	 * INTR: the PIC asks for an acknowledge (machine->ext_int). */
 	void (*set_intr)(void *opaque, bool level);

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instructions by Zydis, kept as blocks: straight runs up to a branch, the end of the page or
+ * BLOCK_MAX.  A block is found by the host address of its first byte and the mode it was decoded
+ * in.  Instructions that cross a page are decoded each time (a block of one, not kept).
+ *
+ * A page with decoded code has its bit in `code_pages`; a write to it throws away all blocks of
+ * that page.  When the arena is full everything is thrown away.
+ */
+#include <Zydis/Zydis.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu/soft/soft.h"
+
+#define BLOCK_MAX   48
+#define BLOCK_SLOTS (1u << 14)
+#define ARENA_INSNS (1u << 18)
+#define CODE_PAGES  (1ULL << 24) /* 64 GiB of guest-physical addresses */
+#define INSN_BYTES  15
+
+struct decoder {
+	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
+	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+	struct soft_insn single; /* one that is not kept */
+	struct soft_block single_block;
+};
+
+static uint32_t mode_of(const struct soft_cpu *c)
+{
+	return c->long_mode ? 2 : c->seg[SEG_CS].rights & R_D ? 1 : 0;
+}
+
+static void register_table(struct decoder *d, const struct soft_handlers *table)
+{
+	for (; table->mnemonic; table++)
+		d->by_mnemonic[table->mnemonic] = table;
+}
+
+int soft_decode_init(struct soft_engine *engine, struct error *err)
+{
+	static const ZydisMachineMode modes[] = {ZYDIS_MACHINE_MODE_LEGACY_16,
+		ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64};
+	static const ZydisStackWidth stacks[] = {
+		ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
+	struct decoder *d = calloc(1, sizeof(*d));
+
+	engine->zydis = d;
+	engine->blocks = calloc(BLOCK_SLOTS, sizeof(*engine->blocks));
+	engine->arena_size = ARENA_INSNS;
+	engine->arena = mmap(NULL, ARENA_INSNS * sizeof(struct soft_insn), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	engine->code_pages = mmap(NULL, CODE_PAGES / 8, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!d || !engine->blocks || engine->arena == MAP_FAILED ||
+		engine->code_pages == MAP_FAILED)
+		return error_set(err, ENOMEM, "out of memory");
+	for (unsigned i = 0; i < 3; i++)
+		ZydisDecoderInit(&d->by_mode[i], modes[i], stacks[i]);
+	register_table(d, soft_alu_handlers);
+	register_table(d, soft_move_handlers);
+	register_table(d, soft_string_handlers);
+	register_table(d, soft_branch_handlers);
+	register_table(d, soft_system_handlers);
+	register_table(d, soft_bit_handlers);
+	return 0;
+}
+
+void soft_decode_destroy(struct soft_engine *engine)
+{
+	free(engine->zydis);
+	free(engine->blocks);
+	if (engine->arena && engine->arena != MAP_FAILED)
+		munmap(engine->arena, ARENA_INSNS * sizeof(struct soft_insn));
+	if (engine->code_pages && engine->code_pages != MAP_FAILED)
+		munmap(engine->code_pages, CODE_PAGES / 8);
+}
+
+void soft_undefined(struct soft_cpu *c, const struct soft_insn *i)
+{
+	soft_fault(c, V_UD, NO_ERROR_CODE);
+}
+
+static const uint8_t segment_numbers[] = {SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS};
+
+static uint8_t segment_of(ZydisRegister reg)
+{
+	return reg == ZYDIS_REGISTER_NONE ? SEG_DS : segment_numbers[reg - ZYDIS_REGISTER_ES];
+}
+
+static void set_register(struct soft_operand *o, ZydisRegister reg)
+{
+	ZyanI8 id = ZydisRegisterGetId(reg);
+
+	switch (ZydisRegisterGetClass(reg)) {
+	case ZYDIS_REGCLASS_GPR8:
+		if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH) {
+			o->kind = O_HIGH;
+			o->reg = reg - ZYDIS_REGISTER_AH;
+		} else {
+			o->kind = O_REG;
+			/* Zydis numbers AL..BL, AH..BH, SPL..DIL, R8B.. in a row. */
+			o->reg = reg <= ZYDIS_REGISTER_BL    ? reg - ZYDIS_REGISTER_AL
+				 : reg <= ZYDIS_REGISTER_DIL ? reg - ZYDIS_REGISTER_SPL + 4
+							     : reg - ZYDIS_REGISTER_R8B + 8;
+		}
+		return;
+	case ZYDIS_REGCLASS_GPR16:
+	case ZYDIS_REGCLASS_GPR32:
+	case ZYDIS_REGCLASS_GPR64: o->kind = O_REG; break;
+	case ZYDIS_REGCLASS_SEGMENT: o->kind = O_SEG; break;
+	case ZYDIS_REGCLASS_CONTROL: o->kind = O_CR; break;
+	case ZYDIS_REGCLASS_DEBUG: o->kind = O_DR; break;
+	case ZYDIS_REGCLASS_XMM: o->kind = O_XMM; break;
+	case ZYDIS_REGCLASS_MMX: o->kind = O_MMX; break;
+	case ZYDIS_REGCLASS_X87: o->kind = O_ST; break;
+	default: o->kind = O_OTHER; break;
+	}
+	o->reg = id;
+	if (o->kind == O_SEG)
+		o->reg = segment_of(reg);
+}
+
+static void set_memory(struct soft_insn *i, const ZydisDecodedOperandMem *mem)
+{
+	i->segment = segment_of(mem->segment);
+	i->base = mem->base == ZYDIS_REGISTER_NONE ? NO_REG
+		  : mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP
+			  ? RIP_REG
+			  : ZydisRegisterGetId(mem->base);
+	i->index = mem->index == ZYDIS_REGISTER_NONE ? NO_REG : ZydisRegisterGetId(mem->index);
+	i->scale = mem->scale == 8 ? 3 : mem->scale == 4 ? 2 : mem->scale == 2 ? 1 : 0;
+	i->displacement = mem->disp.has_displacement ? mem->disp.value : 0;
+}
+
+static void set_operand(struct soft_insn *i, unsigned n, const ZydisDecodedOperand *from)
+{
+	struct soft_operand *o = &i->op[n];
+
+	o->size = from->size / 8 > 255 ? 0 : from->size / 8;
+	switch (from->type) {
+	case ZYDIS_OPERAND_TYPE_REGISTER: set_register(o, from->reg.value); break;
+	case ZYDIS_OPERAND_TYPE_MEMORY:
+		o->kind = O_MEM;
+		set_memory(i, &from->mem);
+		break;
+	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+		o->kind = O_IMM;
+		if (n > 0 && i->op[n - 1].kind == O_IMM)
+			i->immediate2 = from->imm.value.u;
+		else
+			i->immediate = from->imm.value.u;
+		break;
+	case ZYDIS_OPERAND_TYPE_POINTER:
+		o->kind = O_IMM;
+		i->immediate = from->ptr.offset;
+		i->immediate2 = from->ptr.segment;
+		break;
+	default: break;
+	}
+}
+
+/* Which of a handler's four forms: by the first operand, or by the operand size. */
+static unsigned form_of(const struct soft_insn *i)
+{
+	return i->size == 8 ? 3 : i->size == 4 ? 2 : i->size == 2 ? 1 : 0;
+}
+
+static bool lock_is_allowed(const ZydisDecodedInstruction *z, const struct soft_insn *i)
+{
+	return z->attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK && i->op[0].kind == O_MEM;
+}
+
+/* For string instructions and XLAT, whose memory operand is hidden. */
+static uint8_t prefix_segment(ZydisInstructionAttributes attributes)
+{
+	static const struct {
+		ZydisInstructionAttributes attribute;
+		uint8_t segment;
+	} prefixes[] = {
+		{ZYDIS_ATTRIB_HAS_SEGMENT_ES, SEG_ES},
+		{ZYDIS_ATTRIB_HAS_SEGMENT_CS, SEG_CS},
+		{ZYDIS_ATTRIB_HAS_SEGMENT_SS, SEG_SS},
+		{ZYDIS_ATTRIB_HAS_SEGMENT_FS, SEG_FS},
+		{ZYDIS_ATTRIB_HAS_SEGMENT_GS, SEG_GS},
+	};
+
+	for (unsigned i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (attributes & prefixes[i].attribute)
+			return prefixes[i].segment;
+	return SEG_DS;
+}
+
+/* What Zydis said, in our form. */
+static void convert(struct decoder *d, struct soft_insn *i, const ZydisDecodedInstruction *z,
+	const ZydisDecodedOperand *operands, const uint8_t *bytes)
+{
+	const struct soft_handlers *handlers = d->by_mnemonic[z->mnemonic];
+
+	*i = (struct soft_insn){
+		.length = z->length,
+		.size = z->operand_width / 8,
+		.address = z->address_width / 8,
+		.stack = z->stack_width / 8,
+		.segment = prefix_segment(z->attributes),
+		.base = NO_REG,
+		.index = NO_REG,
+		.mnemonic = z->mnemonic,
+		.opcode = z->opcode,
+		.condition = z->opcode & 0xf,
+		.lock = z->attributes & ZYDIS_ATTRIB_HAS_LOCK,
+		.far = z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR,
+	};
+	if (z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
+		i->rep = REP_E;
+	else if (z->attributes & ZYDIS_ATTRIB_HAS_REPNE)
+		i->rep = REP_NE;
+	memcpy(i->bytes, bytes, z->length);
+	/* The hidden ones (stack, flags) would cover the memory operand that is written. */
+	for (unsigned n = 0; n < z->operand_count_visible && n < 4; n++)
+		set_operand(i, n, &operands[n]);
+	/* Zydis gives byte forms the width of the mode; the operand itself is right. */
+	if ((i->op[0].kind == O_REG || i->op[0].kind == O_HIGH || i->op[0].kind == O_MEM) &&
+		i->op[0].size == 1)
+		i->size = 1;
+	if (handlers) {
+		i->run = handlers->by_size[form_of(i)];
+		i->ends_block = handlers->ends_block;
+	} else {
+		i->run = soft_native_handler(z->mnemonic, i);
+	}
+	if (!i->run || (i->lock && !lock_is_allowed(z, i)))
+		i->run = soft_undefined;
+	if (i->run == soft_undefined)
+		i->ends_block = true;
+}
+
+/* Decodes one from `bytes`; returns its length, or 0 when more bytes than `available` are needed.
+ * What is no instruction becomes one that raises #UD. */
+static unsigned decode_one(
+	struct soft_cpu *c, struct soft_insn *i, const uint8_t *bytes, unsigned available)
+{
+	struct decoder *d = c->engine->zydis;
+	ZydisDecodedInstruction z;
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	ZyanStatus status =
+		ZydisDecoderDecodeFull(&d->by_mode[mode_of(c)], bytes, available, &z, operands);
+
+	if (ZYAN_SUCCESS(status)) {
+		convert(d, i, &z, operands, bytes);
+		return z.length;
+	}
+	if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_BYTES)
+		return 0;
+	/* Longer than 15 bytes is #GP, all else #UD (SDM 3A, 6.15). */
+	*i = (struct soft_insn){.run = soft_undefined, .length = 1, .ends_block = true};
+	return 1;
+}
+
+static void set_code_bit(struct soft_cpu *c, uint64_t physical)
+{
+	struct soft_engine *engine = c->engine;
+	uint64_t page = physical >> 12;
+
+	if (page >= CODE_PAGES || engine->code_pages[page / 8] >> (page % 8) & 1)
+		return;
+	engine->code_pages[page / 8] |= 1u << page % 8;
+	for (unsigned i = 0; i < engine->engine.cpus; i++)
+		soft_tlb_forget_writes(&engine->cpus[i], physical);
+}
+
+bool soft_is_code(const struct soft_engine *engine, uint64_t physical)
+{
+	uint64_t page = physical >> 12;
+
+	return page < CODE_PAGES && engine->code_pages[page / 8] >> (page % 8) & 1;
+}
+
+void soft_blocks_flush(struct soft_engine *engine)
+{
+	memset(engine->blocks, 0, BLOCK_SLOTS * sizeof(*engine->blocks));
+	engine->arena_used = 0;
+	madvise(engine->code_pages, CODE_PAGES / 8, MADV_DONTNEED);
+	for (unsigned i = 0; i < engine->engine.cpus; i++) {
+		engine->cpus[i].break_block = true;
+		/* Pages that held code may be written directly again: found out anew. */
+		soft_tlb_flush(&engine->cpus[i], true);
+	}
+}
+
+static uint64_t hash(const uint8_t *host, uint32_t mode)
+{
+	return ((uintptr_t)host ^ (uintptr_t)host >> 14 ^ mode << 5) & (BLOCK_SLOTS - 1);
+}
+
+/* Blocks never cross a page, so those of a page have host addresses within it. */
+static void forget_page(struct soft_engine *engine, const uint8_t *page)
+{
+	for (unsigned offset = 0; offset < 0x1000; offset++)
+		for (uint32_t mode = 0; mode < 3; mode++) {
+			struct soft_block *b = &engine->blocks[hash(page + offset, mode)];
+
+			if (b->host == page + offset)
+				b->host = NULL;
+		}
+}
+
+void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length)
+{
+	struct guest_memory *mem = &engine->engine.machine->memory;
+
+	for (uint64_t page = physical >> 12; page <= (physical + length - 1) >> 12; page++) {
+		if (!soft_is_code(engine, page << 12))
+			continue;
+		engine->code_pages[page / 8] &= ~(1u << page % 8);
+		for (unsigned i = 0; i < mem->count; i++)
+			if ((page << 12) - mem->blocks[i].address < mem->blocks[i].size)
+				forget_page(
+					engine, mem->blocks[i].host +
+							((page << 12) - mem->blocks[i].address));
+		for (unsigned i = 0; i < engine->engine.cpus; i++)
+			engine->cpus[i].break_block = true;
+	}
+}
+
+/* An instruction over the end of a page, or outside of RAM: byte by byte, and not kept. */
+static const struct soft_block *decode_single(struct soft_cpu *c, uint64_t linear)
+{
+	struct decoder *d = c->engine->zydis;
+	uint8_t bytes[INSN_BYTES];
+	unsigned have = 0, length = 0;
+
+	while (have < INSN_BYTES && !length) {
+		const uint8_t *host = soft_fetch(c, linear + have);
+
+		/* Execution from MMIO is nothing this machine can do: as if nothing decoded there.
+		 */
+		bytes[have++] = host ? *host : 0xff;
+		length = decode_one(c, &d->single, bytes, have);
+	}
+	if (!length)
+		soft_fault(c, V_GP, 0);
+	d->single_block = (struct soft_block){.count = 1, .insns = &d->single};
+	return &d->single_block;
+}
+
+static void check_code_limit(struct soft_cpu *c, uint64_t linear)
+{
+	if (c->long_mode) {
+		if ((int64_t)(linear << 16) >> 16 != (int64_t)linear)
+			soft_fault(c, V_GP, 0);
+	} else if (c->rip > c->seg[SEG_CS].limit) {
+		soft_fault(c, V_GP, 0);
+	}
+}
+
+static void decode_block(
+	struct soft_cpu *c, struct soft_block *b, const uint8_t *host, unsigned room)
+{
+	struct soft_engine *engine = c->engine;
+	unsigned at = 0;
+
+	b->insns = engine->arena + engine->arena_used;
+	b->count = 0;
+	while (b->count < BLOCK_MAX && at < room) {
+		struct soft_insn *i = &b->insns[b->count];
+		unsigned length = decode_one(
+			c, i, host + at, room - at < INSN_BYTES ? room - at : INSN_BYTES);
+
+		if (!length || (i->length > room - at))
+			break;
+		b->count++;
+		at += length;
+		if (i->ends_block)
+			break;
+	}
+	engine->arena_used += b->count;
+}
+
+const struct soft_block *soft_block_at(struct soft_cpu *c)
+{
+	struct soft_engine *engine = c->engine;
+	uint64_t linear = c->long_mode ? c->rip : (uint32_t)(c->seg[SEG_CS].base + c->rip);
+	uint32_t mode = mode_of(c);
+	struct soft_block *b;
+	const uint8_t *host;
+
+	check_code_limit(c, linear);
+	host = soft_fetch(c, linear);
+	if (!host)
+		return decode_single(c, linear);
+	b = &engine->blocks[hash(host, mode)];
+	if (b->host == host && b->mode == mode)
+		return b;
+	if (engine->arena_used + BLOCK_MAX > engine->arena_size)
+		soft_blocks_flush(engine);
+	decode_block(c, b, host, 0x1000 - (linear & 0xfff));
+	if (!b->count) {
+		b->host = NULL;
+		return decode_single(c, linear);
+	}
+	b->host = host;
+	b->mode = mode;
+	set_code_bit(c, c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)].physical);
+	return b;
+}

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine: vCPUs take turns on the main loop, a slice of instructions each, between which the
+ * loop serves descriptors and timers.  A slice ends early for anything that asks for attention.
+ *
+ * Doorbells are plain writes (no ioeventfd); a message route is an eventfd that the loop watches.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "cpu/soft/soft.h"
+
+#define SLICE 20000 /* instructions a turn: a fraction of a millisecond */
+
+static struct soft_engine *to_soft(struct cpu_engine *engine)
+{
+	return container_of(engine, struct soft_engine, engine);
+}
+
+static void post(struct soft_engine *soft)
+{
+	if (soft->running)
+		loop_post(soft->engine.machine->loop, &soft->slice_task);
+}
+
+void soft_attend(struct soft_cpu *c)
+{
+	atomic_store(&c->attention, true);
+	c->break_block = true;
+	post(c->engine);
+}
+
+/* --- interrupts --- */
+
+static void set_intr(void *opaque, bool level)
+{
+	struct soft_engine *soft = opaque;
+
+	soft->intr = level;
+	if (level)
+		soft_attend(&soft->cpus[0]);
+}
+
+static void send_msi(void *opaque, struct msi_message message)
+{
+	soft_lapic_message(opaque, message);
+}
+
+struct route_watch {
+	struct loop_watch watch;
+	struct soft_engine *soft;
+	struct irq_route *route;
+	struct list link;
+};
+
+static void take_message(struct route_watch *w)
+{
+	uint64_t count;
+
+	if (read(w->route->fd, &count, sizeof(count)) == sizeof(count))
+		soft_lapic_message(w->soft, w->route->message);
+}
+
+static void route_fired(void *opaque, uint32_t events)
+{
+	take_message(opaque);
+}
+
+static void take_messages(struct soft_engine *soft)
+{
+	struct list *pos;
+
+	list_for_each (pos, &soft->routes)
+		take_message(container_of(pos, struct route_watch, link));
+}
+
+static struct route_watch *find_route(struct soft_engine *soft, const struct irq_route *route)
+{
+	struct list *pos;
+
+	list_for_each (pos, &soft->routes)
+		if (container_of(pos, struct route_watch, link)->route == route)
+			return container_of(pos, struct route_watch, link);
+	return NULL;
+}
+
+static int route_attach(void *opaque, struct irq_route *route, struct error *err)
+{
+	struct soft_engine *soft = opaque;
+	struct route_watch *w = find_route(soft, route);
+
+	if (w)
+		return 0; /* the message is read when it fires */
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return error_set(err, ENOMEM, "out of memory");
+	w->watch = (struct loop_watch){.fd = route->fd, .ready = route_fired, .opaque = w};
+	w->soft = soft;
+	w->route = route;
+	list_add_tail(&soft->routes, &w->link);
+	return loop_watch(soft->engine.machine->loop, &w->watch, EPOLLIN);
+}
+
+static void drop(struct route_watch *w)
+{
+	take_message(w); /* what was sent before arrives */
+	loop_unwatch(w->soft->engine.machine->loop, &w->watch);
+	list_remove(&w->link);
+	free(w);
+}
+
+static void route_detach(void *opaque, struct irq_route *route)
+{
+	struct route_watch *w = find_route(opaque, route);
+
+	if (w)
+		drop(w);
+}
+
+/* On the main loop the message is there before the next instruction, as on a real bus; from another
+ * thread before the next block.  A processor that halts is woken by the watch. */
+static bool route_fire(void *opaque, struct irq_route *route)
+{
+	struct soft_engine *soft = opaque;
+	uint64_t one = 1;
+
+	if (loop_is_current(soft->engine.machine->loop)) {
+		if (route->attached)
+			soft_lapic_message(soft, route->message);
+		return true;
+	}
+	/* EAGAIN: the counter is full, so it is read anyway. */
+	if (write(route->fd, &one, sizeof(one)) < 0)
+		return true;
+	atomic_store(&soft->messages_wait, true);
+	for (unsigned i = 0; i < soft->engine.cpus; i++)
+		atomic_store(&soft->cpus[i].attention, true);
+	return true;
+}
+
+static const struct irq_chip_ops soft_irq_ops = {
+	.send_msi = send_msi,
+	.route_attach = route_attach,
+	.route_detach = route_detach,
+	.route_fire = route_fire,
+	.set_intr = set_intr,
+};
+
+/* --- execution --- */
+
+/* The vector of an interrupt that may be taken now, or -1. */
+static int pending_interrupt(struct soft_cpu *c)
+{
+	struct machine *machine = c->engine->engine.machine;
+	int vector;
+
+	if (c->nmi_pending && !c->nmi_blocked) {
+		c->nmi_pending = false;
+		c->nmi_blocked = true;
+		return V_NMI;
+	}
+	if (!(c->flags & F_IF))
+		return -1;
+	vector = soft_lapic_pending(c);
+	if (vector >= 0)
+		soft_lapic_accept(c, vector);
+	else if (c->index == 0 && c->engine->intr && machine->ext_int.acknowledge &&
+		 soft_lapic_takes_extint(c))
+		vector = machine->ext_int.acknowledge(machine->ext_int.opaque);
+	return vector;
+}
+
+/* Delivers what is pending and may be taken now.  Returns whether the vCPU can execute. */
+static bool take_interrupts(struct soft_cpu *c)
+{
+	int vector;
+
+	atomic_store(&c->attention, false);
+	if (atomic_exchange(&c->engine->messages_wait, false))
+		take_messages(c->engine);
+	if (c->inhibit)
+		return true;
+	vector = pending_interrupt(c);
+	if (vector >= 0) {
+		c->halted = false;
+		soft_post_interrupt(c, vector);
+		soft_deliver(c);
+	}
+	return !c->halted;
+}
+
+/* One block, or one instruction when something must be looked at after each. */
+static void run_block(struct soft_cpu *c)
+{
+	const struct soft_block *block = soft_block_at(c);
+	const struct soft_insn *i = block->insns, *end = i + block->count;
+	bool step = c->flags & F_TF, single = step || c->inhibit;
+	uint64_t mask = c->long_mode ? UINT64_MAX : 0xffffffff;
+
+	c->break_block = false;
+	c->inhibit = false;
+	for (; i < end; i++) {
+		c->next_rip = (c->rip + i->length) & mask;
+		i->run(c, i);
+		c->rip = c->next_rip;
+		c->instructions++;
+		if (c->break_block || single)
+			break;
+	}
+	if (single)
+		c->break_block = true; /* what was held back for this instruction is looked at */
+	c->flags &= ~F_RF;
+	if (step) {
+		c->dr[6] |= 1u << 14;
+		soft_post_trap(c, V_DB);
+	}
+}
+
+/* Until the turn is over, the vCPU halts or a request waits; faults leave by c->escape. */
+static void execute(struct soft_cpu *c)
+{
+	struct soft_engine *soft = c->engine;
+
+	while (c->instructions < c->slice_end && !c->yielded) {
+		if (atomic_load_explicit(&soft->code_stale, memory_order_relaxed) &&
+			atomic_exchange(&soft->code_stale, false))
+			soft_blocks_flush(soft);
+		if (machine_request_pending(soft->engine.machine) || !soft->running)
+			return;
+		if (c->event.active)
+			soft_deliver(c);
+		if ((atomic_load_explicit(&c->attention, memory_order_relaxed) || c->halted ||
+			    c->break_block) &&
+			!take_interrupts(c))
+			return;
+		run_block(c);
+	}
+}
+
+void soft_run(struct soft_cpu *c, uint64_t count)
+{
+	c->yielded = false;
+	c->slice_end = c->instructions + count;
+	if (setjmp(c->escape)) {
+		/* A fault counts as an instruction, so that a turn of faults ends, too. */
+		c->instructions++;
+		soft_take_fault(c);
+	}
+	execute(c);
+}
+
+static void run_slices(void *opaque)
+{
+	struct soft_engine *soft = opaque;
+	bool busy = false;
+
+	if (!soft->running)
+		return;
+	for (unsigned i = 0; i < soft->engine.cpus && soft->running; i++) {
+		struct soft_cpu *c = &soft->cpus[i];
+
+		if (c->halted && !atomic_load(&c->attention))
+			continue;
+		soft_run(c, SLICE);
+		if (!c->halted || atomic_load(&c->attention))
+			busy = true;
+	}
+	if (busy && soft->running && !machine_request_pending(soft->engine.machine))
+		post(soft);
+}
+
+/* --- the engine's interface --- */
+
+static int soft_probe_engine(struct error *err)
+{
+	return 0;
+}
+
+static int block_added(void *opaque, const struct ram_block *block, struct error *err)
+{
+	return 0; /* looked up in the table of blocks */
+}
+
+/* Devices write from their loops; decoded code there is stale. */
+static void memory_written(void *opaque, uint64_t address, uint64_t length)
+{
+	struct soft_engine *soft = opaque;
+
+	if (!length)
+		return;
+	for (uint64_t page = address >> 12; page <= (address + length - 1) >> 12; page++) {
+		if (!soft_is_code(soft, page << 12))
+			continue;
+		atomic_store(&soft->code_stale, true);
+		return;
+	}
+}
+
+static void set_features(struct soft_cpu *c, const struct cpu_choice *choice)
+{
+	static const uint32_t supported[FEATURE_WORDS] = {
+		/* Not FPU, MMX, FXSR, SSE, SSE2: those instructions raise #UD (native.c). */
+		[FEATURE_1_EDX] = 0x000bfbfe,
+		[FEATURE_1_ECX] =
+			1u << 13 | 1u << 22 | 1u << 23 | 1u << 30 | 1u << 31 | 1u << 17 | 1u << 21,
+		[FEATURE_7_EBX] = 1u << 0 | 1u << 3 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 |
+				  1u << 19 | 1u << 20,
+		[FEATURE_7_ECX] = 1u << 2,
+		[FEATURE_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 27 | 1u << 29,
+		[FEATURE_80000001_ECX] = 1u << 0 | 1u << 5,
+	};
+
+	for (unsigned word = 0; word < FEATURE_WORDS; word++) {
+		uint32_t wanted = choice->model->everything ? ~0u : choice->model->features[word];
+
+		wanted = (wanted | choice->add[word]) & ~choice->remove[word];
+		c->cpuid_features[word] = supported[word] & wanted;
+	}
+}
+
+static void reset_cpu(struct soft_cpu *c)
+{
+	struct cpu_state state;
+	static const uint8_t fxsave_head[32] = {0x7f, 0x03, [24] = 0x80, 0x1f};
+
+	cpu_state_reset(&state);
+	c->nmi_pending = c->nmi_blocked = c->inhibit = c->halted = false;
+	c->event.active = false;
+	c->engine->engine.ops->set_state(&c->engine->engine, c->index, &state);
+	c->star = c->lstar = c->cstar = c->fmask = c->kernel_gs_base = c->tsc_aux = 0;
+	c->sysenter_cs = c->sysenter_esp = c->sysenter_eip = 0;
+	c->misc_enable = 1;
+	c->pat = 0x0007040600070406;
+	c->xcr0 = 1;
+	memset(c->dr, 0, sizeof(c->dr));
+	c->dr[6] = 0xffff0ff0;
+	c->dr[7] = 0x400;
+	memset(&c->fpu, 0, sizeof(c->fpu));
+	memcpy(c->fpu.image, fxsave_head, sizeof(fxsave_head));
+	soft_lapic_reset(c);
+	/* Application processors wait for their start-up message. */
+	c->halted = c->waits_for_sipi = c->index != 0;
+	soft_tlb_flush(c, true);
+}
+
+static void vcpus_start(void *opaque)
+{
+	struct soft_engine *soft = opaque;
+
+	soft->running = true;
+	for (unsigned i = 0; i < soft->engine.cpus; i++)
+		atomic_store(&soft->cpus[i].attention, true);
+	post(soft);
+}
+
+/* On the main loop, so between two instructions of whoever called: nothing runs any more. */
+static void vcpus_stop(void *opaque)
+{
+	struct soft_engine *soft = opaque;
+
+	soft->running = false;
+	for (unsigned i = 0; i < soft->engine.cpus; i++)
+		soft->cpus[i].break_block = true;
+}
+
+static void vcpus_reset(void *opaque)
+{
+	struct soft_engine *soft = opaque;
+
+	soft->intr = false;
+	soft_blocks_flush(soft);
+	for (unsigned i = 0; i < soft->engine.cpus; i++)
+		reset_cpu(&soft->cpus[i]);
+}
+
+static void soft_destroy(struct cpu_engine *engine)
+{
+	struct soft_engine *soft = to_soft(engine);
+	struct list *pos, *next;
+
+	list_for_each_safe (pos, next, &soft->routes)
+		drop(container_of(pos, struct route_watch, link));
+	for (unsigned i = 0; i < engine->cpus; i++)
+		soft_lapic_destroy(&soft->cpus[i]);
+	soft_decode_destroy(soft);
+	engine->machine->memory.listener = NULL;
+	engine->machine->engine = NULL;
+	free(soft->cpus);
+	free(soft);
+}
+
+static int create_cpus(
+	struct soft_engine *soft, const struct engine_config *config, struct error *err)
+{
+	struct cpu_choice choice;
+	int rc = cpu_choice_parse(config->cpu, &choice, err);
+
+	if (rc < 0)
+		return rc;
+	soft->cpus = aligned_alloc(64, (config->cpus * sizeof(*soft->cpus) + 63) & ~63ULL);
+	if (!soft->cpus)
+		return error_set(err, ENOMEM, "out of memory");
+	memset(soft->cpus, 0, config->cpus * sizeof(*soft->cpus));
+	for (unsigned i = 0; i < config->cpus; i++) {
+		struct soft_cpu *c = &soft->cpus[i];
+
+		c->engine = soft;
+		c->index = i;
+		soft->engine.cpus = i + 1;
+		set_features(c, &choice);
+		rc = soft_lapic_create(c, err);
+		if (rc < 0)
+			return rc;
+		reset_cpu(c);
+	}
+	return 0;
+}
+
+static int soft_create(
+	struct machine *machine, const struct engine_config *config, struct error *err)
+{
+	struct soft_engine *soft = calloc(1, sizeof(*soft));
+	int rc;
+
+	if (!soft)
+		return error_set(err, ENOMEM, "out of memory");
+	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0};
+	list_init(&soft->routes);
+	soft->slice_task = (struct loop_task){.run = run_slices, .opaque = soft};
+	rc = soft_decode_init(soft, err);
+	if (rc == 0)
+		rc = create_cpus(soft, config, err);
+	if (rc < 0) {
+		soft_destroy(&soft->engine);
+		return rc;
+	}
+	soft->memory_listener = (struct memory_listener){
+		.block_added = block_added, .written = memory_written, .opaque = soft};
+	machine->engine = &soft->engine;
+	machine->irq_chip = (struct irq_chip){&soft_irq_ops, soft, &machine->interrupts};
+	machine->vcpus = (struct machine_vcpus){vcpus_start, vcpus_stop, vcpus_reset, soft};
+	return memory_listen(&machine->memory, &soft->memory_listener, err);
+}
+
+static struct soft_segment segment_in(const struct cpu_segment *s)
+{
+	return (struct soft_segment){
+		.selector = s->selector,
+		.base = s->base,
+		.limit = s->limit,
+		.unusable = s->unusable,
+		.rights = s->type | s->code_or_data << 4 | s->dpl << 5 | s->present << 7 |
+			  s->l << 13 | s->db << 14 | s->granular << 15,
+	};
+}
+
+static struct cpu_segment segment_out(const struct soft_segment *s)
+{
+	return (struct cpu_segment){
+		.selector = s->selector,
+		.base = s->base,
+		.limit = s->limit,
+		.unusable = s->unusable,
+		.type = s->rights & R_TYPE,
+		.code_or_data = s->rights & R_S,
+		.dpl = R_DPL(s->rights),
+		.present = s->rights & R_PRESENT,
+		.l = s->rights & R_L,
+		.db = s->rights & R_D,
+		.granular = s->rights & R_G,
+	};
+}
+
+static int soft_set_state(struct cpu_engine *engine, unsigned cpu, const struct cpu_state *state)
+{
+	struct soft_cpu *c = &to_soft(engine)->cpus[cpu];
+	const struct cpu_segment *from[SEGMENTS] = {&state->es, &state->cs, &state->ss, &state->ds,
+		&state->fs, &state->gs, &state->ldt, &state->tr};
+
+	memcpy(c->gpr, state->gpr, sizeof(c->gpr));
+	c->rip = state->rip;
+	c->flags = state->rflags;
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		c->seg[i] = segment_in(from[i]);
+	c->gdt = state->gdt;
+	c->idt = state->idt;
+	c->cr0 = state->cr0;
+	c->cr2 = state->cr2;
+	c->cr3 = state->cr3;
+	c->cr4 = state->cr4;
+	c->efer = state->efer;
+	c->cpl = R_DPL(c->seg[SEG_SS].rights);
+	soft_mode_changed(c);
+	soft_tlb_flush(c, true);
+	return 0;
+}
+
+static int soft_get_state(struct cpu_engine *engine, unsigned cpu, struct cpu_state *state)
+{
+	const struct soft_cpu *c = &to_soft(engine)->cpus[cpu];
+
+	*state = (struct cpu_state){
+		.rip = c->rip,
+		.rflags = c->flags | 2,
+		.es = segment_out(&c->seg[SEG_ES]),
+		.cs = segment_out(&c->seg[SEG_CS]),
+		.ss = segment_out(&c->seg[SEG_SS]),
+		.ds = segment_out(&c->seg[SEG_DS]),
+		.fs = segment_out(&c->seg[SEG_FS]),
+		.gs = segment_out(&c->seg[SEG_GS]),
+		.ldt = segment_out(&c->seg[SEG_LDT]),
+		.tr = segment_out(&c->seg[SEG_TR]),
+		.gdt = c->gdt,
+		.idt = c->idt,
+		.cr0 = c->cr0,
+		.cr2 = c->cr2,
+		.cr3 = c->cr3,
+		.cr4 = c->cr4,
+		.cr8 = soft_lapic_tpr(c) >> 4,
+		.efer = c->efer,
+	};
+	memcpy(state->gpr, c->gpr, sizeof(c->gpr));
+	return 0;
+}
+
+static void soft_start(struct cpu_engine *engine)
+{
+	vcpus_start(to_soft(engine));
+}
+
+static void soft_stop(struct cpu_engine *engine)
+{
+	vcpus_stop(to_soft(engine));
+}
+
+static void soft_reset(struct cpu_engine *engine)
+{
+	vcpus_reset(to_soft(engine));
+}
+
+static void soft_nmi(struct cpu_engine *engine, unsigned cpu)
+{
+	struct soft_cpu *c = &to_soft(engine)->cpus[cpu];
+
+	c->nmi_pending = true;
+	soft_attend(c);
+}
+
+static void soft_counters(
+	const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out)
+{
+	*out = container_of(engine, const struct soft_engine, engine)->cpus[cpu].counters;
+}
+
+static int soft_thread_id(const struct cpu_engine *engine, unsigned cpu)
+{
+	return getpid();
+}
+
+const struct cpu_engine_ops soft_engine_ops = {
+	.name = "soft",
+	.probe = soft_probe_engine,
+	.create = soft_create,
+	.destroy = soft_destroy,
+	.start = soft_start,
+	.stop = soft_stop,
+	.reset = soft_reset,
+	.set_state = soft_set_state,
+	.get_state = soft_get_state,
+	.inject_nmi = soft_nmi,
+	.counters = soft_counters,
+	.thread_id = soft_thread_id,
+};

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The software processor, private to cpu/soft: x86-64 as the Intel SDM describes it, interpreted
+ * from cached, decoded blocks.  It runs on the main loop, a slice of instructions at a time, so it
+ * needs no lock of its own.
+ *
+ * A fault leaves an instruction by longjmp (soft_fault), back to the slice's loop, with the
+ * registers as they were when the instruction began; handlers change registers last.
+ */
+#ifndef CPU_SOFT_SOFT_H
+#define CPU_SOFT_SOFT_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#include "cpu/engine.h"
+#include "cpu/model.h"
+
+/* flags */
+#define F_CF	     0x0001u
+#define F_PF	     0x0004u
+#define F_AF	     0x0010u
+#define F_ZF	     0x0040u
+#define F_SF	     0x0080u
+#define F_TF	     0x0100u
+#define F_IF	     0x0200u
+#define F_DF	     0x0400u
+#define F_OF	     0x0800u
+#define F_IOPL	     0x3000u
+#define F_NT	     0x4000u
+#define F_RF	     0x10000u
+#define F_VM	     0x20000u
+#define F_AC	     0x40000u
+#define F_VIF	     0x80000u
+#define F_VIP	     0x100000u
+#define F_ID	     0x200000u
+#define F_ARITHMETIC (F_CF | F_PF | F_AF | F_ZF | F_SF | F_OF)
+
+#define CR0_PE (1u << 0)
+#define CR0_MP (1u << 1)
+#define CR0_EM (1u << 2)
+#define CR0_TS (1u << 3)
+#define CR0_ET (1u << 4)
+#define CR0_NE (1u << 5)
+#define CR0_WP (1u << 16)
+#define CR0_AM (1u << 18)
+#define CR0_NW (1u << 29)
+#define CR0_CD (1u << 30)
+#define CR0_PG (1u << 31)
+
+#define CR4_VME	       (1u << 0)
+#define CR4_PVI	       (1u << 1)
+#define CR4_TSD	       (1u << 2)
+#define CR4_DE	       (1u << 3)
+#define CR4_PSE	       (1u << 4)
+#define CR4_PAE	       (1u << 5)
+#define CR4_MCE	       (1u << 6)
+#define CR4_PGE	       (1u << 7)
+#define CR4_PCE	       (1u << 8)
+#define CR4_OSFXSR     (1u << 9)
+#define CR4_OSXMMEXCPT (1u << 10)
+#define CR4_UMIP       (1u << 11)
+#define CR4_FSGSBASE   (1u << 16)
+#define CR4_PCIDE      (1u << 17)
+#define CR4_OSXSAVE    (1u << 18)
+#define CR4_SMEP       (1u << 20)
+#define CR4_SMAP       (1u << 21)
+
+#define EFER_SCE (1u << 0)
+#define EFER_LME (1u << 8)
+#define EFER_LMA (1u << 10)
+#define EFER_NXE (1u << 11)
+
+enum vector {
+	V_DE,
+	V_DB,
+	V_NMI,
+	V_BP,
+	V_OF,
+	V_BR,
+	V_UD,
+	V_NM,
+	V_DF,
+	V_TS = 10,
+	V_NP,
+	V_SS,
+	V_GP,
+	V_PF,
+	V_MF = 16,
+	V_AC,
+	V_MC,
+	V_XM,
+};
+#define NO_ERROR_CODE (-1)
+
+enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDT, SEG_TR, SEGMENTS };
+#define SEG_NONE 0xff
+
+/* A segment register with its descriptor cache. */
+struct soft_segment {
+	uint64_t base;
+	uint32_t limit;	 /* bytes, granularity applied */
+	uint32_t rights; /* descriptor bits 8..23 of the second dword: type, S, DPL, P, AVL, L, D, G
+			  */
+	uint16_t selector;
+	bool unusable; /* a null selector was loaded */
+};
+
+/* rights */
+#define R_ACCESSED (1u << 0)
+#define R_WRITE	   (1u << 1) /* data: writable; code: readable */
+#define R_DOWN	   (1u << 2) /* data: expand-down; code: conforming */
+#define R_CODE	   (1u << 3)
+#define R_TYPE	   0xfu
+#define R_S	   (1u << 4) /* code or data, not system */
+#define R_DPL(r)   ((r) >> 5 & 3)
+#define R_PRESENT  (1u << 7)
+#define R_L	   (1u << 13)
+#define R_D	   (1u << 14)
+#define R_G	   (1u << 15)
+
+#define TLB_BITS    9
+#define TLB_ENTRIES (1 << TLB_BITS)
+#define TLB_INVALID UINT64_MAX
+
+/* One page of linear addresses for one privilege; a tag is the page's address, or TLB_INVALID. */
+struct tlb_entry {
+	uint64_t read, write, execute; /* RAM that may be accessed so, directly */
+	uint64_t offset;	       /* host address - linear address */
+	uint64_t physical;	       /* of the page */
+	uint64_t checked_read, checked_write, checked_execute; /* rights were found to allow this */
+	bool global;
+};
+
+struct soft_cpu;
+struct soft_insn;
+typedef void soft_handler(struct soft_cpu *c, const struct soft_insn *i);
+
+enum operand_kind {
+	O_NONE,
+	O_REG,
+	O_HIGH /* AH CH DH BH */,
+	O_MEM,
+	O_IMM,
+	O_SEG,
+	O_CR,
+	O_DR,
+	O_XMM,
+	O_MMX,
+	O_ST,
+	O_BND,
+	O_OTHER,
+};
+
+struct soft_operand {
+	uint8_t kind, reg, size; /* size: bytes */
+};
+
+enum { REP_NONE, REP_E, REP_NE };
+#define NO_REG	0xff
+#define RIP_REG 0xfe
+
+struct soft_insn {
+	soft_handler *run;
+	struct soft_operand op[4];
+	uint8_t length;
+	uint8_t size;	 /* operand size: 1, 2, 4, 8 */
+	uint8_t address; /* address size: 2, 4, 8 */
+	uint8_t stack;	 /* stack operand size of push, pop, call, ret: 2, 4, 8 */
+	uint8_t segment, base, index, scale; /* of the memory operand; NO_REG: none */
+	uint8_t rep;
+	bool lock, far, ends_block; /* far: the transfer carries or reads a selector */
+	uint8_t opcode;
+	uint8_t condition; /* Jcc, SETcc, CMOVcc */
+	uint16_t mnemonic;
+	int64_t displacement;
+	uint64_t immediate, immediate2;
+	uint8_t bytes[15];
+	void *native; /* cached stub of native.c */
+};
+
+/* FXSAVE's layout (SDM 1, 10.5.1) keeps the x87 and SSE state: what FXRSTOR of the host takes. */
+struct soft_fpu {
+	_Alignas(16) uint8_t image[512];
+};
+
+struct soft_block {
+	const uint8_t *host; /* of the first byte; NULL: free */
+	uint32_t mode;
+	uint32_t count;
+	struct soft_insn *insns;
+	struct soft_block *next_in_page;
+};
+
+struct soft_lapic;
+
+/* What is being delivered between two instructions: a fault, a trap, an interrupt. */
+struct soft_event {
+	bool active;
+	bool fault; /* an exception: table 6-5 applies to faults of its delivery */
+	int vector;
+	int64_t error;
+	uint64_t rsp; /* as before the delivery */
+	uint32_t flags;
+};
+
+struct soft_cpu {
+	uint64_t gpr[16]; /* by enum cpu_register */
+	uint64_t rip, next_rip;
+	uint32_t flags;
+	uint8_t cpl;
+	bool long_mode;	   /* EFER.LMA and CS.L: 64-bit code */
+	bool user;	   /* cpl == 3: which TLB */
+	uint8_t code_size; /* default operand size: 2, 4, 4 in 64-bit mode */
+	bool break_block;  /* the block must not go on: code changed, mode changed, attention */
+	bool implicit;	   /* an access of the processor's own: SMAP has no exception for it */
+	bool inhibit;	   /* interrupts are held back for one instruction (STI, MOV SS) */
+	bool halted, waits_for_sipi;
+	bool yielded;			  /* PAUSE: let the loop turn */
+	atomic_bool attention;		  /* look at interrupts, NMI, stop before the next block */
+	uint64_t instructions, slice_end; /* executed; where the turn ends */
+
+	struct tlb_entry tlb[2][TLB_ENTRIES]; /* by user */
+	struct soft_segment seg[SEGMENTS];
+	struct cpu_table gdt, idt;
+	uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
+	uint64_t pdpte[4]; /* PAE's top entries, read when CR3 is loaded */
+	uint64_t dr[8];
+	uint64_t tlb_misses;
+	uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, tsc_offset, tsc_deadline;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, apic_base;
+	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
+	struct soft_fpu fpu;
+	uint32_t cpuid_features[FEATURE_WORDS];
+
+	unsigned index;
+	bool nmi_pending, nmi_blocked;
+	int fault_vector; /* what soft_fault() carries over the longjmp */
+	int64_t fault_error;
+	struct soft_event event;
+	jmp_buf escape; /* into soft_run() */
+	struct soft_engine *engine;
+	struct engine_counters counters;
+	struct soft_lapic *lapic;
+};
+
+struct soft_engine {
+	struct cpu_engine engine;
+	struct soft_cpu *cpus;
+	struct memory_listener memory_listener;
+	bool running;
+	struct loop_task slice_task;
+	struct list routes;	   /* of message routes under watch (engine.c) */
+	atomic_bool messages_wait; /* another thread wrote to one of them */
+	bool intr;		   /* the PIC's INTR */
+	struct soft_block *blocks; /* hash table */
+	struct soft_insn *arena;   /* of decoded instructions */
+	size_t arena_used, arena_size;
+	uint8_t *code_pages;	/* one bit a guest page below 64 GiB: it holds decoded code */
+	atomic_bool code_stale; /* a thread wrote to a code page: forget all blocks */
+	void *zydis;
+};
+
+/* --- engine.c --- */
+/* Executes about `count` instructions (a block is not cut), or fewer: until the vCPU halts, PAUSE,
+ * or a request of the machine.  Main loop, under the lock. */
+void soft_run(struct soft_cpu *c, uint64_t count);
+
+/* --- fault.c: exceptions and interrupts --- */
+_Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);
+_Noreturn void soft_page_fault(struct soft_cpu *c, uint64_t linear, uint32_t error);
+/* INT n, INT3, INTO, INT1: through the IDT at once.  checked: by the privilege of the gate. */
+void soft_interrupt(struct soft_cpu *c, unsigned vector, bool checked);
+/* What soft_fault() left behind: it becomes c->event, or, with the one that was being delivered,
+ * a double or triple fault. */
+void soft_take_fault(struct soft_cpu *c);
+void soft_post_interrupt(struct soft_cpu *c, unsigned vector); /* from outside: into c->event */
+void soft_post_trap(struct soft_cpu *c, enum vector vector);   /* behind an instruction: the same */
+void soft_deliver(struct soft_cpu *c); /* c->event, between two instructions; may fault */
+void soft_iret(struct soft_cpu *c, unsigned size);
+
+/* --- mmu.c --- */
+uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,
+	bool write); /* checks the segment; faults */
+uint64_t soft_load_slow(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw);
+void soft_store_slow(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
+/* As the processor itself, at privilege 0 (descriptor tables, TSS). */
+uint64_t soft_system_load(struct soft_cpu *c, uint64_t linear, unsigned size);
+void soft_system_store(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
+/* Host address of `linear` for execution; the rest of its page follows.  Faults.  NULL: not RAM. */
+const uint8_t *soft_fetch(struct soft_cpu *c, uint64_t linear);
+void soft_tlb_flush(struct soft_cpu *c, bool global_too);
+void soft_tlb_flush_page(struct soft_cpu *c, uint64_t linear);
+void soft_tlb_forget_writes(struct soft_cpu *c, uint64_t physical); /* the page now holds code */
+/* For debuggers: physical address, or UINT64_MAX.  No side effect. */
+uint64_t soft_probe(struct soft_cpu *c, uint64_t linear);
+void soft_read_bytes(struct soft_cpu *c, uint64_t linear, void *to, unsigned size);
+void soft_write_bytes(struct soft_cpu *c, uint64_t linear, const void *from, unsigned size);
+/* Would a write of `size` bytes fault?  Faults then; nothing is written. */
+void soft_check_write(struct soft_cpu *c, uint64_t linear, unsigned size);
+
+static inline uint64_t soft_page(uint64_t linear)
+{
+	return linear & ~0xfffULL;
+}
+
+static inline uint64_t soft_load(struct soft_cpu *c, uint64_t linear, unsigned size)
+{
+	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
+
+	/* A tag equal to the last byte's page is the first byte's page, too, or it does not match.
+	 */
+	if (e->read == soft_page(linear) && e->read == soft_page(linear + size - 1)) {
+		const void *at = (const void *)(linear + e->offset);
+
+		switch (size) {
+		case 1: return *(const uint8_t *)at;
+		case 2: return *(const uint16_t *)at;
+		case 4: return *(const uint32_t *)at;
+		default: return *(const uint64_t *)at;
+		}
+	}
+	return soft_load_slow(c, linear, size, false);
+}
+
+static inline void soft_store(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size)
+{
+	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
+
+	if (e->write == soft_page(linear) && e->write == soft_page(linear + size - 1)) {
+		void *at = (void *)(linear + e->offset);
+
+		switch (size) {
+		case 1: *(uint8_t *)at = value; return;
+		case 2: *(uint16_t *)at = value; return;
+		case 4: *(uint32_t *)at = value; return;
+		default: *(uint64_t *)at = value; return;
+		}
+	}
+	soft_store_slow(c, linear, value, size);
+}
+
+/* A load whose store follows: the right to write is checked first. */
+static inline uint64_t soft_load_rmw(struct soft_cpu *c, uint64_t linear, unsigned size)
+{
+	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
+
+	if (e->write == soft_page(linear) && e->write == soft_page(linear + size - 1))
+		return soft_load(c, linear, size);
+	return soft_load_slow(c, linear, size, true);
+}
+
+/* --- lapic.c --- */
+bool soft_lapic_covers(const struct soft_cpu *c, uint64_t physical); /* is xAPIC mapped there? */
+uint64_t soft_lapic_read(struct soft_cpu *c, uint64_t physical, unsigned size);
+void soft_lapic_write(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size);
+bool soft_lapic_msr(struct soft_cpu *c, uint32_t msr, uint64_t *value, bool write); /* x2APIC */
+int soft_lapic_pending(const struct soft_cpu *c);	     /* vector to deliver now, or -1 */
+void soft_lapic_accept(struct soft_cpu *c, unsigned vector); /* IRR to ISR */
+bool soft_lapic_takes_extint(const struct soft_cpu *c); /* LINT0 or a disabled APIC passes INTR */
+void soft_lapic_message(struct soft_engine *engine, struct msi_message message);
+void soft_lapic_reset(struct soft_cpu *c);
+int soft_lapic_create(struct soft_cpu *c, struct error *err);
+void soft_lapic_destroy(struct soft_cpu *c);
+uint8_t soft_lapic_tpr(const struct soft_cpu *c);
+void soft_lapic_set_tpr(struct soft_cpu *c, uint8_t tpr);
+void soft_lapic_set_base(struct soft_cpu *c, uint64_t base);	/* IA32_APIC_BASE */
+void soft_lapic_set_deadline(struct soft_cpu *c, uint64_t tsc); /* IA32_TSC_DEADLINE */
+void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
+
+/* --- segment.c --- */
+void soft_load_segment(struct soft_cpu *c, unsigned segment, uint16_t selector); /* MOV, POP, LxS */
+/* Reads a descriptor: false when the selector is outside of its table. */
+bool soft_descriptor(struct soft_cpu *c, uint16_t selector, uint64_t *raw);
+void soft_unpack(struct soft_segment *s, uint16_t selector, uint64_t raw);
+void soft_set_cs(struct soft_cpu *c, const struct soft_segment *s, unsigned cpl);
+void soft_far_jump(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsigned size);
+void soft_far_call(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsigned size);
+void soft_far_return(struct soft_cpu *c, unsigned size, unsigned release);
+void soft_load_ldt(struct soft_cpu *c, uint16_t selector);
+void soft_load_tr(struct soft_cpu *c, uint16_t selector);
+enum task_reason { TASK_JUMP, TASK_CALL, TASK_IRET, TASK_INTERRUPT };
+void soft_task_switch(struct soft_cpu *c, uint16_t selector, uint64_t raw, enum task_reason reason);
+void soft_mode_changed(struct soft_cpu *c); /* after CR0, EFER, CS or CPL changed */
+void soft_set_cr0(struct soft_cpu *c, uint64_t value);
+void soft_set_cr3(struct soft_cpu *c, uint64_t value);
+void soft_set_cr4(struct soft_cpu *c, uint64_t value);
+void soft_set_flags(struct soft_cpu *c, uint32_t value, uint32_t changeable);
+
+/* --- decode.c --- */
+/* The block at RIP, decoded or from the cache.  Faults as the fetch does. */
+const struct soft_block *soft_block_at(struct soft_cpu *c);
+int soft_decode_init(struct soft_engine *engine, struct error *err);
+void soft_decode_destroy(struct soft_engine *engine);
+void soft_blocks_flush(struct soft_engine *engine);
+/* A write to physical memory: forgets what was decoded there. */
+void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length);
+bool soft_is_code(const struct soft_engine *engine, uint64_t physical);
+
+/* --- handlers, by mnemonic --- */
+struct soft_handlers {
+	uint16_t mnemonic;
+	soft_handler *
+		by_size[4]; /* operand of 1, 2, 4, 8 bytes; all the same where it does not matter */
+	bool ends_block;
+};
+extern const struct soft_handlers soft_alu_handlers[], soft_move_handlers[], soft_string_handlers[],
+	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[]; /* mnemonic 0 ends */
+
+/* native.c: x87, MMX, SSE by the host's own instruction.  NULL: not one of those. */
+soft_handler *soft_native_handler(uint16_t mnemonic, const struct soft_insn *i);
+
+void soft_undefined(struct soft_cpu *c, const struct soft_insn *i); /* #UD */
+
+/* --- system.c --- */
+void soft_check_io(
+	struct soft_cpu *c, uint16_t port, unsigned size); /* IOPL and the bitmap; faults */
+uint64_t soft_port_read(struct soft_cpu *c, uint16_t port, unsigned size);
+void soft_port_write(struct soft_cpu *c, uint16_t port, uint64_t value, unsigned size);
+bool soft_rdmsr(struct soft_cpu *c, uint32_t msr, uint64_t *value);
+bool soft_wrmsr(struct soft_cpu *c, uint32_t msr, uint64_t value);
+void soft_move_control(struct soft_cpu *c, const struct soft_insn *i); /* MOV CRn, DRn */
+uint64_t soft_tsc(const struct soft_cpu *c);
+void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* --- operands --- */
+static inline uint64_t soft_mask(unsigned size)
+{
+	return size == 8 ? UINT64_MAX : (1ULL << size * 8) - 1;
+}
+
+static inline uint64_t soft_sign(uint64_t value, unsigned size)
+{
+	switch (size) {
+	case 1: return (int8_t)value;
+	case 2: return (int16_t)value;
+	case 4: return (int32_t)value;
+	default: return value;
+	}
+}
+
+/* A 32-bit result clears the upper half; narrower ones keep the rest. */
+static inline void soft_set_reg(struct soft_cpu *c, unsigned reg, uint64_t value, unsigned size)
+{
+	switch (size) {
+	case 1: c->gpr[reg] = (c->gpr[reg] & ~0xffULL) | (uint8_t)value; break;
+	case 2: c->gpr[reg] = (c->gpr[reg] & ~0xffffULL) | (uint16_t)value; break;
+	case 4: c->gpr[reg] = (uint32_t)value; break;
+	default: c->gpr[reg] = value; break;
+	}
+}
+
+/* The effective address of the memory operand, without the segment. */
+static inline uint64_t soft_offset(const struct soft_cpu *c, const struct soft_insn *i)
+{
+	uint64_t at = i->displacement;
+
+	if (i->base < 16)
+		at += c->gpr[i->base];
+	else if (i->base == RIP_REG)
+		at += c->next_rip;
+	if (i->index < 16)
+		at += c->gpr[i->index] << i->scale;
+	return at & soft_mask(i->address);
+}
+
+static inline uint64_t soft_address(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned size, bool write)
+{
+	uint64_t at = soft_offset(c, i);
+
+	if (c->long_mode && i->segment < SEG_FS && (int64_t)(at << 16) >> 16 == (int64_t)at)
+		return at;
+	return soft_linear(c, i->segment, at, size, write);
+}
+
+static inline uint64_t soft_get(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned n, unsigned size)
+{
+	const struct soft_operand *o = &i->op[n];
+
+	switch (o->kind) {
+	case O_REG: return c->gpr[o->reg] & soft_mask(size);
+	case O_HIGH: return c->gpr[o->reg] >> 8 & 0xff;
+	case O_IMM: return i->immediate & soft_mask(size);
+	default: return soft_load(c, soft_address(c, i, size, false), size);
+	}
+}
+
+static inline void soft_put(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned n, uint64_t value, unsigned size)
+{
+	const struct soft_operand *o = &i->op[n];
+
+	switch (o->kind) {
+	case O_REG: soft_set_reg(c, o->reg, value, size); break;
+	case O_HIGH: c->gpr[o->reg] = (c->gpr[o->reg] & ~0xff00ULL) | (value & 0xff) << 8; break;
+	default:
+		soft_store(c, soft_address(c, i, size, true), value & soft_mask(size), size);
+		break;
+	}
+}
+
+/* The first operand of an instruction that reads and writes it: *linear is kept for the write. */
+static inline uint64_t soft_get_rmw(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned n, unsigned size, uint64_t *linear)
+{
+	if (i->op[n].kind != O_MEM)
+		return soft_get(c, i, n, size);
+	*linear = soft_address(c, i, size, true);
+	return soft_load_rmw(c, *linear, size);
+}
+
+static inline void soft_put_rmw(struct soft_cpu *c, const struct soft_insn *i, unsigned n,
+	uint64_t value, unsigned size, uint64_t linear)
+{
+	if (i->op[n].kind == O_MEM)
+		soft_store(c, linear, value & soft_mask(size), size);
+	else
+		soft_put(c, i, n, value, size);
+}
+
+/* --- stack --- */
+static inline unsigned soft_stack_size(const struct soft_cpu *c)
+{
+	return c->long_mode ? 8 : c->seg[SEG_SS].rights & R_D ? 4 : 2;
+}
+
+void soft_push(struct soft_cpu *c, uint64_t value, unsigned size);
+uint64_t soft_pop(struct soft_cpu *c, unsigned size);
+
+/* --- flags --- */
+extern const uint8_t soft_parity[256]; /* F_PF or 0 */
+
+static inline uint32_t soft_flags_result(uint64_t result, unsigned size)
+{
+	uint32_t flags = soft_parity[result & 0xff];
+
+	if (!(result & soft_mask(size)))
+		flags |= F_ZF;
+	if (result >> (size * 8 - 1) & 1)
+		flags |= F_SF;
+	return flags;
+}
+
+bool soft_condition(const struct soft_cpu *c, unsigned condition); /* the low four opcode bits */
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Task switches in 16- and 32-bit protected mode (SDM 3A, chapter 7). */
+#include "cpu/soft/soft.h"
+
+#define BUSY 0x2
+
+/* Offsets of a 32-bit TSS (figure 7-2); a 16-bit one has words from 14 on (figure 7-10). */
+#define TSS32_CR3    28
+#define TSS32_EIP    32
+#define TSS32_LDT    96
+#define TSS32_TRAP   100
+#define TSS16_IP     14
+#define TSS16_LDT    42
+#define TSS32_LENGTH 104
+#define TSS16_LENGTH 44
+
+static const uint8_t segment_order[] = {SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS};
+
+struct task {
+	bool wide;
+	uint32_t cr3, ip, flags, gpr[8];
+	uint16_t segment[6], ldt;
+	bool trap;
+};
+
+static void set_busy(struct soft_cpu *c, uint16_t selector, bool busy)
+{
+	uint64_t at = c->gdt.base + (selector & ~7u) + 5;
+	uint8_t byte = soft_system_load(c, at, 1);
+
+	soft_system_store(c, at, busy ? byte | BUSY : byte & ~BUSY, 1);
+}
+
+static void save(struct soft_cpu *c, uint32_t flags)
+{
+	const struct soft_segment *tr = &c->seg[SEG_TR];
+	bool wide = tr->rights & 8;
+	unsigned size = wide ? 4 : 2, at = wide ? TSS32_EIP : TSS16_IP;
+
+	soft_system_store(c, tr->base + at, c->next_rip & soft_mask(size), size);
+	soft_system_store(c, tr->base + (at += size), flags & soft_mask(size), size);
+	for (unsigned i = 0; i < 8; i++)
+		soft_system_store(c, tr->base + (at += size), c->gpr[i] & soft_mask(size), size);
+	for (unsigned i = 0; i < (wide ? 6 : 4); i++)
+		soft_system_store(c, tr->base + (at += size), c->seg[segment_order[i]].selector, 2);
+}
+
+static void read_task(struct soft_cpu *c, const struct soft_segment *tr, struct task *t)
+{
+	unsigned size, at;
+
+	*t = (struct task){.wide = tr->rights & 8};
+	size = t->wide ? 4 : 2;
+	at = t->wide ? TSS32_EIP : TSS16_IP;
+	if (t->wide) {
+		t->cr3 = soft_system_load(c, tr->base + TSS32_CR3, 4);
+		t->trap = soft_system_load(c, tr->base + TSS32_TRAP, 2) & 1;
+	}
+	t->ip = soft_system_load(c, tr->base + at, size);
+	t->flags = soft_system_load(c, tr->base + (at += size), size);
+	for (unsigned i = 0; i < 8; i++)
+		t->gpr[i] = soft_system_load(c, tr->base + (at += size), size);
+	for (unsigned i = 0; i < (t->wide ? 6 : 4); i++)
+		t->segment[i] = soft_system_load(c, tr->base + (at += size), 2);
+	t->ldt = soft_system_load(c, tr->base + (t->wide ? TSS32_LDT : TSS16_LDT), 2);
+}
+
+static void load_code(struct soft_cpu *c, uint16_t selector)
+{
+	struct soft_segment cs;
+	uint64_t raw;
+
+	if (!(selector & ~3) || !soft_descriptor(c, selector, &raw))
+		soft_fault(c, V_TS, selector & ~3);
+	soft_unpack(&cs, selector, raw);
+	if ((cs.rights & (R_S | R_CODE)) != (R_S | R_CODE))
+		soft_fault(c, V_TS, selector & ~3);
+	if (!(cs.rights & R_PRESENT))
+		soft_fault(c, V_NP, selector & ~3);
+	soft_set_cs(c, &cs, selector & 3);
+}
+
+/* The new task's segments; faults belong to it already. */
+static void load_segments(struct soft_cpu *c, const struct task *t)
+{
+	for (unsigned i = 0; i < 6; i++)
+		c->seg[segment_order[i]] =
+			(struct soft_segment){.selector = t->segment[i], .unusable = true};
+	if (c->flags & F_VM) {
+		c->cpl = 3;
+		for (unsigned i = 0; i < 6; i++)
+			c->seg[segment_order[i]] = (struct soft_segment){.selector = t->segment[i],
+				.base = (uint32_t)t->segment[i] << 4,
+				.limit = 0xffff,
+				.rights = 0xf3};
+		soft_mode_changed(c);
+		return;
+	}
+	c->cpl = t->segment[1] & 3;
+	soft_load_ldt(c, t->ldt);
+	load_code(c, t->segment[1]);
+	soft_load_segment(c, SEG_SS, t->segment[2]);
+	soft_load_segment(c, SEG_ES, t->segment[0]);
+	soft_load_segment(c, SEG_DS, t->segment[3]);
+	soft_load_segment(c, SEG_FS, t->segment[4]);
+	soft_load_segment(c, SEG_GS, t->segment[5]);
+}
+
+static void check_new(struct soft_cpu *c, uint16_t selector, const struct soft_segment *tr,
+	enum task_reason reason)
+{
+	unsigned type = tr->rights & R_TYPE;
+	bool wants_busy = reason == TASK_IRET;
+
+	if (tr->rights & R_S || (type & ~8u) != (wants_busy ? 3 : 1))
+		soft_fault(c, reason == TASK_IRET ? V_TS : V_GP, selector & ~3);
+	if (!(tr->rights & R_PRESENT))
+		soft_fault(c, V_NP, selector & ~3);
+	if (tr->limit < (type & 8 ? TSS32_LENGTH : TSS16_LENGTH) - 1)
+		soft_fault(c, V_TS, selector & ~3);
+}
+
+void soft_task_switch(struct soft_cpu *c, uint16_t selector, uint64_t raw, enum task_reason reason)
+{
+	uint16_t old = c->seg[SEG_TR].selector;
+	bool nests = reason == TASK_CALL || reason == TASK_INTERRUPT;
+	uint32_t flags = c->flags;
+	struct soft_segment tr;
+	struct task t;
+
+	soft_unpack(&tr, selector, raw);
+	check_new(c, selector, &tr, reason);
+	read_task(c, &tr, &t);
+	if (!nests)
+		set_busy(c, old, false);
+	if (reason == TASK_IRET)
+		flags &= ~F_NT;
+	save(c, flags);
+	if (nests)
+		soft_system_store(c, tr.base, old, 2);
+	if (reason != TASK_IRET)
+		set_busy(c, selector, true);
+	/* From here on it is the new task. */
+	tr.rights |= BUSY;
+	c->seg[SEG_TR] = tr;
+	c->cr0 |= CR0_TS;
+	if (t.wide && c->cr0 & CR0_PG)
+		soft_set_cr3(c, t.cr3);
+	c->flags = (t.wide ? t.flags & 0x3f7fd5 : t.flags & 0x7fd5) | 2 | (nests ? F_NT : 0);
+	for (unsigned i = 0; i < 8; i++)
+		c->gpr[i] = t.wide ? t.gpr[i] : (c->gpr[i] & 0xffff0000) | t.gpr[i];
+	c->next_rip = c->rip = t.ip;
+	load_segments(c, &t);
+	if (c->next_rip > c->seg[SEG_CS].limit)
+		soft_fault(c, V_GP, 0);
+	if (t.trap)
+		c->dr[6] |= 1u << 15;
+	c->break_block = true;
+}
