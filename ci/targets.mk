@@ -6,7 +6,8 @@
 #   PYTEST_ARGS=...          anything else for pytest
 
 VMM    ?= $(HOST_OUT)/assay
-ACCEL  ?= kvm
+# Ours is checked with both of its engines; without /dev/kvm the software processor is left.
+ACCEL  ?= $(if $(filter $(HOST_OUT)/assay,$(VMM)),kvm$(,)soft,kvm)
 ONLY   ?=
 PREFIX ?= /usr/local
 PEER   ?= $(if $(filter $(HOST_OUT)/assay,$(VMM)),qemu-system-x86_64:tcg)
