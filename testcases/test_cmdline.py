@@ -27,6 +27,7 @@ REFUSED = [
     ("-m -5", ["-m", "-5"], OURS),
     ("-m size=", ["-m"], OURS),
     ("-m 99999999999999999999", ["-m"], OURS),
+    ("-m 64k -kernel {elf}", ["-m", "memory"], OURS),
     ("-smp 0", ["-smp"], OURS),
     ("-smp two", ["-smp", "two"], OURS),
     ("-machine nosuch", ["nosuch"], OURS),

@@ -137,16 +137,22 @@ static unsigned reap(int *status)
 	return count;
 }
 
-/* With the event index the device is asked for one interrupt, at the last of what is in flight. */
-static void ask_for_interrupt(unsigned left)
+/*
+ * With the event index the device is asked for one interrupt, at the last of what is in flight. True
+ * if it will come. The ring is looked at here: a reap that finds nothing would ask for the next one.
+ */
+static bool ask_for_interrupt(unsigned left)
 {
 	struct virtqueue *vq = &virtio.vq;
+	uint16_t done;
 
 	virtqueue_interrupts(vq, true);
 	if (vq->event_idx) {
 		*ring_used_event(vq->avail, vq->size) = vq->used_next + left - 1;
 		full_barrier();
 	}
+	done = vq->used->idx - vq->used_next;
+	return vq->event_idx ? done < left : !done;
 }
 
 static int virtio_batch(const struct cell *cell)
@@ -167,10 +173,7 @@ static int virtio_batch(const struct cell *cell)
 		if (count || !left)
 			continue;
 		seen = *interrupts;
-		ask_for_interrupt(left);
-		count = reap(&status); /* what came between the last look and the switch */
-		left -= count;
-		if (left && (!count || virtio.vq.event_idx))
+		if (ask_for_interrupt(left))
 			halt_while(interrupts, seen);
 		virtqueue_interrupts(&virtio.vq, false);
 	}

@@ -318,7 +318,7 @@ int acpi_build(struct machine *machine, const struct acpi_config *config, uint64
 	if (config->cpus > CPUS_MAX || !build(&area, config))
 		rc = error_set(err, ENOSPC, "the ACPI tables do not fit below 1 MiB");
 	else if (guest_load(&machine->memory, AREA, area.data, area.used))
-		rc = error_set(err, EFAULT, "no memory below 1 MiB for the ACPI tables");
+		rc = error_set(err, EFAULT, "-m: no memory below 1 MiB for the ACPI tables");
 	*rsdp = AREA;
 	free(area.data);
 	return rc;
