@@ -37,8 +37,8 @@ struct irq_chip;
 struct irq_route {
 	int fd; /* eventfd; owned by the route */
 	struct msi_message message;
-	bool attached; /* a write to fd reaches the guest */
-	unsigned gsi;  /* private to the engine */
+	bool attached;		     /* a write to fd reaches the guest */
+	unsigned gsi;		     /* private to the engine */
 	const struct irq_chip *chip; /* where it was attached */
 };
 
