@@ -138,8 +138,9 @@ static unsigned reap(int *status)
 }
 
 /*
- * With the event index the device is asked for one interrupt, at the last of what is in flight. True
- * if it will come. The ring is looked at here: a reap that finds nothing would ask for the next one.
+ * With the event index the device is asked for one interrupt, at the last of what is in flight.
+ * True if it will come. The ring is looked at here: a reap that finds nothing would ask for the
+ * next one.
  */
 static bool ask_for_interrupt(unsigned left)
 {
