@@ -66,7 +66,8 @@ class Report:
         write(f"seed of the shuffled runs: {self.bench.seed}; clauses: build/report/clauses.md")
         for note in self.bench.notes:
             write(note)
-        ran = len(self.items) - sum(self.skips.values())
+        ends = ("passed", "failed", "error", "xfailed", "xpassed")
+        ran = sum(len(terminalreporter.stats.get(end, [])) for end in ends)
         write(f"run: {ran}, skipped: {sum(self.skips.values())}")
         for reason, count in self.skips.most_common():
             write(f"  skipped {count}: {reason}")

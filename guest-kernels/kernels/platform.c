@@ -459,6 +459,7 @@ TEST(dsdt_has_s5, "", "the DSDT has a \\_S5 package with a sleep type of three b
 /* Reset and power-off */
 #define RESET_CONTROL 0xcf9
 #define PORT_A	      0x92
+#define KEYBOARD      0x64
 #define END_US	      5000000 /* of running on, and the machine does not end */
 
 TEST(reset_control_reads_back, "",
@@ -512,6 +513,17 @@ TEST(reset_by_port_a, "", "bit 0 of port 92h going to 1 resets the machine", NEE
 	ends_by("reset");
 	outb(PORT_A, 0x02);
 	outb(PORT_A, 0x03);
+	WAIT_UNTIL(false, END_US);
+	FAIL("the machine runs on");
+}
+
+TEST(reset_by_keyboard_controller, "",
+	"the keyboard controller takes commands, and its pulse on output line 0 resets the machine",
+	NEEDS("pci ctl"))
+{
+	EXPECT_EQ(inb(KEYBOARD) & 0x02, 0);
+	ends_by("reset");
+	outb(KEYBOARD, 0xfe);
 	WAIT_UNTIL(false, END_US);
 	FAIL("the machine runs on");
 }

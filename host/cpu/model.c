@@ -127,7 +127,8 @@ static int set_feature(struct cpu_choice *choice, const char *name, bool on, str
 		to[features[i].word] |= BIT(features[i].bit);
 		return 0;
 	}
-	return error_set(err, EINVAL, "Property '.%s' not found", name);
+	return error_set(
+		err, EINVAL, "Property '%s-x86_64-cpu.%s' not found", choice->model->name, name);
 }
 
 /* One of "+name", "-name", "name=on", "name=off", "name". */

@@ -6,6 +6,9 @@
 
 #include "base/log.h"
 
+/* Neither a refused command line (1) nor what isa-debug-exit can give (odd numbers). */
+#define STATUS_HOST_ERROR 2
+
 static const char *const cause_names[] = {
 	[CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
 	[CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
@@ -190,7 +193,7 @@ static void shut_down(struct machine *machine)
 					      : RUN_STATE_SHUTDOWN);
 		return;
 	}
-	end(machine, machine->shutdown_cause == CAUSE_HOST_ERROR ? 1 : 0);
+	end(machine, machine->shutdown_cause == CAUSE_HOST_ERROR ? STATUS_HOST_ERROR : 0);
 }
 
 static void carry_out_requests(void *opaque)

@@ -127,7 +127,7 @@ bool machine_request_pending(const struct machine *machine);
 /* Main loop, lock held. */
 void machine_start(struct machine *machine); /* cont */
 void machine_stop(struct machine *machine, enum run_state state);
-/* Something of ours failed for good: one line on stderr, and the VM ends with status 1 (with
+/* Something of ours failed for good: one line on stderr, and the VM ends with status 2 (with
  * -no-shutdown it stops in state internal-error). */
 void machine_fail(struct machine *machine, const char *why);
 void machine_reset(struct machine *machine, enum shutdown_cause cause);
