@@ -60,7 +60,9 @@ TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate
 	}
 	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, SOON_US));
 	us = tsc_to_ns(rdtsc() - start) / 1000;
-	EXPECT_GE(us, pit_us(10 * divisor) * 95 / 100);
+	/* Mode 0 held OUT low and mode 2 begins high (231164, "Mode 2"): that may be an edge too.
+	 */
+	EXPECT_GE(us, pit_us(9 * divisor) * 95 / 100);
 	EXPECT_LE(tsc_to_ns(closest) / 1000, pit_us(divisor) * 20);
 	test_metric("us_for_10_periods", us);
 }
