@@ -15,14 +15,14 @@
 
 /* Why vCPUs came out, and what went past them; the names query-stats prints. */
 struct engine_counters {
-	uint64_t exits;		/* returns from the engine to us, all reasons */
+	uint64_t exits; /* returns from the engine to us, all reasons */
 	uint64_t port_exits, mmio_exits, halt_exits, interrupted_exits;
-	uint64_t outside_ns;	/* CPU time of the vCPU's thread outside the engine, counted from the
-				 * first query on: taking the time costs two system calls an exit */
+	uint64_t outside_ns; /* CPU time of the vCPU's thread outside the engine, counted from the
+			      * first query on: taking the time costs two system calls an exit */
 };
 
 struct engine_config {
-	const char *cpu;	/* -cpu: MODEL[,+feature][,-feature][,feature=on|off] */
+	const char *cpu; /* -cpu: MODEL[,+feature][,-feature][,feature=on|off] */
 	unsigned cpus;
 	/* PIC, IOAPIC and PIT are the engine's; else only the local APICs are, and the board brings
 	 * models (machine->ext_int, machine->eoi). */
@@ -35,10 +35,10 @@ struct cpu_engine_ops {
 	const char *name; /* -accel's: "kvm", "soft" */
 	/* 0 when the engine could run here, else -errno with the reason. */
 	int (*probe)(struct error *err);
-	/* Creates the VM and vCPUs and installs listeners; memory must be there already.  On success
-	 * machine->engine and machine->irq_chip, machine->gsi are set. */
-	int (*create)(struct machine *machine, const struct engine_config *config,
-		struct error *err);
+	/* Creates the VM and vCPUs and installs listeners; memory must be there already.  On
+	 * success machine->engine and machine->irq_chip, machine->gsi are set. */
+	int (*create)(
+		struct machine *machine, const struct engine_config *config, struct error *err);
 	void (*destroy)(struct cpu_engine *engine); /* vCPUs are stopped */
 
 	/* Main loop, lock held. */
@@ -51,7 +51,8 @@ struct cpu_engine_ops {
 	int (*get_state)(struct cpu_engine *engine, unsigned cpu, struct cpu_state *state);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */
-	void (*counters)(const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out);
+	void (*counters)(
+		const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out);
 	/* The host's id of the vCPU's thread. */
 	int (*thread_id)(const struct cpu_engine *engine, unsigned cpu);
 };
