@@ -9,3 +9,5 @@ MACHINES = {
     "mmio": "microvm " + DISKS.format("blk-mmio"),
     "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,iothread=io0",
 }
+# QEMU deadlocks now and then when a queue breaks on an iothread: docs/differences.md#virtio-ring-in-mmio
+OURS_ONLY = ("iothread",)

@@ -6,3 +6,5 @@ MACHINES = {
     "pci": "pc blk-pci:size=4M,serial=assay0,num-queues=2",
     "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,num-queues=2,iothread=io0",
 }
+# QEMU deadlocks now and then when a queue breaks on an iothread: docs/differences.md#virtio-ring-in-mmio
+OURS_ONLY = ("iothread",)
