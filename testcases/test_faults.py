@@ -23,6 +23,7 @@ from harness.vmm import Vmm
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = 400
+BUSY = "the host was too busy"  # how TESTs of timing begin a SKIP when they were starved
 NOTICED = {"FAIL", "LEAK", "DEVIATES", "WEDGED"}
 FAULTS_VMM = "build/faults/assay"
 
@@ -141,6 +142,8 @@ def test_it_is_noticed(bench, faulty, ahead, case):
     acted = log.exists() and fault.name in log.read_text().split()
     text = "\n".join([f"{outcome.verdict} {outcome.reason} on {name}", *outcome.text])
     text += f"\nASSAY_FAULTS={fault.name} {outcome.command}"
+    if outcome.verdict == "SKIP" and outcome.reason.startswith(BUSY):
+        pytest.skip(outcome.reason)  # such a run says nothing of the TEST
     assert acted, f"the fault never acted: its seam or match is wrong\n{text}"
     assert outcome.verdict in NOTICED, f"the TEST did not notice\n{text}"
     assert "stderr of the VMM" not in outcome.reason, text
