@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What a user calls: deps, check, soak, bench, lint, gate, fuzz, install, help.
+# What a user calls: deps, check, check-faults, soak, lint, format, install, help.
 #
 #   VMM=PROGRAM ACCEL=LIST   the VMM under test, another than ours
 #   ONLY=WORDS               pytest's -k: only the items whose names match
@@ -83,4 +83,5 @@ help:
 	@echo "  ONLY='words'                       only the tests whose names match, as pytest -k"
 	@echo "  SAN=1                              host code with ASan and UBSan"
 	@echo "  FAULTS=1                           host code with fault injection (docs/faults.md)"
+	@echo "  PYTEST_ARGS='...'                  anything else for pytest"
 	@echo "  CC=clang                           another compiler (make clean first)"

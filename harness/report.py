@@ -22,10 +22,23 @@ class Report:
     # -- pytest's hooks -----------------------------------------------------------------------
 
     def pytest_report_header(self, config):
+        return self._header()
+
+    def pytest_collection_finish(self, session):
+        """With -q pytest leaves its header out; which engines run is said all the same."""
+        option = session.config.option
+        terminal = session.config.pluginmanager.getplugin("terminalreporter")
+        if option.verbose < 0 and not option.collectonly and terminal:
+            for line in self._header():
+                terminal.write_line(line)
+
+    def _header(self):
         bench = self.bench
         lines = [f"assay: seed of the shuffled runs {bench.seed}"]
         for vmm in bench.vmms + bench.peers:
-            state = vmm.missing or "version " + ".".join(map(str, vmm.version))
+            state = vmm.missing or (
+                f"version {'.'.join(map(str, vmm.version))}, engine {vmm.engine or 'unknown'}"
+            )
             lines.append(f"assay: {vmm.path} -accel {vmm.accel}: {state}")
         return lines
 

@@ -7,6 +7,7 @@ Assay's, "tcg-qemu" QEMU's.
 
 import fcntl
 import functools
+import json
 import os
 import re
 import shlex
@@ -54,6 +55,33 @@ class Vmm:
         if self.accel == "kvm":
             return kvm_missing()
         return None
+
+    @functools.cached_property
+    def engine(self):
+        """What executes guest code, as the VMM itself says: "kvm", "soft", "tcg"; None if it does
+        not come so far."""
+        words = [{"execute": name} for name in ("qmp_capabilities", "query-status", "query-kvm", "quit")]
+        line = [self.path, "-accel", self.accel, "-machine", "microvm,acpi=off", "-m", "16M", "-S"]
+        line += ["-nodefaults", "-display", "none", "-qmp", "stdio"]
+        line += ["-cpu", "qemu64"] if self.is_qemu and self.accel == "kvm" else []
+        try:
+            done = subprocess.run(
+                line,
+                input="\n".join(map(json.dumps, words)) + "\n",
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            answers = [json.loads(text) for text in done.stdout.splitlines()]
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return None
+        said = {}
+        for answer in answers:
+            if isinstance(answer.get("return"), dict):
+                said.update(answer["return"])
+        if "enabled" not in said:
+            return None
+        return said.get("engine") or ("kvm" if said["enabled"] else "tcg")
 
     def command(self, machine_args, qmp=None, control=None):
         """The command line but for -kernel and -append."""

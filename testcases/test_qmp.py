@@ -72,6 +72,21 @@ def test_only_capabilities_before_they_are_negotiated(start):
         assert error_class(qmp.execute({"execute": "qmp_capabilities"})) == "CommandNotFound"
 
 
+def test_which_engine_runs_is_said(start, vmm, bench):
+    """QMP's query-status and query-kvm and HMP's `info kvm` name it; QEMU knows only KVM or not."""
+    for other in bench.vmms:
+        assert other.missing or other.engine == other.accel
+    qmp = start().qmp
+    status, kvm = qmp.command("query-status"), qmp.command("query-kvm")
+    info = qmp.command("human-monitor-command", **{"command-line": "info kvm"})
+    support = "enabled" if vmm.accel == "kvm" else "disabled"
+    assert kvm["enabled"] is (vmm.accel == "kvm")
+    assert info.splitlines()[0] == f"kvm support: {support}"
+    if not vmm.is_qemu:
+        assert status["engine"] == kvm["engine"] == vmm.accel
+        assert info.splitlines()[1] == f"engine: {vmm.accel}"
+
+
 @pytest.mark.parametrize("id_", [7, "text", [1, {"a": None}], {"x": 1.5}, True, None])
 def test_any_json_id_comes_back(start, id_):
     qmp = start().qmp

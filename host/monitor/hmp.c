@@ -96,8 +96,10 @@ static void info_uuid(struct machine *machine, const char *argument, FILE *out)
 
 static void info_kvm(struct machine *machine, const char *argument, FILE *out)
 {
-	fprintf(out, "kvm support: %s\r\n",
-		strcmp(machine->engine->ops->name, "kvm") ? "disabled" : "enabled");
+	const char *engine = machine->engine->ops->name;
+
+	fprintf(out, "kvm support: %s\r\nengine: %s\r\n",
+		strcmp(engine, "kvm") ? "disabled" : "enabled", engine);
 }
 
 static void info_chardev(struct machine *machine, const char *argument, FILE *out)

@@ -35,16 +35,18 @@ json_t *query_schema(struct machine *machine, const json_t *args, struct qmp_err
 
 json_t *query_status(struct machine *machine, const json_t *args, struct qmp_error *err)
 {
-	return json_pack("{s:s,s:b,s:b}", "status", run_state_name(machine->state), "singlestep", 0,
-		"running", machine->state == RUN_STATE_RUNNING);
+	return json_pack("{s:s,s:b,s:b,s:s}", "status", run_state_name(machine->state),
+		"singlestep", 0, "running", machine->state == RUN_STATE_RUNNING, "engine",
+		machine->engine->ops->name);
 }
 
 json_t *query_kvm(struct machine *machine, const json_t *args, struct qmp_error *err)
 {
-	bool enabled = !strcmp(machine->engine->ops->name, "kvm");
+	const char *engine = machine->engine->ops->name;
+	bool enabled = !strcmp(engine, "kvm");
 
-	return json_pack(
-		"{s:b,s:b}", "enabled", enabled, "present", enabled || !access("/dev/kvm", F_OK));
+	return json_pack("{s:b,s:b,s:s}", "enabled", enabled, "present",
+		enabled || !access("/dev/kvm", F_OK), "engine", engine);
 }
 
 json_t *query_name(struct machine *machine, const json_t *args, struct qmp_error *err)

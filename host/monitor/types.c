@@ -45,8 +45,10 @@ static const struct qmp_type types[] = {
 	{"SchemaInfo", META_OBJECT, .members = MEMBERS({"name", "str"}, {"meta-type", "str"})},
 	{"StatusInfo", META_OBJECT,
 		.members = MEMBERS(
-			{"running", "bool"}, {"singlestep", "bool"}, {"status", "RunState"})},
-	{"KvmInfo", META_OBJECT, .members = MEMBERS({"enabled", "bool"}, {"present", "bool"})},
+			{"running", "bool"}, {"singlestep", "bool"}, {"status", "RunState"},
+			{"engine", "str"})},
+	{"KvmInfo", META_OBJECT,
+		.members = MEMBERS({"enabled", "bool"}, {"present", "bool"}, {"engine", "str"})},
 	{"NameInfo", META_OBJECT, .members = MEMBERS({"name", "str", true})},
 	{"UuidInfo", META_OBJECT, .members = MEMBERS({"UUID", "str"})},
 	{"ChardevInfo", META_OBJECT,
