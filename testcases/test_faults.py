@@ -96,6 +96,8 @@ def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
 def run_case(bench, vmm, case, folder):
     """The first machine of the kernel on which the TEST does not skip, and what came of it there."""
     fault, kernel, test, machine = case
+    if fault.seam == "cpu":  # is in the software processor only
+        vmm = Vmm(vmm.path, "soft")
     machines = modules()[kernel].get("MACHINES", {"pc": "pc"})
     for name in [machine] if machine else list(machines):
         log = folder / f"{fault.name}-{kernel}-{test}-{name}"

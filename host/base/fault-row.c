@@ -32,6 +32,7 @@ static const char *const seam_names[] = {
 	[SEAM_BLOCK_COMPLETE] = "block-complete",
 	[SEAM_TABLE] = "table",
 	[SEAM_VALUE] = "value",
+	[SEAM_CPU] = "cpu",
 };
 
 static const char *const block_ops[] = {"read", "write", "flush", "discard", "zeroes"};

@@ -26,6 +26,7 @@ enum seam {
 	SEAM_BLOCK_COMPLETE,
 	SEAM_TABLE,
 	SEAM_VALUE,
+	SEAM_CPU,
 };
 
 struct row {

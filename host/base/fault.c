@@ -483,4 +483,26 @@ void fault_value(const char *name, uint64_t *value)
 	pthread_mutex_unlock(&lock);
 }
 
+enum fault_verdict fault_cpu(const char *name, uint64_t where, uint64_t *value)
+{
+	enum fault_verdict verdict = FAULT_PASS;
+	struct event event;
+	struct row *row;
+
+	if (!faults_on())
+		return FAULT_PASS;
+	event = event_at(SEAM_CPU, name);
+	event.offset = where;
+	event.size = 1;
+	event.value = *value;
+	pthread_mutex_lock(&lock);
+	for_each_match(row, &event)
+	{
+		*value = change(row, *value, 0, 8);
+		verdict = verdict_of(row, verdict);
+	}
+	pthread_mutex_unlock(&lock);
+	return verdict;
+}
+
 #endif

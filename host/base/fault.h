@@ -108,6 +108,13 @@ enum fault_verdict fault_table(const char *name, void *data, size_t length);
  */
 void fault_value(const char *name, uint64_t *value);
 
+/*
+ * In the software processor: `name` says what is decided ("vector", "error", "walk", ...;
+ * docs/faults.md has the list), `where` the number it is decided for (a vector, an address, an MSR).
+ * May change *value.  FAULT_DROP: the processor does not do it.
+ */
+enum fault_verdict fault_cpu(const char *name, uint64_t where, uint64_t *value);
+
 #else
 
 static inline void fault_region_read(
@@ -175,6 +182,11 @@ static inline enum fault_verdict fault_table(const char *name, void *data, size_
 
 static inline void fault_value(const char *name, uint64_t *value)
 {
+}
+
+static inline enum fault_verdict fault_cpu(const char *name, uint64_t where, uint64_t *value)
+{
+	return FAULT_PASS;
 }
 
 #endif

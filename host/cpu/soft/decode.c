@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define BLOCK_MAX   48
@@ -76,6 +77,10 @@ void soft_decode_destroy(struct soft_engine *engine)
 		munmap(engine->arena, ARENA_INSNS * sizeof(struct soft_insn));
 	if (engine->code_pages && engine->code_pages != MAP_FAILED)
 		munmap(engine->code_pages, CODE_PAGES / 8);
+}
+
+static void do_nothing(struct soft_cpu *c, const struct soft_insn *i)
+{
 }
 
 void soft_undefined(struct soft_cpu *c, const struct soft_insn *i)
@@ -233,6 +238,9 @@ static void convert(struct decoder *d, struct soft_insn *i, const ZydisDecodedIn
 	}
 	if (!i->run || (i->lock && !lock_is_allowed(z, i)))
 		i->run = soft_undefined;
+	/* The tests of the tests take an instruction away. */
+	if (fault_cpu(ZydisMnemonicGetString(z->mnemonic), z->opcode, &i->immediate) == FAULT_DROP)
+		i->run = do_nothing;
 	if (i->run == soft_undefined)
 		i->ends_block = true;
 }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "cpu/soft/soft.h"
 
@@ -135,9 +136,12 @@ static void clear_segment(struct soft_segment *s)
 	*s = (struct soft_segment){.unusable = true};
 }
 
-static uint32_t flags_image(const struct soft_cpu *c)
+static uint32_t flags_image(const struct soft_cpu *c, unsigned vector)
 {
-	return c->flags | 2;
+	uint64_t flags = c->flags | 2;
+
+	fault_cpu("flags", vector, &flags);
+	return flags;
 }
 
 static void enter_flags(struct soft_cpu *c, bool interrupt_gate)
@@ -207,7 +211,7 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 		frame_push(&f, c->seg[SEG_SS].selector);
 		frame_push(&f, c->gpr[RSP]);
 	}
-	frame_push(&f, flags_image(c));
+	frame_push(&f, flags_image(c, vector));
 	frame_push(&f, c->seg[SEG_CS].selector);
 	frame_push(&f, return_rip);
 	if (has_error)
@@ -266,7 +270,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 	f.sp &= ~0xfULL;
 	frame_push(&f, c->seg[SEG_SS].selector);
 	frame_push(&f, c->gpr[RSP]);
-	frame_push(&f, flags_image(c));
+	frame_push(&f, flags_image(c, vector));
 	frame_push(&f, c->seg[SEG_CS].selector);
 	frame_push(&f, return_rip);
 	if (has_error)
@@ -286,6 +290,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 static void deliver(struct soft_cpu *c, unsigned vector, bool software, int64_t error,
 	bool has_error, uint64_t return_rip)
 {
+	fault_cpu("rip", vector, &return_rip);
 	if (!(c->cr0 & CR0_PE))
 		interrupt_real(c, vector, return_rip);
 	else if (c->efer & EFER_LMA)
@@ -323,10 +328,25 @@ static int combine(int first, int second)
 	return second;
 }
 
+/* For the tests of the tests: what is raised is not what should be. */
+static void change_fault(struct soft_cpu *c)
+{
+	uint64_t vector = c->fault_vector, error = c->fault_error;
+
+	fault_cpu("error", vector, &error);
+	if (vector == V_PF)
+		fault_cpu("cr2", vector, &c->cr2);
+	fault_cpu("vector", vector, &vector);
+	c->fault_vector = vector;
+	c->fault_error = error;
+}
+
 void soft_take_fault(struct soft_cpu *c)
 {
 	struct soft_event *event = &c->event;
+	uint64_t first, combined;
 
+	change_fault(c);
 	if (!event->active) {
 		*event = (struct soft_event){.active = true,
 			.fault = true,
@@ -339,7 +359,11 @@ void soft_take_fault(struct soft_cpu *c)
 	/* The delivery is undone; what it had loaded of segments it loads last. */
 	c->gpr[RSP] = event->rsp;
 	c->flags = event->flags;
+	first = event->vector;
 	event->vector = event->fault ? combine(event->vector, c->fault_vector) : c->fault_vector;
+	combined = event->vector;
+	fault_cpu("combine", first, &combined);
+	event->vector = (int)combined;
 	event->error = event->vector == V_DF ? 0 : c->fault_error;
 	event->fault = true;
 	if (event->vector < 0) {

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 /* page-table entries (table 4-19) */
@@ -78,11 +79,14 @@ static bool fail(struct walk *w, uint32_t error)
 }
 
 /* Rights of the whole walk (4.6.1). */
-static bool allowed(const struct walk *w)
+static bool allowed(struct walk *w)
 {
 	const struct soft_cpu *c = w->c;
-	bool user_page = w->rights & PTE_USER, writable = w->rights & PTE_WRITE;
+	bool user_page, writable;
 
+	fault_cpu("walk", w->linear, &w->rights);
+	user_page = w->rights & PTE_USER;
+	writable = w->rights & PTE_WRITE;
 	if (w->fetch && w->rights & PTE_NX)
 		return false;
 	if (w->user)
@@ -99,6 +103,7 @@ static void mark(struct walk *w, uint64_t at, uint64_t entry, unsigned size, boo
 {
 	uint64_t marked = entry | PTE_ACCESSED | (leaf && w->write ? PTE_DIRTY : 0);
 
+	fault_cpu("mark", w->linear, &marked);
 	if (marked != entry && !w->probe)
 		write_entry(w->c, at, marked, size);
 }

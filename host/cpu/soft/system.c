@@ -87,9 +87,13 @@ static unsigned stack_operand(const struct soft_cpu *c, const struct soft_insn *
 
 static void op_pushf(struct soft_cpu *c, const struct soft_insn *i)
 {
+	uint64_t flags;
+
 	if (c->flags & F_VM && !iopl_allows(c))
 		soft_fault(c, V_GP, 0);
-	soft_push(c, (c->flags & ~(F_RF | F_VM)) | 2, stack_operand(c, i));
+	flags = (c->flags & ~(F_RF | F_VM)) | 2;
+	fault_cpu("pushf", c->cpl, &flags);
+	soft_push(c, flags, stack_operand(c, i));
 }
 
 static void op_popf(struct soft_cpu *c, const struct soft_insn *i)
@@ -170,7 +174,7 @@ static void op_out(struct soft_cpu *c, const struct soft_insn *i)
 
 /* --- control and debug registers --- */
 
-static uint64_t read_control(struct soft_cpu *c, unsigned n)
+static uint64_t control(struct soft_cpu *c, unsigned n)
 {
 	switch (n) {
 	case 0: return c->cr0;
@@ -182,8 +186,17 @@ static uint64_t read_control(struct soft_cpu *c, unsigned n)
 	}
 }
 
+static uint64_t read_control(struct soft_cpu *c, unsigned n)
+{
+	uint64_t value = control(c, n);
+
+	fault_cpu("read-cr", n, &value);
+	return value;
+}
+
 static void write_control(struct soft_cpu *c, unsigned n, uint64_t value)
 {
+	fault_cpu("write-cr", n, &value);
 	switch (n) {
 	case 0: soft_set_cr0(c, value); break;
 	case 2: c->cr2 = value; break;
@@ -484,14 +497,18 @@ static void op_rdmsr(struct soft_cpu *c, const struct soft_insn *i)
 	need_level0(c);
 	if (!soft_rdmsr(c, c->gpr[RCX], &value))
 		soft_fault(c, V_GP, 0);
+	fault_cpu("read-msr", (uint32_t)c->gpr[RCX], &value);
 	c->gpr[RAX] = (uint32_t)value;
 	c->gpr[RDX] = value >> 32;
 }
 
 static void op_wrmsr(struct soft_cpu *c, const struct soft_insn *i)
 {
+	uint64_t value = (uint32_t)c->gpr[RAX] | c->gpr[RDX] << 32;
+
 	need_level0(c);
-	if (!soft_wrmsr(c, c->gpr[RCX], (uint32_t)c->gpr[RAX] | c->gpr[RDX] << 32))
+	fault_cpu("write-msr", (uint32_t)c->gpr[RCX], &value);
+	if (!soft_wrmsr(c, c->gpr[RCX], value))
 		soft_fault(c, V_GP, 0);
 	c->break_block = true;
 }
@@ -518,11 +535,24 @@ static void op_rdtscp(struct soft_cpu *c, const struct soft_insn *i)
 	c->gpr[RCX] = (uint32_t)c->tsc_aux;
 }
 
+static void fault_cpuid(uint32_t leaf, uint32_t out[4])
+{
+	static const char *const names[] = {"cpuid-eax", "cpuid-ebx", "cpuid-ecx", "cpuid-edx"};
+
+	for (unsigned n = 0; n < 4; n++) {
+		uint64_t value = out[n];
+
+		fault_cpu(names[n], leaf, &value);
+		out[n] = value;
+	}
+}
+
 static void op_cpuid(struct soft_cpu *c, const struct soft_insn *i)
 {
 	uint32_t out[4];
 
 	soft_cpuid(c, c->gpr[RAX], c->gpr[RCX], out);
+	fault_cpuid(c->gpr[RAX], out);
 	c->gpr[RAX] = out[0];
 	c->gpr[RBX] = out[1];
 	c->gpr[RCX] = out[2];
