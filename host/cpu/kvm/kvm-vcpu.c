@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cpu/report.h"
 
 #define SIGNAL_KICK SIGUSR1 /* brings a thread out of KVM_RUN; its handler does nothing */
 
@@ -66,47 +67,24 @@ static void handle_halt(struct kvm_vcpu *vcpu)
 	vcpu->counters.halt_exits++;
 }
 
-/* "RIP 0010:ffff... bytes 0f 0b ...": what a person needs first. */
-static void describe(struct kvm_vcpu *vcpu, char *text, size_t size)
+static void report(struct kvm_vcpu *vcpu, const char *what)
 {
-	struct machine *machine = vcpu->kvm->engine.machine;
 	struct cpu_state state;
-	uint8_t bytes[15];
-	uint64_t rip, address;
-	int used;
 
-	if (kvm_state_get(vcpu, &state) < 0) {
-		snprintf(text, size, "registers cannot be read");
-		return;
-	}
-	rip = state.rip;
-	used = snprintf(text, size, "CS:RIP %04x:%016llx CR0 %llx CR3 %llx", state.cs.selector,
-		(unsigned long long)rip, (unsigned long long)state.cr0,
-		(unsigned long long)state.cr3);
-	address = state.cs.base + rip;
-	if (state.cr0 & 0x80000000) {
-		struct kvm_translation translation = {.linear_address = address};
-
-		if (ioctl(vcpu->fd, KVM_TRANSLATE, &translation) < 0 || !translation.valid)
-			return;
-		address = translation.physical_address;
-	}
-	if (guest_read(&machine->memory, address, bytes, sizeof(bytes)) < 0)
-		return;
-	used += snprintf(text + used, size - used, " bytes");
-	for (unsigned i = 0; i < sizeof(bytes) && used + 4 < (int)size; i++)
-		used += snprintf(text + used, size - used, " %02x", bytes[i]);
+	if (kvm_state_get(vcpu, &state) < 0)
+		log_error("%s on vCPU %u: its registers cannot be read", what, vcpu->index);
+	else
+		cpu_report(&vcpu->kvm->engine.machine->memory, vcpu->index, &state, what);
 }
 
 /* The engine cannot go on: one line, and the VM stops or ends (docs/command-line.md). */
 static void handle_failure(struct kvm_vcpu *vcpu, const char *what, unsigned long long detail)
 {
-	struct machine *machine = vcpu->kvm->engine.machine;
-	char where[256];
+	char text[80];
 
-	describe(vcpu, where, sizeof(where));
-	log_error("%s (%llu) on vCPU %u: %s", what, detail, vcpu->index, where);
-	machine_request_shutdown(machine, CAUSE_HOST_ERROR);
+	snprintf(text, sizeof(text), "%s (%llu)", what, detail);
+	report(vcpu, text);
+	machine_request_shutdown(vcpu->kvm->engine.machine, CAUSE_HOST_ERROR);
 }
 
 static void handle_internal_error(struct kvm_vcpu *vcpu)
@@ -123,10 +101,7 @@ static void handle_fail_entry(struct kvm_vcpu *vcpu)
 /* A triple fault resets the machine, as the PC's chipset does. */
 static void handle_shutdown(struct kvm_vcpu *vcpu)
 {
-	char where[256];
-
-	describe(vcpu, where, sizeof(where));
-	log_error("triple fault on vCPU %u: %s", vcpu->index, where);
+	report(vcpu, "triple fault");
 	machine_request_reset(vcpu->kvm->engine.machine, CAUSE_GUEST_RESET);
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "base/log.h"
+#include "cpu/report.h"
 #include "cpu/soft/soft.h"
 
 /* gate types */
@@ -308,10 +308,10 @@ void soft_interrupt(struct soft_cpu *c, unsigned vector, bool checked)
 static void triple_fault(struct soft_cpu *c)
 {
 	struct machine *machine = c->engine->engine.machine;
+	struct cpu_state state;
 
-	log_error("triple fault on vCPU %u: CS:RIP %04x:%016llx CR0 %llx CR3 %llx CR2 %llx",
-		c->index, c->seg[SEG_CS].selector, (unsigned long long)c->rip,
-		(unsigned long long)c->cr0, (unsigned long long)c->cr3, (unsigned long long)c->cr2);
+	if (!soft_engine_ops.get_state(&c->engine->engine, c->index, &state))
+		cpu_report(&machine->memory, c->index, &state, "triple fault");
 	c->halted = true;
 	machine_request_reset(machine, CAUSE_GUEST_RESET);
 }
