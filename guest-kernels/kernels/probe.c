@@ -32,6 +32,7 @@ enum {
 	KICKS,
 	INTERRUPTS,
 	GUEST_ERRORS,
+	INSTRUCTIONS,
 	COUNTERS
 };
 
@@ -109,6 +110,30 @@ TEST(passes_add_up, "", "sums grow with each pass until they are cleared, and re
 	outl(PROBE + REG_COMMAND, CLEAR);
 	EXPECT_EQ(sum(PASSES), 0);
 	EXPECT_EQ(sum(PORT_EXITS), 0);
+}
+
+static uint64_t instructions_of_loops(uint32_t turns)
+{
+	outl(PROBE + REG_COMMAND, CLEAR);
+	outl(PROBE + REG_COMMAND, BEGIN);
+	__asm__ volatile("1: dec %0; jnz 1b" : "+r"(turns) : : "cc");
+	outl(PROBE + REG_COMMAND, END);
+	return sum(INSTRUCTIONS);
+}
+
+TEST(instructions_are_counted, "", "a loop of two instructions counts two more for each turn more",
+	NEEDS("probe"))
+{
+	uint64_t few, many;
+
+	probe(7);
+	few = instructions_of_loops(1);
+	if (!few)
+		SKIP("this engine does not count instructions");
+	many = instructions_of_loops(10001);
+	EXPECT_GE(few, 3);
+	EXPECT_LE(few, 20);
+	EXPECT_EQ(many - few, 20000);
 }
 
 TEST(time_of_a_region, "", "the time in a region is not less than the TSC counted in it",

@@ -22,6 +22,7 @@ static void read_counters(void *opaque, uint64_t counters[PROBE_COUNTERS])
 		counters[PROBE_PORT_EXITS] += of_cpu.port_exits;
 		counters[PROBE_MMIO_EXITS] += of_cpu.mmio_exits;
 		counters[PROBE_HALT_EXITS] += of_cpu.halt_exits;
+		counters[PROBE_INSTRUCTIONS] += of_cpu.instructions;
 	}
 	counters[PROBE_TIME_NS] = vm_clock_now(&machine->clock);
 	counters[PROBE_KICKS] = machine->kicks;

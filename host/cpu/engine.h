@@ -17,8 +17,9 @@
 struct engine_counters {
 	uint64_t exits; /* returns from the engine to us, all reasons */
 	uint64_t port_exits, mmio_exits, halt_exits, interrupted_exits;
-	uint64_t outside_ns; /* CPU time of the vCPU's thread outside the engine, counted from the
-			      * first query on: taking the time costs two system calls an exit */
+	uint64_t outside_ns;   /* CPU time of the vCPU's thread outside the engine, counted from the
+				* first query on: taking the time costs two system calls an exit */
+	uint64_t instructions; /* executed by the guest; 0 where the engine cannot count them */
 };
 
 struct engine_config {

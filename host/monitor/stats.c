@@ -21,6 +21,7 @@ static const struct {
 	{"halt_exits", offsetof(struct engine_counters, halt_exits)},
 	{"signal_exits", offsetof(struct engine_counters, interrupted_exits)},
 	{"outside_ns", offsetof(struct engine_counters, outside_ns)},
+	{"instructions", offsetof(struct engine_counters, instructions)},
 };
 
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))

@@ -552,7 +552,11 @@ static void soft_nmi(struct cpu_engine *engine, unsigned cpu)
 static void soft_counters(
 	const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out)
 {
-	*out = container_of(engine, const struct soft_engine, engine)->cpus[cpu].counters;
+	const struct soft_cpu *c =
+		&container_of(engine, const struct soft_engine, engine)->cpus[cpu];
+
+	*out = c->counters;
+	out->instructions = c->instructions;
 }
 
 static int soft_thread_id(const struct cpu_engine *engine, unsigned cpu)

@@ -19,6 +19,7 @@ enum probe_counter {
 	PROBE_KICKS,	    /* doorbells that came as a signal instead of an exit */
 	PROBE_INTERRUPTS,   /* lines raised and messages sent */
 	PROBE_GUEST_ERRORS, /* what -d guest_errors would print */
+	PROBE_INSTRUCTIONS, /* that guests executed; 0 where the engine cannot count them */
 	PROBE_COUNTERS,
 };
 
