@@ -195,13 +195,19 @@ static bool take_interrupts(struct soft_cpu *c)
 /* One block, or one instruction when something must be looked at after each. */
 static void run_block(struct soft_cpu *c)
 {
-	const struct soft_block *block = soft_block_at(c);
-	const struct soft_insn *i = block->insns, *end = i + block->count;
-	bool step = c->flags & F_TF, single = step || c->inhibit;
+	const struct soft_block *block;
+	const struct soft_insn *i, *end;
+	bool step = c->flags & F_TF, single = step || c->inhibit || c->debug_execute;
 	uint64_t mask = c->long_mode ? UINT64_MAX : 0xffffffff;
 
+	if (c->debug_execute && !(c->flags & F_RF) && c->inhibit != INHIBIT_SS)
+		soft_debug_fetch(c);
+	block = soft_block_at(c);
+	i = block->insns;
+	end = i + block->count;
 	c->break_block = false;
-	c->inhibit = false;
+	c->inhibit = INHIBIT_NONE;
+	c->after = 0;
 	for (; i < end; i++) {
 		c->next_rip = (c->rip + i->length) & mask;
 		i->run(c, i);
@@ -212,11 +218,12 @@ static void run_block(struct soft_cpu *c)
 	}
 	if (single)
 		c->break_block = true; /* what was held back for this instruction is looked at */
-	c->flags &= ~F_RF;
-	if (step) {
-		c->dr[6] |= 1u << 14;
-		soft_post_trap(c, V_DB);
-	}
+	if (!(c->after & AFTER_KEEPS_RF))
+		c->flags &= ~F_RF;
+	if (c->after & AFTER_STEP_BY_RESULT)
+		step = c->flags & F_TF;
+	if (step || c->debug_hits)
+		soft_debug_trap(c, step);
 }
 
 /* Until the turn is over, the vCPU halts or a request waits; faults leave by c->escape. */
@@ -232,6 +239,10 @@ static void execute(struct soft_cpu *c)
 			return;
 		if (c->event.active)
 			soft_deliver(c);
+		if (c->debug_hits && !c->inhibit) { /* of a task switch in a delivery */
+			soft_debug_trap(c, false);
+			continue;
+		}
 		if ((atomic_load_explicit(&c->attention, memory_order_relaxed) || c->halted ||
 			    c->break_block) &&
 			!take_interrupts(c))
@@ -327,7 +338,9 @@ static void reset_cpu(struct soft_cpu *c)
 	static const uint8_t fxsave_head[32] = {0x7f, 0x03, [24] = 0x80, 0x1f};
 
 	cpu_state_reset(&state);
-	c->nmi_pending = c->nmi_blocked = c->inhibit = c->halted = false;
+	c->nmi_pending = c->nmi_blocked = c->halted = false;
+	c->inhibit = INHIBIT_NONE;
+	c->debug_hits = 0;
 	c->event.active = false;
 	c->engine->engine.ops->set_state(&c->engine->engine, c->index, &state);
 	c->star = c->lstar = c->cstar = c->fmask = c->kernel_gs_base = c->tsc_aux = 0;
@@ -338,6 +351,7 @@ static void reset_cpu(struct soft_cpu *c)
 	memset(c->dr, 0, sizeof(c->dr));
 	c->dr[6] = 0xffff0ff0;
 	c->dr[7] = 0x400;
+	soft_debug_changed(c);
 	memset(&c->fpu, 0, sizeof(c->fpu));
 	memcpy(c->fpu.image, fxsave_head, sizeof(fxsave_head));
 	soft_lapic_reset(c);

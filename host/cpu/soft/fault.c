@@ -24,6 +24,7 @@ _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error)
 	c->fault_vector = vector;
 	c->fault_error = error;
 	c->implicit = false;
+	c->debug_hits = 0; /* the instruction is done again, and meets them again */
 	longjmp(c->escape, 1);
 }
 
@@ -303,6 +304,7 @@ static void deliver(struct soft_cpu *c, unsigned vector, bool software, int64_t 
 void soft_interrupt(struct soft_cpu *c, unsigned vector, bool checked)
 {
 	deliver(c, vector, checked, 0, false, c->next_rip);
+	c->after |= AFTER_STEP_BY_RESULT; /* the handler is not stepped into (17.3.1.4) */
 }
 
 static void triple_fault(struct soft_cpu *c)
@@ -384,7 +386,10 @@ void soft_deliver(struct soft_cpu *c)
 	deliver(c, event->vector, false, event->error, with_error, c->rip);
 	c->rip = c->next_rip;
 	if (event->fault)
-		c->inhibit = false;
+		c->inhibit = INHIBIT_NONE;
+	if (event->fault && event->vector == V_DB)
+		soft_debug_entered(c);
+	c->halted = false;
 	c->event.active = false;
 }
 
@@ -438,9 +443,9 @@ static void iret_to_vm86(struct soft_cpu *c, const uint32_t *frame)
 {
 	static const uint8_t order[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
-	c->flags = (frame[2] & (F_ARITHMETIC | F_TF | F_IF | F_DF | F_IOPL | F_NT | F_RF | F_VM |
-				       F_AC | F_VIF | F_VIP | F_ID)) |
-		   2;
+	soft_set_flags(c, frame[2],
+		F_ARITHMETIC | F_TF | F_IF | F_DF | F_IOPL | F_NT | F_RF | F_VM | F_AC | F_VIF |
+			F_VIP | F_ID);
 	c->gpr[RSP] = frame[3];
 	c->cpl = 3;
 	for (unsigned i = 0; i < 6; i++) {
@@ -566,6 +571,7 @@ void soft_iret(struct soft_cpu *c, unsigned size)
 {
 	uint64_t raw;
 
+	c->nmi_blocked = false; /* even if IRET faults (6.7.1) */
 	if (!(c->cr0 & CR0_PE)) {
 		iret_real(c, size);
 	} else if (c->flags & F_VM) {
@@ -584,6 +590,6 @@ void soft_iret(struct soft_cpu *c, unsigned size)
 	} else {
 		iret_protected(c, size);
 	}
-	c->nmi_blocked = false;
+	c->after |= AFTER_KEEPS_RF;
 	c->break_block = true;
 }

@@ -227,6 +227,13 @@ static struct ram_block *block_of(struct soft_cpu *c, uint64_t physical)
 	return NULL;
 }
 
+/* Must every access to the page be looked at?  Breakpoints on data, and alignment checks. */
+static bool needs_look(const struct soft_cpu *c, uint64_t page, bool user)
+{
+	return (user && c->cr0 & CR0_AM && c->flags & F_AC) ||
+	       (c->debug_data && soft_debug_watches(c, page));
+}
+
 /* Makes the slot one of this page, keeping what it knows if it is already. */
 static void fill(struct soft_cpu *c, const struct walk *w, struct tlb_entry *e)
 {
@@ -251,9 +258,9 @@ static void fill(struct soft_cpu *c, const struct walk *w, struct tlb_entry *e)
 	e->offset = (uint64_t)(block->host + (physical - block->address)) - page;
 	if (w->fetch)
 		e->execute = page;
-	else
+	else if (!needs_look(c, page, w->user))
 		e->read = page;
-	if (w->write && !block->readonly && !soft_is_code(c->engine, physical))
+	if (w->write && e->read == page && !block->readonly && !soft_is_code(c->engine, physical))
 		e->write = page;
 }
 
@@ -359,12 +366,16 @@ static void check_alignment(struct soft_cpu *c, uint64_t linear, unsigned size)
 uint64_t soft_load_slow(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw)
 {
 	check_alignment(c, linear, size);
+	if (c->debug_data)
+		soft_debug_access(c, linear, size, false);
 	return load_as(c, linear, size, rmw, c->user);
 }
 
 void soft_store_slow(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size)
 {
 	check_alignment(c, linear, size);
+	if (c->debug_data)
+		soft_debug_access(c, linear, size, true);
 	store_as(c, linear, value, size, c->user);
 }
 

@@ -22,7 +22,7 @@ static void mov_segment(struct soft_cpu *c, const struct soft_insn *i)
 			soft_fault(c, V_UD, NO_ERROR_CODE);
 		soft_load_segment(c, i->op[0].reg, soft_get(c, i, 1, 2));
 		if (i->op[0].reg == SEG_SS)
-			c->inhibit = true;
+			c->inhibit = INHIBIT_SS;
 	} else {
 		/* To a register: zero-extended to the operand size; to memory always 16 bits. */
 		soft_put(c, i, 0, c->seg[i->op[1].reg].selector,
@@ -229,7 +229,7 @@ static void op_pop(struct soft_cpu *c, const struct soft_insn *i)
 	if (i->op[0].kind == O_SEG) {
 		soft_load_segment(c, i->op[0].reg, value);
 		if (i->op[0].reg == SEG_SS)
-			c->inhibit = true;
+			c->inhibit = INHIBIT_SS;
 	} else {
 		uint64_t linear;
 

@@ -574,7 +574,7 @@ void soft_set_cr0(struct soft_cpu *c, uint64_t value)
 		 CR0_ET;
 	if ((old ^ c->cr0) & CR0_PG)
 		load_pdpte(c);
-	if ((old ^ c->cr0) & (CR0_PG | CR0_WP | CR0_PE))
+	if ((old ^ c->cr0) & (CR0_PG | CR0_WP | CR0_PE | CR0_AM))
 		soft_tlb_flush(c, true);
 	soft_mode_changed(c);
 }
@@ -608,6 +608,8 @@ void soft_set_cr4(struct soft_cpu *c, uint64_t value)
 	c->cr4 = value;
 	if ((old ^ value) & CR4_PAE)
 		load_pdpte(c);
+	if ((old ^ value) & CR4_DE)
+		soft_debug_changed(c);
 	if ((old ^ value) & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
 		soft_tlb_flush(c, true);
 	c->break_block = true;
@@ -618,7 +620,8 @@ void soft_set_flags(struct soft_cpu *c, uint32_t value, uint32_t changeable)
 	uint32_t old = c->flags;
 
 	c->flags = (old & ~changeable) | (value & changeable) | 2;
-	if ((old ^ c->flags) & F_AC && c->cr4 & CR4_SMAP)
+	/* SMAP's exception, and whether user pages may be accessed directly. */
+	if ((old ^ c->flags) & F_AC && (c->cr4 & CR4_SMAP || c->cr0 & CR0_AM))
 		soft_tlb_flush(c, true);
 	/* Interrupts that waited for IF, and the trap after the next instruction. */
 	if (c->flags & (F_IF | F_TF))

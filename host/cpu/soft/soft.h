@@ -204,6 +204,12 @@ struct soft_event {
 	uint32_t flags;
 };
 
+enum { INHIBIT_NONE, INHIBIT_STI, INHIBIT_SS /* debug exceptions, too */ };
+enum {
+	AFTER_STEP_BY_RESULT = 1, /* single step by the new TF: INT n, SYSCALL, SYSRET */
+	AFTER_KEEPS_RF = 2,	  /* RF is a result: IRET, a task switch, REP that goes on */
+};
+
 struct soft_cpu {
 	uint64_t gpr[16]; /* by enum cpu_register */
 	uint64_t rip, next_rip;
@@ -214,7 +220,10 @@ struct soft_cpu {
 	uint8_t code_size; /* default operand size: 2, 4, 4 in 64-bit mode */
 	bool break_block;  /* the block must not go on: code changed, mode changed, attention */
 	bool implicit;	   /* an access of the processor's own: SMAP has no exception for it */
-	bool inhibit;	   /* interrupts are held back for one instruction (STI, MOV SS) */
+	uint8_t inhibit;   /* INHIBIT_x: what is held back for one instruction */
+	uint8_t after;	   /* AFTER_x: what the instruction says of its end */
+	bool debug_execute, debug_data, debug_ports; /* breakpoints of that kind are armed */
+	uint32_t debug_hits; /* bits of DR6 that wait for the end of the instruction */
 	bool halted, waits_for_sipi;
 	bool yielded;			  /* PAUSE: let the loop turn */
 	atomic_bool attention;		  /* look at interrupts, NMI, stop before the next block */
@@ -278,6 +287,22 @@ void soft_post_interrupt(struct soft_cpu *c, unsigned vector); /* from outside: 
 void soft_post_trap(struct soft_cpu *c, enum vector vector);   /* behind an instruction: the same */
 void soft_deliver(struct soft_cpu *c); /* c->event, between two instructions; may fault */
 void soft_iret(struct soft_cpu *c, unsigned size);
+
+/* --- debug.c --- */
+#define DR6_BT (1u << 15)
+void soft_debug_changed(struct soft_cpu *c); /* after DR0 to DR3, DR7 or CR4.DE changed */
+/* Of an armed breakpoint: is this page watched; an access to it; a port; the instruction at RIP
+ * (faults). */
+bool soft_debug_watches(const struct soft_cpu *c, uint64_t page);
+void soft_debug_access(struct soft_cpu *c, uint64_t linear, unsigned size, bool write);
+void soft_debug_port(struct soft_cpu *c, uint16_t port, unsigned size);
+void soft_debug_fetch(struct soft_cpu *c);
+/* Behind an instruction: posts what was met, and the single step. */
+void soft_debug_trap(struct soft_cpu *c, bool step);
+void soft_debug_entered(struct soft_cpu *c); /* #DB was delivered */
+void soft_debug_new_task(struct soft_cpu *c, bool trap);
+uint64_t soft_read_debug(struct soft_cpu *c, unsigned n); /* MOV from and to DRn; fault */
+void soft_write_debug(struct soft_cpu *c, unsigned n, uint64_t value);
 
 /* --- mmu.c --- */
 uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,

@@ -139,10 +139,13 @@ static void repeat(struct soft_cpu *c, const struct soft_insn *i, element *one, 
 		return;
 	}
 	for (unsigned n = 0; (left = c->gpr[RCX] & mask); n++) {
-		if (n == SLICE || (n && c->break_block)) {
-			/* Again from here: the registers say how far it came. */
+		if (n == SLICE || (n && (c->break_block || c->flags & F_TF))) {
+			/* Again from here: the registers say how far it came.  A breakpoint on this
+			 * instruction was met once (17.3.1.1). */
 			c->next_rip = c->rip;
 			c->break_block = true;
+			c->flags |= F_RF;
+			c->after |= AFTER_KEEPS_RF;
 			c->yielded |= n == SLICE;
 			return;
 		}
@@ -168,7 +171,7 @@ static void fast_fill(struct soft_cpu *c, const struct soft_insn *i, unsigned si
 	struct tlb_entry *e;
 	uint8_t *at;
 
-	if (!i->rep || i->address < 4 || !left)
+	if (!i->rep || i->address < 4 || !left || c->flags & F_TF)
 		return;
 	linear = destination(c, i, size, true);
 	e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
@@ -191,7 +194,7 @@ static void fast_copy(struct soft_cpu *c, const struct soft_insn *i, unsigned si
 	uint64_t from, to, run, other;
 	struct tlb_entry *r, *w;
 
-	if (!i->rep || i->address < 4 || !left)
+	if (!i->rep || i->address < 4 || !left || c->flags & F_TF)
 		return;
 	from = source(c, i, size);
 	to = destination(c, i, size, true);

@@ -33,7 +33,7 @@ static void op_sti(struct soft_cpu *c, const struct soft_insn *i)
 	if (c->cr0 & CR0_PE && !iopl_allows(c))
 		soft_fault(c, V_GP, 0);
 	if (!(c->flags & F_IF))
-		c->inhibit = true;
+		c->inhibit = INHIBIT_STI;
 	c->flags |= F_IF;
 	c->break_block = true;
 }
@@ -140,6 +140,8 @@ uint64_t soft_port_read(struct soft_cpu *c, uint16_t port, unsigned size)
 {
 	c->counters.exits++;
 	c->counters.port_exits++;
+	if (c->debug_ports)
+		soft_debug_port(c, port, size);
 	return space_read(&c->engine->engine.machine->ports, port, size);
 }
 
@@ -149,6 +151,8 @@ void soft_port_write(struct soft_cpu *c, uint16_t port, uint64_t value, unsigned
 
 	c->counters.exits++;
 	c->counters.port_exits++;
+	if (c->debug_ports)
+		soft_debug_port(c, port, size);
 	space_write(&machine->ports, port, value, size);
 	if (machine_request_pending(machine))
 		c->break_block = true;
@@ -172,7 +176,7 @@ static void op_out(struct soft_cpu *c, const struct soft_insn *i)
 	soft_port_write(c, port, c->gpr[RAX] & soft_mask(size), size);
 }
 
-/* --- control and debug registers --- */
+/* --- control registers --- */
 
 static uint64_t control(struct soft_cpu *c, unsigned n)
 {
@@ -211,27 +215,6 @@ static void write_control(struct soft_cpu *c, unsigned n, uint64_t value)
 	}
 }
 
-/* DR4 and DR5 are DR6 and DR7 unless CR4.DE is set. */
-static unsigned debug_number(struct soft_cpu *c, unsigned n)
-{
-	if (n > 7 || ((n == 4 || n == 5) && c->cr4 & CR4_DE))
-		soft_fault(c, V_UD, NO_ERROR_CODE);
-	return n == 4 || n == 5 ? n + 2 : n;
-}
-
-static void write_debug(struct soft_cpu *c, unsigned n, uint64_t value)
-{
-	n = debug_number(c, n);
-	if (n >= 6 && value >> 32)
-		soft_fault(c, V_GP, 0);
-	if (n == 6)
-		value = (value & 0xe00f) | 0xffff0ff0;
-	else if (n == 7)
-		value = (value & 0xffff2bff) | 0x400;
-	c->dr[n] = value;
-	c->break_block = true;
-}
-
 void soft_move_control(struct soft_cpu *c, const struct soft_insn *i)
 {
 	unsigned size = c->long_mode ? 8 : 4;
@@ -241,11 +224,11 @@ void soft_move_control(struct soft_cpu *c, const struct soft_insn *i)
 	if (to->kind == O_CR)
 		write_control(c, to->reg, c->gpr[from->reg] & soft_mask(size));
 	else if (to->kind == O_DR)
-		write_debug(c, to->reg, c->gpr[from->reg] & soft_mask(size));
+		soft_write_debug(c, to->reg, c->gpr[from->reg] & soft_mask(size));
 	else if (from->kind == O_CR)
 		soft_set_reg(c, to->reg, read_control(c, from->reg), size);
 	else
-		soft_set_reg(c, to->reg, c->dr[debug_number(c, from->reg)], size);
+		soft_set_reg(c, to->reg, soft_read_debug(c, from->reg), size);
 }
 
 static void op_clts(struct soft_cpu *c, const struct soft_insn *i)
@@ -593,6 +576,7 @@ static void op_syscall(struct soft_cpu *c, const struct soft_insn *i)
 	c->cpl = 0;
 	soft_mode_changed(c);
 	c->next_rip = c->lstar;
+	c->after |= AFTER_STEP_BY_RESULT;
 }
 
 static void op_sysret(struct soft_cpu *c, const struct soft_insn *i)
@@ -612,6 +596,7 @@ static void op_sysret(struct soft_cpu *c, const struct soft_insn *i)
 	c->cpl = 3;
 	soft_set_flags(c, c->gpr[R11], 0x3c7fd7);
 	c->next_rip = to_long ? c->gpr[RCX] : (uint32_t)c->gpr[RCX];
+	c->after |= AFTER_STEP_BY_RESULT;
 	soft_mode_changed(c);
 }
 

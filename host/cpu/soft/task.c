@@ -146,14 +146,15 @@ void soft_task_switch(struct soft_cpu *c, uint16_t selector, uint64_t raw, enum 
 	c->cr0 |= CR0_TS;
 	if (t.wide && c->cr0 & CR0_PG)
 		soft_set_cr3(c, t.cr3);
-	c->flags = (t.wide ? t.flags & 0x3f7fd5 : t.flags & 0x7fd5) | 2 | (nests ? F_NT : 0);
+	soft_set_flags(c, (t.wide ? t.flags & 0x3f7fd5 : t.flags & 0x7fd5) | (nests ? F_NT : 0),
+		UINT32_MAX);
 	for (unsigned i = 0; i < 8; i++)
 		c->gpr[i] = t.wide ? t.gpr[i] : (c->gpr[i] & 0xffff0000) | t.gpr[i];
 	c->next_rip = c->rip = t.ip;
 	load_segments(c, &t);
 	if (c->next_rip > c->seg[SEG_CS].limit)
 		soft_fault(c, V_GP, 0);
-	if (t.trap)
-		c->dr[6] |= 1u << 15;
+	soft_debug_new_task(c, t.trap);
+	c->after |= AFTER_KEEPS_RF;
 	c->break_block = true;
 }
