@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define BIT(n) (1u << (n))
 
 /* fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
@@ -81,6 +83,7 @@ static const struct {
 	{"pdpe1gb", FEATURE_80000001_EDX, 26},
 	{"pge", FEATURE_1_EDX, 13},
 	{"pku", FEATURE_7_ECX, 3},
+	{"pni", FEATURE_1_ECX, 0},
 	{"popcnt", FEATURE_1_ECX, 23},
 	{"pse", FEATURE_1_EDX, 3},
 	{"pse36", FEATURE_1_EDX, 17},
@@ -108,6 +111,8 @@ static const struct {
 	{"vmx", FEATURE_1_ECX, 5},
 	{"x2apic", FEATURE_1_ECX, 21},
 	{"xsave", FEATURE_1_ECX, 26},
+	{"xsaveopt", FEATURE_D_1_EAX, 0},
+	{"zero-fcs-fds", FEATURE_7_EBX, 13},
 };
 
 #define FEATURES (sizeof(features) / sizeof(features[0]))
@@ -117,18 +122,57 @@ const char *cpu_feature_name(unsigned index)
 	return index < FEATURES ? features[index].name : NULL;
 }
 
+/* QEMU takes "_" and "." for the "-" of its names. */
+static bool is_named(const char *name, const char *text)
+{
+	for (; *name && *text; name++, text++) {
+		bool dash = *name == '-' || *name == '.';
+
+		if (*name != *text && !(dash && (*text == '-' || *text == '_')))
+			return false;
+	}
+	return *name == *text;
+}
+
 static int set_feature(struct cpu_choice *choice, const char *name, bool on, struct error *err)
 {
 	for (unsigned i = 0; i < FEATURES; i++) {
 		uint32_t *to = on ? choice->add : choice->remove;
 
-		if (strcmp(features[i].name, name) != 0)
+		if (!is_named(features[i].name, name))
 			continue;
 		to[features[i].word] |= BIT(features[i].bit);
 		return 0;
 	}
 	return error_set(
 		err, EINVAL, "Property '%s-x86_64-cpu.%s' not found", choice->model->name, name);
+}
+
+void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[FEATURE_WORDS],
+	const char *engine)
+{
+	static const char *const words[FEATURE_WORDS] = {
+		[FEATURE_1_EDX] = "01H:EDX",
+		[FEATURE_1_ECX] = "01H:ECX",
+		[FEATURE_7_EBX] = "07H:EBX",
+		[FEATURE_7_ECX] = "07H:ECX",
+		[FEATURE_7_EDX] = "07H:EDX",
+		[FEATURE_D_1_EAX] = "0DH:EAX",
+		[FEATURE_80000001_EDX] = "80000001H:EDX",
+		[FEATURE_80000001_ECX] = "80000001H:ECX",
+	};
+	uint32_t told[FEATURE_WORDS] = {0};
+
+	for (unsigned i = 0; i < FEATURES; i++) {
+		unsigned word = features[i].word;
+		uint32_t bit = BIT(features[i].bit), wanted = choice->add[word];
+
+		if (!(wanted & ~choice->remove[word] & ~supported[word] & ~told[word] & bit))
+			continue;
+		told[word] |= bit;
+		log_error("warning: %s doesn't support requested feature: CPUID.%s.%s [bit %u]",
+			engine, words[word], features[i].name, features[i].bit);
+	}
 }
 
 /* One of "+name", "-name", "name=on", "name=off", "name". */

@@ -18,6 +18,7 @@ enum feature_word {
 	FEATURE_7_EBX,
 	FEATURE_7_ECX,
 	FEATURE_7_EDX,
+	FEATURE_D_1_EAX,
 	FEATURE_80000001_EDX,
 	FEATURE_80000001_ECX,
 	FEATURE_WORDS,
@@ -40,6 +41,10 @@ extern const struct cpu_model cpu_models[]; /* a NULL name ends it; the first is
 
 /* text NULL: the default model.  0, or -EINVAL with a sentence that names model or feature. */
 int cpu_choice_parse(const char *text, struct cpu_choice *out, struct error *err);
+
+/* One line on stderr for each feature the command line asked for that is not in `supported`. */
+void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[FEATURE_WORDS],
+	const char *engine);
 
 /* Feature names for -cpu help: the next one from *at on, or NULL at the end. */
 const char *cpu_feature_name(unsigned index);

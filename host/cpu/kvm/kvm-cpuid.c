@@ -22,12 +22,14 @@ struct cpuid {
 static const struct {
 	uint32_t leaf;
 	size_t offset;
+	uint32_t index;
 } places[FEATURE_WORDS] = {
 	[FEATURE_1_EDX] = {1, offsetof(struct kvm_cpuid_entry2, edx)},
 	[FEATURE_1_ECX] = {1, offsetof(struct kvm_cpuid_entry2, ecx)},
 	[FEATURE_7_EBX] = {7, offsetof(struct kvm_cpuid_entry2, ebx)},
 	[FEATURE_7_ECX] = {7, offsetof(struct kvm_cpuid_entry2, ecx)},
 	[FEATURE_7_EDX] = {7, offsetof(struct kvm_cpuid_entry2, edx)},
+	[FEATURE_D_1_EAX] = {0xd, offsetof(struct kvm_cpuid_entry2, eax), 1},
 	[FEATURE_80000001_EDX] = {0x80000001, offsetof(struct kvm_cpuid_entry2, edx)},
 	[FEATURE_80000001_ECX] = {0x80000001, offsetof(struct kvm_cpuid_entry2, ecx)},
 };
@@ -39,7 +41,7 @@ static void apply_features(struct kvm_cpuid_entry2 *entry, const struct cpu_choi
 		uint32_t *value = (uint32_t *)((char *)entry + places[word].offset);
 		uint32_t wanted;
 
-		if (places[word].leaf != entry->function || entry->index != 0)
+		if (places[word].leaf != entry->function || places[word].index != entry->index)
 			continue;
 		wanted = choice->model->everything ? ~0u : choice->model->features[word];
 		wanted = (wanted | choice->add[word]) & ~choice->remove[word];

@@ -66,7 +66,7 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	register_table(d, soft_branch_handlers);
 	register_table(d, soft_system_handlers);
 	register_table(d, soft_bit_handlers);
-	return 0;
+	return soft_native_init(err);
 }
 
 void soft_decode_destroy(struct soft_engine *engine)
@@ -198,10 +198,18 @@ static uint8_t prefix_segment(ZydisInstructionAttributes attributes)
 	return SEG_DS;
 }
 
+/* MOVSD and CMPSD are each the name of two instructions; this is not the string one. */
+static bool is_double_move(const ZydisDecodedInstruction *z)
+{
+	return z->opcode_map == ZYDIS_OPCODE_MAP_0F &&
+	       (z->mnemonic == ZYDIS_MNEMONIC_MOVSD || z->mnemonic == ZYDIS_MNEMONIC_CMPSD);
+}
+
 /* What Zydis said, in our form. */
-static void convert(struct decoder *d, struct soft_insn *i, const ZydisDecodedInstruction *z,
+static void convert(struct soft_cpu *c, struct soft_insn *i, const ZydisDecodedInstruction *z,
 	const ZydisDecodedOperand *operands, const uint8_t *bytes)
 {
+	const struct decoder *d = c->engine->zydis;
 	const struct soft_handlers *handlers = d->by_mnemonic[z->mnemonic];
 
 	*i = (struct soft_insn){
@@ -230,11 +238,11 @@ static void convert(struct decoder *d, struct soft_insn *i, const ZydisDecodedIn
 	if ((i->op[0].kind == O_REG || i->op[0].kind == O_HIGH || i->op[0].kind == O_MEM) &&
 		i->op[0].size == 1)
 		i->size = 1;
-	if (handlers) {
+	if (handlers && !is_double_move(z)) {
 		i->run = handlers->by_size[form_of(i)];
 		i->ends_block = handlers->ends_block;
 	} else {
-		i->run = soft_native_handler(z->mnemonic, i);
+		soft_native_decode(c, i, z, operands);
 	}
 	if (!i->run || (i->lock && !lock_is_allowed(z, i)))
 		i->run = soft_undefined;
@@ -257,7 +265,7 @@ static unsigned decode_one(
 		ZydisDecoderDecodeFull(&d->by_mode[mode_of(c)], bytes, available, &z, operands);
 
 	if (ZYAN_SUCCESS(status)) {
-		convert(d, i, &z, operands, bytes);
+		convert(c, i, &z, operands, bytes);
 		return z.length;
 	}
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_BYTES)

@@ -310,32 +310,9 @@ static void memory_written(void *opaque, uint64_t address, uint64_t length)
 	}
 }
 
-static void set_features(struct soft_cpu *c, const struct cpu_choice *choice)
-{
-	static const uint32_t supported[FEATURE_WORDS] = {
-		/* Not FPU, MMX, FXSR, SSE, SSE2: those instructions raise #UD (native.c). */
-		[FEATURE_1_EDX] = 0x000bfbfe,
-		[FEATURE_1_ECX] =
-			1u << 13 | 1u << 22 | 1u << 23 | 1u << 30 | 1u << 31 | 1u << 17 | 1u << 21,
-		[FEATURE_7_EBX] = 1u << 0 | 1u << 3 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 |
-				  1u << 19 | 1u << 20,
-		[FEATURE_7_ECX] = 1u << 2,
-		[FEATURE_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 27 | 1u << 29,
-		[FEATURE_80000001_ECX] = 1u << 0 | 1u << 5,
-	};
-
-	for (unsigned word = 0; word < FEATURE_WORDS; word++) {
-		uint32_t wanted = choice->model->everything ? ~0u : choice->model->features[word];
-
-		wanted = (wanted | choice->add[word]) & ~choice->remove[word];
-		c->cpuid_features[word] = supported[word] & wanted;
-	}
-}
-
 static void reset_cpu(struct soft_cpu *c)
 {
 	struct cpu_state state;
-	static const uint8_t fxsave_head[32] = {0x7f, 0x03, [24] = 0x80, 0x1f};
 
 	cpu_state_reset(&state);
 	c->nmi_pending = c->nmi_blocked = c->halted = false;
@@ -352,8 +329,7 @@ static void reset_cpu(struct soft_cpu *c)
 	c->dr[6] = 0xffff0ff0;
 	c->dr[7] = 0x400;
 	soft_debug_changed(c);
-	memset(&c->fpu, 0, sizeof(c->fpu));
-	memcpy(c->fpu.image, fxsave_head, sizeof(fxsave_head));
+	soft_fpu_reset(c);
 	soft_lapic_reset(c);
 	/* Application processors wait for their start-up message. */
 	c->halted = c->waits_for_sipi = c->index != 0;
@@ -414,6 +390,7 @@ static int create_cpus(
 
 	if (rc < 0)
 		return rc;
+	soft_warn_features(&choice);
 	soft->cpus = aligned_alloc(64, (config->cpus * sizeof(*soft->cpus) + 63) & ~63ULL);
 	if (!soft->cpus)
 		return error_set(err, ENOMEM, "out of memory");
@@ -424,7 +401,7 @@ static int create_cpus(
 		c->engine = soft;
 		c->index = i;
 		soft->engine.cpus = i + 1;
-		set_features(c, &choice);
+		soft_set_features(c, &choice);
 		rc = soft_lapic_create(c, err);
 		if (rc < 0)
 			return rc;

@@ -382,6 +382,7 @@ const struct soft_handlers soft_move_handlers[] = {
 	{ZYDIS_MNEMONIC_CMPXCHG16B, SAME(op_cmpxchg16b)},
 	{ZYDIS_MNEMONIC_BSWAP, SAME(op_bswap)},
 	{ZYDIS_MNEMONIC_MOVBE, SAME(op_movbe)},
+	{ZYDIS_MNEMONIC_MOVNTI, SAME(op_mov)},
 	{ZYDIS_MNEMONIC_PUSH, SAME(op_push)},
 	{ZYDIS_MNEMONIC_POP, SAME(op_pop)},
 	{ZYDIS_MNEMONIC_PUSHA, SAME(op_pusha)},

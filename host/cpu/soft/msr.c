@@ -163,9 +163,13 @@ void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint3
 		out[3] = c->index;
 		break;
 	case 0xd:
-		if (subleaf == 0 && c->cpuid_features[FEATURE_1_ECX] >> 26 & 1) {
+		if (!soft_has(c, FEATURE_1_ECX, 26))
+			break;
+		if (subleaf == 0) {
 			out[0] = 3; /* x87 and SSE */
 			out[1] = out[2] = 576;
+		} else if (subleaf == 1) {
+			out[0] = c->cpuid_features[FEATURE_D_1_EAX];
 		}
 		break;
 	case 0x40000000:
@@ -181,7 +185,9 @@ void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint3
 	case 0x80000001:
 		out[0] = 0x00060fb1;
 		out[2] = c->cpuid_features[FEATURE_80000001_ECX];
-		out[3] = c->cpuid_features[FEATURE_80000001_EDX];
+		/* AMD repeats some of leaf 1 there. */
+		out[3] = c->cpuid_features[FEATURE_80000001_EDX] |
+			 (c->cpuid_features[FEATURE_1_EDX] & 0x0183f3ff);
 		break;
 	case 0x80000002:
 	case 0x80000003:

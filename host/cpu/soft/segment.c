@@ -596,12 +596,9 @@ void soft_set_cr3(struct soft_cpu *c, uint64_t value)
 
 void soft_set_cr4(struct soft_cpu *c, uint64_t value)
 {
-	uint64_t known = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |
-			 CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE |
-			 CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
 	uint64_t old = c->cr4;
 
-	if (value & ~known || (c->efer & EFER_LMA && !(value & CR4_PAE)) ||
+	if (value & ~soft_cr4_bits(c) || (c->efer & EFER_LMA && !(value & CR4_PAE)) ||
 		(value & CR4_PCIDE && !(old & CR4_PCIDE) &&
 			(!(c->efer & EFER_LMA) || c->cr3 & 0xfff)))
 		soft_fault(c, V_GP, 0);

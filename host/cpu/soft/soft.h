@@ -179,9 +179,15 @@ struct soft_insn {
 	void *native; /* cached stub of native.c */
 };
 
-/* FXSAVE's layout (SDM 1, 10.5.1) keeps the x87 and SSE state: what FXRSTOR of the host takes. */
+/* x87, MMX and SSE.  FXSAVE's image of it: soft_fpu_save(), soft_fpu_load(). */
 struct soft_fpu {
-	_Alignas(16) uint8_t image[512];
+	_Alignas(16) uint8_t xmm[16][16];
+	/* R0..R7, not ST(0)..ST(7): MMn, and ST(i) at (TOP + i) & 7.  The last six bytes are 0. */
+	uint8_t st[8][16];
+	uint64_t fip, fdp; /* of the last x87 instruction that is no control instruction */
+	uint32_t mxcsr;
+	uint16_t cw, sw, fop;
+	uint8_t valid; /* one bit a register: it is not empty (FXSAVE's tag byte) */
 };
 
 struct soft_block {
@@ -432,8 +438,32 @@ struct soft_handlers {
 extern const struct soft_handlers soft_alu_handlers[], soft_move_handlers[], soft_string_handlers[],
 	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[]; /* mnemonic 0 ends */
 
-/* native.c: x87, MMX, SSE by the host's own instruction.  NULL: not one of those. */
-soft_handler *soft_native_handler(uint16_t mnemonic, const struct soft_insn *i);
+/* --- native.c, sse.c, x87.c, fxsave.c: x87, MMX, SSE --- */
+struct ZydisDecodedInstruction_;
+struct ZydisDecodedOperand_;
+/* Gives the instruction its handler, if it is one of those and the guest's CPUID has it. */
+void soft_native_decode(const struct soft_cpu *c, struct soft_insn *i,
+	const struct ZydisDecodedInstruction_ *z, const struct ZydisDecodedOperand_ *operands);
+int soft_native_init(struct error *err); /* once a process; again is no harm */
+
+#define FXSAVE_SIZE    512
+#define MXCSR_MASK     0xffffu
+#define MXCSR_RESET    0x1f80u
+#define FEATURE_NO_FCS (1u << 13)	 /* CPUID.7.0:EBX: FCS and FDS are always 0 */
+void soft_fpu_reset(struct soft_cpu *c); /* as at power-on */
+/* The image FXSAVE64 writes, reserved bytes 0; and what FXRSTOR64 takes.  load: -EINVAL, and
+ * nothing changed, when MXCSR has a reserved bit. */
+void soft_fpu_save(const struct soft_cpu *c, uint8_t image[FXSAVE_SIZE]);
+int soft_fpu_load(struct soft_cpu *c, const uint8_t image[FXSAVE_SIZE]);
+
+/* --- features.c: what CPUID offers --- */
+void soft_set_features(struct soft_cpu *c, const struct cpu_choice *choice);
+void soft_warn_features(const struct cpu_choice *choice); /* of what it asks for in vain */
+uint64_t soft_cr4_bits(const struct soft_cpu *c);	  /* that may be set */
+static inline bool soft_has(const struct soft_cpu *c, enum feature_word word, unsigned bit)
+{
+	return c->cpuid_features[word] >> bit & 1;
+}
 
 void soft_undefined(struct soft_cpu *c, const struct soft_insn *i); /* #UD */
 
