@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`make bench`: storage by ATA PIO, ATA DMA and virtio-blk on ours and on QEMU, and what starting a VM
-costs; one table, and the targets judged (docs/performance.md says how each figure is defined).
+"""`make bench`: storage by ATA PIO, ATA DMA and virtio-blk on ours and on QEMU, what starting a VM costs, and
+how fast the software processor computes; one table, and the targets judged (docs/performance.md says how each figure is defined).
 
     python3 -m harness.bench [--vmm build/assay] [--peer qemu-system-x86_64] [--all] [--ms 300]
 """
@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import hostcpu, probe
+from . import benchspeed, hostcpu, probe
 from .machines import make_image
 from .qmp import Qmp, QmpClosed, QmpError
 from .vmm import Vmm
@@ -349,6 +349,8 @@ def main():
     parser.add_argument("--vmm", default="build/assay")
     parser.add_argument("--peer", default="qemu-system-x86_64")
     parser.add_argument("--kernel", default="build/kernels/bench.elf")
+    parser.add_argument("--speed", default="build/kernels/speed.elf", help="the kernel of integer work")
+    parser.add_argument("--runs", type=int, default=5, help="of each kernel of integer work")
     parser.add_argument("--report", default="build/report/bench.json")
     parser.add_argument("--ms", type=int, default=1000, help="how long a cell runs")
     parser.add_argument("--starts", type=int, default=15)
@@ -356,7 +358,7 @@ def main():
     parser.add_argument("--cache", default="none", help="of the drives, as -drive cache=")
     options = parser.parse_args()
     progress = Progress()
-    vmms = {"assay": Vmm(options.vmm, "kvm")}
+    vmms = {"assay": Vmm(options.vmm, "kvm"), "assay-soft": Vmm(options.vmm, "soft")}
     if shutil.which(options.peer):
         vmms["qemu-tcg"] = Vmm(options.peer, "tcg")
         vmms["qemu-kvm"] = Vmm(options.peer, "kvm")
@@ -368,10 +370,13 @@ def main():
         if reason:
             report["left_out"][key] = reason
             del vmms[key]
-    if "assay" not in vmms:
+    if "assay-soft" not in vmms:
         progress.done()
-        sys.exit(f"bench: {report['left_out']['assay']}")
-    report["interprets"] = probe.interprets(vmms["assay"].path, "kvm")
+        sys.exit(f"bench: {report['left_out']['assay-soft']}")
+    report["interprets"] = "assay" in vmms and probe.interprets(vmms["assay"].path, "kvm")
+    computing = {key: vmm for key, vmm in vmms.items() if key in ("assay-soft", "qemu-tcg")}
+    scale = min(1.0, options.ms / 1000)
+    report["speed"] = benchspeed.measure(computing, options.speed, options.runs, progress, scale)
     build = Path("build").resolve()
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
