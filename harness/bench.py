@@ -76,7 +76,8 @@ class Marks:
 
     def __init__(self, path):
         self.snapshots = []  # (["begin", CELL] or ["end"], snapshot)
-        self.take = None
+        self.take = None  # set with `ready`: a guest may be at its first mark before QMP is there
+        self.ready = threading.Event()
         self.error = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
@@ -96,6 +97,8 @@ class Marks:
         if words[2] == "hello":
             return f"OK {words[1]} assay-bench 1"
         if words[2] == "mark":
+            if not self.ready.wait(10):
+                return f"NO {words[1]} not ready"
             self.snapshots.append((words[3:], self.take()))
             return f"OK {words[1]}"
         return f"NO {words[1]} no verb {words[2]}"
@@ -176,6 +179,7 @@ class Storage:
             self.qmp = Qmp(self.folder / "qmp")
             self.vcpus = [row["thread-id"] for row in self.qmp.command("query-cpus-fast")]
             self.marks.take = self._take
+            self.marks.ready.set()
             metrics, failed = self._listen(process)
         except (OSError, QmpError, QmpClosed) as error:
             process.kill()
