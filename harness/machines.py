@@ -92,6 +92,10 @@ def smp(build, parameters):
     build.args += ["-smp", parameters["cpus"]]
 
 
+def cpu(build, parameters):
+    build.args += ["-cpu", parameters["model"]]
+
+
 def iothread(build, parameters):
     build.args += ["-object", "iothread,id=" + parameters.get("id", "io0")]
 
@@ -155,6 +159,7 @@ FRAGMENTS = {
     "microvm": microvm,
     "mem": memory,
     "smp": smp,
+    "cpu": cpu,
     "iothread": iothread,
     "blk-pci": blk_pci,
     "blk-mmio": blk_mmio,

@@ -6,4 +6,3 @@ MACHINES = {
     "pc": "pc ide-hd:size=1M,serial=assay-ata-0 blk-pci:size=1M",
     "microvm": "microvm blk-mmio:size=1M",
 }
-NO_FAULTS = "the processor's own work: no seam of the VMM is in it"

@@ -173,15 +173,16 @@ TEST(instruction_on_two_pages, "",
 
 TEST(store_across_pages, "", "one store over the end of a page changes the code on both")
 {
-	uint8_t *code = code_pages(2), *at = code + 4096 - 3;
+	uint8_t *code = code_pages(2), *first = code + 4096 - 6, *second = code + 4096;
 
-	put_return(at, 0);
-	EXPECT_EQ(call(at), 0);
-	put_return(code + 64, 1);
-	put_return(code + 4096 + 64, 2);
-	EXPECT_EQ(call(code + 64) + call(code + 4096 + 64), 3);
-	*(volatile uint32_t *)(at + 1) = 0x89abcdef;
-	EXPECT_EQ(call(at), 0x89abcdef);
+	put_return(first, 0x11111111);
+	put_return(second, 0x22222222);
+	EXPECT_EQ(call(first), 0x11111111);
+	EXPECT_EQ(call(second), 0x22222222);
+	/* Three bytes of the one's immediate, its RET, MOV and three bytes of the other's. */
+	*(volatile uint64_t *)(first + 2) = 0x445566b8c3778899;
+	EXPECT_EQ(call(first), 0x77889911);
+	EXPECT_EQ(call(second), 0x22445566);
 }
 
 TEST(string_move_over_code, "", "REP MOVS over two pages of code replaces all of it")

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define SLICE 20000 /* instructions a turn: a fraction of a millisecond */
@@ -39,6 +40,8 @@ static void set_intr(void *opaque, bool level)
 {
 	struct soft_engine *soft = opaque;
 
+	if (level && !soft->intr)
+		soft_lapic_lint0(&soft->cpus[0], true);
 	soft->intr = level;
 	if (level)
 		soft_attend(&soft->cpus[0]);
@@ -303,7 +306,10 @@ static void memory_written(void *opaque, uint64_t address, uint64_t length)
 	if (!length)
 		return;
 	for (uint64_t page = address >> 12; page <= (address + length - 1) >> 12; page++) {
-		if (!soft_is_code(soft, page << 12))
+		uint64_t unused = 0;
+
+		if (!soft_is_code(soft, page << 12) ||
+			fault_cpu("code-written", CODE_BY_DEVICE, &unused) == FAULT_DROP)
 			continue;
 		atomic_store(&soft->code_stale, true);
 		return;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define TIMER_HZ 1000000000LL /* the bus clock before the divider: VM time in ns */
@@ -47,11 +48,14 @@ enum {
 #define VERSION		     (0x14 | 5 << 16)
 #define SVR_ENABLED	     0x100
 #define LVT_MASKED	     0x10000
+#define LVT_READ_ONLY	     0x5000 /* delivery status, remote IRR */
+#define LVT_LEVEL	     0x8000
 #define LVT_MODE(v)	     ((v) >> 8 & 7)
 #define TIMER_MODE(v)	     ((v) >> 17 & 3)
 #define TIMER_ONCE	     0
 #define TIMER_PERIODIC	     1
 #define TIMER_DEADLINE	     2
+#define BASE_ADDRESS	     0xfffffff000ULL /* 40 bits of physical address */
 #define BASE_ENABLED	     (1u << 11)
 #define BASE_X2APIC	     (1u << 10)
 #define BASE_BSP	     (1u << 8)
@@ -152,6 +156,24 @@ static void raise_error(struct soft_lapic *l, uint32_t bit)
 	l->esr_next |= bit;
 	if (!(l->lvt[5] & LVT_MASKED) && (l->lvt[5] & 0xff) >= 16)
 		deliver_fixed(l, l->lvt[5], false);
+}
+
+/* The 8259A's INTR on LINT0: other modes than ExtINT take its edge, or its level. */
+void soft_lapic_lint0(struct soft_cpu *c, bool level)
+{
+	struct soft_lapic *l = c->lapic;
+	uint32_t lint0 = l->lvt[3];
+
+	if (!level || !is_enabled(l) || lint0 & LVT_MASKED)
+		return;
+	switch (LVT_MODE(lint0)) {
+	case MODE_FIXED: deliver_fixed(l, lint0, lint0 & LVT_LEVEL); break;
+	case MODE_NMI:
+		c->nmi_pending = true;
+		soft_attend(c);
+		break;
+	default: break;
+	}
 }
 
 static void start_up(struct soft_cpu *c, uint8_t page)
@@ -448,35 +470,72 @@ uint64_t soft_lapic_read(struct soft_cpu *c, uint64_t physical, unsigned size)
 
 	if ((offset & 15) + size > 4)
 		return 0;
-	value = read_register(c->lapic, offset >> 4) >> (offset & 3) * 8;
+	value = read_register(c->lapic, offset >> 4);
+	fault_cpu("apic-read", offset & 0xff0, &value);
+	value >>= (offset & 3) * 8;
 	return value & soft_mask(size);
 }
 
 void soft_lapic_write(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size)
 {
-	if (!(physical & 15) && size == 4)
+	if (!(physical & 15) && size == 4 &&
+		fault_cpu("apic-write", physical & 0xff0, &value) != FAULT_DROP)
 		write_register(c->lapic, (physical & 0xfff) >> 4, value);
+}
+
+/* What an x2APIC MSR is (table 10-6): bits that a write may have, or none at all. */
+static bool x2apic_readable(unsigned reg)
+{
+	if (reg >= REG_ISR && reg < REG_IRR + 8)
+		return true;
+	if (reg >= REG_LVT_TIMER && reg <= REG_TIMER_CURRENT)
+		return true;
+	return reg == REG_ID || reg == REG_VERSION || reg == REG_TPR || reg == REG_PPR ||
+	       reg == REG_LDR || reg == REG_SVR || reg == REG_ESR || reg == REG_ICR ||
+	       reg == REG_TIMER_DIVIDE;
+}
+
+static bool x2apic_writable(unsigned reg, uint64_t *bits)
+{
+	int lvt = lvt_index(reg);
+
+	if (lvt >= 0) {
+		*bits = lvt_writable[lvt] | LVT_READ_ONLY;
+		return true;
+	}
+	switch (reg) {
+	case REG_TPR:
+	case REG_SELF_IPI: *bits = 0xff; return true;
+	case REG_EOI:
+	case REG_ESR: *bits = 0; return true;
+	case REG_SVR: *bits = 0x1ff; return true;
+	case REG_ICR: *bits = 0xffffffff000ccfff; return true;
+	case REG_TIMER_INITIAL: *bits = 0xffffffff; return true;
+	case REG_TIMER_DIVIDE: *bits = 0xb; return true;
+	default: return false;
+	}
 }
 
 bool soft_lapic_msr(struct soft_cpu *c, uint32_t msr, uint64_t *value, bool write)
 {
 	unsigned reg = msr - 0x800;
 	struct soft_lapic *l = c->lapic;
+	uint64_t bits;
 
-	if (!is_x2apic(l) || reg > REG_SELF_IPI || reg == REG_DFR || reg == REG_ICR_HIGH)
+	if (!is_x2apic(l))
 		return false;
 	if (!write) {
+		if (!x2apic_readable(reg))
+			return false;
 		*value = read_register(l, reg);
 		if (reg == REG_ICR)
 			*value |= (uint64_t)l->icr_high << 32;
-		return reg != REG_EOI && reg != REG_SELF_IPI;
+		return true;
 	}
-	if (reg == REG_ICR) {
-		l->icr_high = *value >> 32;
-	} else if (*value >> 32 || reg == REG_ID || reg == REG_VERSION || reg == REG_LDR ||
-		   (reg >= REG_ISR && reg < REG_ESR)) {
+	if (!x2apic_writable(reg, &bits) || *value & ~bits)
 		return false;
-	}
+	if (reg == REG_ICR)
+		l->icr_high = *value >> 32;
 	if (reg == REG_SELF_IPI)
 		deliver_fixed(l, *value, false);
 	else
@@ -505,12 +564,21 @@ void soft_lapic_set_deadline(struct soft_cpu *c, uint64_t tsc)
 
 void soft_lapic_set_base(struct soft_cpu *c, uint64_t base)
 {
-	/* x2APIC only from an enabled APIC, and back only by disabling it. */
-	if (base & BASE_X2APIC && !(base & BASE_ENABLED))
+	bool offers_x2apic = c->cpuid_features[FEATURE_1_ECX] >> 21 & 1;
+	uint64_t known = BASE_ADDRESS | BASE_ENABLED | BASE_BSP | (offers_x2apic ? BASE_X2APIC : 0);
+	uint64_t old = c->apic_base;
+
+	if (base & ~known)
 		soft_fault(c, V_GP, 0);
-	if (c->apic_base & BASE_X2APIC && base & BASE_ENABLED && !(base & BASE_X2APIC))
+	/* x2APIC only from an enabled APIC, and back only by disabling it (figure 10-27). */
+	if (base & BASE_X2APIC && (!(base & BASE_ENABLED) || !(old & BASE_ENABLED)))
 		soft_fault(c, V_GP, 0);
-	c->apic_base = (base & 0xfffffffc00ULL) | (c->apic_base & BASE_BSP);
+	if (old & BASE_X2APIC && base & BASE_ENABLED && !(base & BASE_X2APIC))
+		soft_fault(c, V_GP, 0);
+	/* Enabled again it is as after a reset (10.4.3). */
+	if (old & BASE_ENABLED && !(base & BASE_ENABLED))
+		soft_lapic_reset(c);
+	c->apic_base = base;
 	soft_tlb_flush(c, true);
 	soft_attend(c);
 }

@@ -58,11 +58,19 @@ static uint64_t read_entry(struct soft_cpu *c, uint64_t physical, unsigned size)
 	return value;
 }
 
+static void code_written(struct soft_cpu *c, uint64_t physical, unsigned size, unsigned by)
+{
+	uint64_t unused = 0;
+
+	if (fault_cpu("code-written", by, &unused) != FAULT_DROP)
+		soft_code_written(c->engine, physical, size);
+}
+
 static void write_entry(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size)
 {
 	if (guest_write(memory(c), physical, &value, size) < 0)
 		return; /* ROM keeps its bits */
-	soft_code_written(c->engine, physical, size);
+	code_written(c, physical, size, CODE_BY_WALK);
 }
 
 static bool fail(struct walk *w, uint32_t error)
@@ -300,7 +308,7 @@ static void store_physical(struct soft_cpu *c, uint64_t physical, uint64_t value
 		if (block->readonly)
 			return;
 		memcpy(block->host + (physical - block->address), &value, size);
-		soft_code_written(c->engine, physical, size);
+		code_written(c, physical, size, CODE_BY_STORE);
 		return;
 	}
 	c->counters.exits++;

@@ -130,6 +130,8 @@ static void leaf_1(const struct soft_cpu *c, uint32_t out[4])
 	out[1] = c->index << 24 | 1u << 16 | 8u << 8;
 	out[2] = c->cpuid_features[FEATURE_1_ECX] & ~(1u << 27);
 	out[3] = c->cpuid_features[FEATURE_1_EDX];
+	if (!(c->apic_base & 1u << 11))
+		out[3] &= ~(1u << 9); /* the APIC is disabled */
 	if (c->cr4 & CR4_OSXSAVE)
 		out[2] |= 1u << 27;
 }

@@ -3,6 +3,7 @@
  * Segments (SDM 3A, chapters 3 and 5): loading selectors, far jumps, calls and returns, call gates,
  * and what changes with the mode of the processor.  Task switches are in task.c.
  */
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define TYPE_TSS16_AVAILABLE 0x1
@@ -39,6 +40,7 @@ bool soft_descriptor(struct soft_cpu *c, uint16_t selector, uint64_t *raw)
 	if ((selector | 7u) > limit)
 		return false;
 	*raw = soft_system_load(c, base + (selector & ~7u), 8);
+	fault_cpu("descriptor", selector & ~7u, raw);
 	return true;
 }
 

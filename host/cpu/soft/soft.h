@@ -388,6 +388,7 @@ void soft_lapic_write(struct soft_cpu *c, uint64_t physical, uint64_t value, uns
 bool soft_lapic_msr(struct soft_cpu *c, uint32_t msr, uint64_t *value, bool write); /* x2APIC */
 int soft_lapic_pending(const struct soft_cpu *c);	     /* vector to deliver now, or -1 */
 void soft_lapic_accept(struct soft_cpu *c, unsigned vector); /* IRR to ISR */
+void soft_lapic_lint0(struct soft_cpu *c, bool level); /* the PIC's INTR, on the first processor */
 bool soft_lapic_takes_extint(const struct soft_cpu *c); /* LINT0 or a disabled APIC passes INTR */
 void soft_lapic_message(struct soft_engine *engine, struct msi_message message);
 void soft_lapic_reset(struct soft_cpu *c);
@@ -424,6 +425,8 @@ const struct soft_block *soft_block_at(struct soft_cpu *c);
 int soft_decode_init(struct soft_engine *engine, struct error *err);
 void soft_decode_destroy(struct soft_engine *engine);
 void soft_blocks_flush(struct soft_engine *engine);
+/* Who wrote to code: the seam "code-written" of fault injection tells them apart. */
+enum { CODE_BY_STORE, CODE_BY_WALK, CODE_BY_DEVICE };
 /* A write to physical memory: forgets what was decoded there. */
 void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length);
 bool soft_is_code(const struct soft_engine *engine, uint64_t physical);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Kernel apic: what its files share. */
+#ifndef ASSAY_APIC_APIC_H
+#define ASSAY_APIC_APIC_H
+
+#include <stdint.h>
+
+/* Takes vectors until `wanted` is the one; to be asked for in rising order within a TEST. */
+unsigned vector_at(unsigned wanted);
+/* Skips where the host's KVM keeps no in-service register (kernels/timers says more). */
+void need_isr(void);
+/* Puts the APIC back into xAPIC mode, enabled, before each TEST. */
+void apic_ready(void);
+
+/* COM1's transmitter-empty interrupt on IRQ 4: a line that stays high until it is dropped. */
+void line_raise(void);
+void line_drop(void);
+
+/* NMIs are counted from here on, until the TEST ends. */
+void nmi_count_begin(void);
+uint32_t nmi_count(void);
+
+#endif
