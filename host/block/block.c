@@ -27,6 +27,7 @@ struct op {
 	enum block_operation operation; /* a write of zeroes may have become BLOCK_WRITE_ZEROES */
 	enum stage stage;
 	bool sync_after, may_unmap;
+	bool begun; /* within its limits: what fails now is the host's fault */
 	int result;
 	uint64_t offset, done;
 	struct iovec *slice;
@@ -63,19 +64,31 @@ static void complete(struct op *op)
 {
 	struct block_request *request = op->request;
 	struct block_backend *blk = op->io.lane->blk;
+	struct lane *lane = op->io.lane;
 	enum fault_verdict verdict;
-	int result = op->result;
 
 	free(op->slice);
-	op->io.lane->in_flight--;
-	if (result == -EIO || result == -ENOSPC)
-		if (request->operation == BLOCK_READ ? blk->ignore_read_errors
-						     : blk->ignore_write_errors)
-			result = 0;
+	op->slice = NULL;
+	lane->in_flight--;
 	verdict = fault_block_complete(blk->id, fault_ops[request->operation], op->offset,
-		request->iov, has_data(request->operation) ? request->iov_count : 0, &result);
-	if (verdict != FAULT_DROP)
-		request->done(request, result);
+		request->iov, has_data(request->operation) ? request->iov_count : 0, &op->result);
+	if (verdict == FAULT_DROP)
+		return;
+	if (op->begun && op->result < 0 && op->result != -ENOTSUP) {
+		switch (policy_apply(lane, request->operation, op->result)) {
+		case ON_ERROR_IGNORE: op->result = 0; break;
+		case ON_ERROR_STOP: list_add_tail(&lane->held, &op->io.link); return;
+		default: break;
+		}
+	}
+	request->done(request, op->result);
+}
+
+void block_io_give_up(struct io *io)
+{
+	struct op *op = container_of(io, struct op, io);
+
+	op->request->done(op->request, op->result);
 }
 
 static void complete_without_lane(void *opaque)
@@ -292,6 +305,31 @@ static void plan(struct op *op, const struct block_backend *blk)
 		iov_copy_in(request->iov, request->iov_count, 0, NULL, request->bytes);
 }
 
+/* With op->request and op->io.lane set. */
+static void begin(struct op *op)
+{
+	struct block_request *request = op->request;
+	struct lane *lane = op->io.lane;
+	struct block_backend *blk = lane->blk;
+
+	op->operation = request->operation;
+	op->offset = request->offset;
+	op->stage = STAGE_DONE;
+	list_init(&op->io.link);
+	lane->in_flight++;
+	if (fault_block_submit(blk->id, fault_ops[request->operation], &op->offset,
+		    request->bytes) == FAULT_DROP) {
+		lane_post_finished(lane, &op->io);
+		return;
+	}
+	op->result = check(blk, request);
+	op->begun = !op->result;
+	if (op->begun)
+		plan(op, blk);
+	if (!step(op))
+		lane_post_finished(lane, &op->io);
+}
+
 void block_submit(struct block_backend *blk, struct block_request *request)
 {
 	struct op *op = op_of(request);
@@ -299,35 +337,43 @@ void block_submit(struct block_backend *blk, struct block_request *request)
 
 	memset(op, 0, offsetof(struct op, task));
 	op->request = request;
-	op->operation = request->operation;
-	op->offset = request->offset;
-	op->stage = STAGE_DONE;
-	list_init(&op->io.link);
+	op->io.lane = lane;
 	if (!lane) {
 		op->result = -ENOMEM;
 		op->task = (struct loop_task){.run = complete_without_lane, .opaque = op};
 		loop_post(request->loop, &op->task);
 		return;
 	}
-	lane->in_flight++;
+	begin(op);
+}
+
+void block_io_again(struct io *io)
+{
+	struct op *op = container_of(io, struct op, io);
+	struct block_request *request = op->request;
+	struct lane *lane = io->lane;
+
+	memset(op, 0, offsetof(struct op, task));
+	op->request = request;
 	op->io.lane = lane;
-	if (fault_block_submit(blk->id, fault_ops[request->operation], &op->offset,
-		    request->bytes) == FAULT_DROP) {
-		lane_post_finished(lane, &op->io);
-		return;
-	}
-	op->result = check(blk, request);
-	if (!op->result)
-		plan(op, blk);
-	if (!step(op))
-		lane_post_finished(lane, &op->io);
+	begin(op);
+}
+
+static void drain(struct block_backend *blk, struct loop *loop, bool give_up)
+{
+	for (struct lane *lane = atomic_load(&blk->lanes); lane; lane = lane->next)
+		if (lane->loop == loop)
+			lane_drain(lane, give_up);
 }
 
 void block_drain(struct block_backend *blk, struct loop *loop)
 {
-	for (struct lane *lane = atomic_load(&blk->lanes); lane; lane = lane->next)
-		if (lane->loop == loop)
-			lane_drain(lane);
+	drain(blk, loop, true);
+}
+
+void block_settle(struct block_backend *blk, struct loop *loop)
+{
+	drain(blk, loop, false);
 }
 
 /* What front-ends ask */
@@ -355,6 +401,11 @@ bool block_can_discard(const struct block_backend *blk)
 const char *block_id(const struct block_backend *blk)
 {
 	return blk->id;
+}
+
+bool block_is_node(const struct block_backend *blk)
+{
+	return blk->is_node;
 }
 
 const char *block_serial(const struct block_backend *blk)
@@ -409,6 +460,13 @@ void block_register(struct block_backend *blk)
 	list_add_tail(&backends, &blk->link);
 }
 
+struct block_backend *block_next(const struct block_backend *blk)
+{
+	const struct list *link = blk ? blk->link.next : backends.next;
+
+	return link == &backends ? NULL : container_of(link, struct block_backend, link);
+}
+
 struct block_backend *block_find(const char *id)
 {
 	struct list *pos;
@@ -452,4 +510,5 @@ void block_close_all(void)
 	/* From the last opened on: a node goes before the node it refers to. */
 	while (!list_empty(&backends))
 		block_close(container_of(backends.prev, struct block_backend, link));
+	block_forget_observers();
 }

@@ -57,6 +57,7 @@ bool block_is_readonly(const struct block_backend *blk);
 bool block_write_cache(const struct block_backend *blk);   /* cache= is a write-back mode */
 bool block_can_discard(const struct block_backend *blk);   /* discard=unmap: worth announcing */
 const char *block_id(const struct block_backend *blk);	   /* drive id or node name; never NULL */
+bool block_is_node(const struct block_backend *blk);	   /* -blockdev's: the id is a node name */
 const char *block_serial(const struct block_backend *blk); /* -drive serial=, or NULL */
 
 /* One front-end a backend: 0, or -EBUSY (or -ENOMEDIUM) with QEMU's sentence.  `resized` is called
@@ -68,9 +69,50 @@ struct block_user {
 int block_attach(struct block_backend *blk, struct block_user *user, struct error *err);
 void block_detach(struct block_backend *blk, struct block_user *user);
 
-/* Waits until no request of that loop is in flight (running that loop's completions meanwhile).
- * On the loop's thread or, for the main loop, under the lock. */
+/* Waits until no request of that loop is in flight (running that loop's completions meanwhile);
+ * those that are held after an error complete with it.  On the loop's thread or, for the main
+ * loop, under the lock. */
 void block_drain(struct block_backend *blk, struct loop *loop);
+
+/* The same for a VM that stops and may go on: what is held stays held. */
+void block_settle(struct block_backend *blk, struct loop *loop);
+
+/*
+ * What becomes of a request that the host could not carry out.  Held requests (stop, or enospc when
+ * the disk is full) wait for block_retry_all() or a drain; whoever observes stops the VM meanwhile.
+ */
+enum block_on_error {
+	ON_ERROR_AUTO, /* as the backend was opened with */
+	ON_ERROR_REPORT,
+	ON_ERROR_IGNORE,
+	ON_ERROR_ENOSPC,
+	ON_ERROR_STOP,
+};
+#define BLOCK_ON_ERROR_NAMES "auto", "report", "ignore", "enospc", "stop", NULL
+
+/* The front-end's own wish; before the first request. */
+void block_set_on_error(
+	struct block_backend *blk, enum block_on_error write, enum block_on_error read);
+
+struct block_failure {
+	const struct block_backend *blk;
+	enum block_operation operation;
+	enum block_on_error action; /* what was done: REPORT, IGNORE or STOP */
+	int error;		    /* positive errno */
+};
+
+/* Is told of every failure, on the loop `main` with its lock held.  The last to come hears first.
+ */
+struct block_observer {
+	void (*failed)(void *opaque, const struct block_failure *failure);
+	void *opaque;
+	struct list link;
+};
+void block_observe(struct loop *main, struct block_observer *observer);
+void block_forget_observers(void);
+
+/* Submits all held requests again, each on its loop.  Any thread. */
+void block_retry_all(void);
 
 /*
  * Opening.  `kv` carries -drive's keys (file, format, if, index, bus, unit, media, cache, aio,

@@ -5,6 +5,7 @@
  *	block.c	   requests are checked, walked extent by extent, flushed behind, completed
  *	open.c	   options become a backend
  *	overlay.c  snapshot=on: which sectors were written, and where they are
+ *	error-policy.c	   what becomes of what the host could not do
  *	lane.c	   one backend on one loop: batches, completions, what is in flight
  *	uring.c, linux-aio.c, threads.c	   the engines that move an io
  *	file.c	   the image file itself; every operation in a blocking form
@@ -121,7 +122,10 @@ struct lane {
 	struct list backlog, done; /* of io */
 	unsigned depth;		   /* operations with the engine or the pool */
 	unsigned batched;	   /* of them, not yet with the kernel */
-	unsigned in_flight;	   /* requests */
+	unsigned in_flight;	   /* requests; those that are held not among them */
+	struct list held;	   /* of io: requests that failed and wait for a second try */
+	struct loop_task retry_task;
+	bool draining;
 
 	pthread_mutex_t pool_lock;
 	struct list pool_done; /* under pool_lock */
@@ -132,7 +136,8 @@ void lane_destroy(struct lane *lane);				     /* drains first */
 void lane_submit(struct lane *lane, struct io *io);
 void lane_post_finished(struct lane *lane, struct io *io); /* its result is known already */
 void lane_io_finished(struct lane *lane, struct io *io);   /* from an engine */
-void lane_drain(struct lane *lane);
+/* give_up: what is held too, with its error; else it stays held. */
+void lane_drain(struct lane *lane, bool give_up);
 
 /* threads.c: the pool, shared by all lanes; it ends with the last of them. */
 void pool_get(void);
@@ -169,7 +174,8 @@ struct block_backend {
 	unsigned parents;
 	bool null_driver, null_read_zeroes;
 	bool readonly, write_cache, no_flush;
-	bool ignore_read_errors, ignore_write_errors;
+	bool is_node;
+	enum block_on_error on_read_error, on_write_error;
 	enum block_discard discard;
 	enum block_detect detect_zeroes;
 	enum block_aio aio;
@@ -183,6 +189,16 @@ struct block_backend {
 /* A finished io of a request: the walk goes on, or the request completes. */
 void block_io_done(struct io *io);
 
+/* The request of a held io: from its beginning once more, or completed with its error. */
+void block_io_again(struct io *io);
+void block_io_give_up(struct io *io);
+
 void block_register(struct block_backend *blk);
+struct block_backend *block_next(const struct block_backend *blk); /* after it; NULL: the first */
+
+/* error-policy.c, on the lane's loop. */
+void policy_lane_init(struct lane *lane);
+/* A request failed: tells who observes.  REPORT, IGNORE, or STOP: hold it. */
+enum block_on_error policy_apply(struct lane *lane, enum block_operation operation, int error);
 
 #endif

@@ -154,9 +154,25 @@ void lane_submit(struct lane *lane, struct io *io)
 		loop_post(lane->loop, &lane->task);
 }
 
-void lane_drain(struct lane *lane)
+/* False: there was none. */
+static bool give_up_held(struct lane *lane)
 {
-	while (lane->in_flight) {
+	struct io *io;
+
+	if (list_empty(&lane->held))
+		return false;
+	io = container_of(lane->held.next, struct io, link);
+	list_remove(&io->link);
+	block_io_give_up(io);
+	return true;
+}
+
+void lane_drain(struct lane *lane, bool give_up)
+{
+	bool was = lane->draining;
+
+	lane->draining = give_up;
+	while ((give_up && give_up_held(lane)) || lane->in_flight) {
 		struct pollfd fds[] = {
 			{.fd = lane->pool_watch.fd, .events = POLLIN},
 			{.fd = lane->engine ? lane->engine_watch.fd : -1, .events = POLLIN},
@@ -168,9 +184,10 @@ void lane_drain(struct lane *lane)
 		take_pool_done(lane);
 		if (!list_empty(&lane->done))
 			deliver(lane);
-		else if (!lane->batched)
+		else if (!lane->batched && lane->in_flight)
 			poll(fds, 2, -1);
 	}
+	lane->draining = was;
 }
 
 /* The engines in the order they are tried for each aio=. */
@@ -225,6 +242,7 @@ static struct lane *lane_create(struct block_backend *blk, struct loop *loop)
 	list_init(&lane->pool_done);
 	lane->task.run = lane_task;
 	lane->task.opaque = lane;
+	policy_lane_init(lane);
 	lane->pool_watch.ready = pool_ready;
 	lane->pool_watch.opaque = lane;
 	lane->pool_watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -260,8 +278,9 @@ struct lane *lane_get(struct block_backend *blk, struct loop *loop)
 
 void lane_destroy(struct lane *lane)
 {
-	lane_drain(lane);
+	lane_drain(lane, true);
 	loop_cancel(lane->loop, &lane->task);
+	loop_cancel(lane->loop, &lane->retry_task);
 	loop_unwatch(lane->loop, &lane->pool_watch);
 	close(lane->pool_watch.fd);
 	if (lane->engine) {

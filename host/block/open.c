@@ -18,7 +18,8 @@ struct config {
 	struct file_config file;
 	const char *id, *serial;
 	bool probe, snapshot, write_cache, no_flush;
-	bool ignore_read_errors, ignore_write_errors;
+	bool is_node;
+	int on_read_error, on_write_error; /* 0: not given */
 	int discard, detect_zeroes, aio;
 };
 
@@ -75,10 +76,9 @@ static const struct choice detect_names[] = {
 static const struct choice lock_names[] = {
 	{"auto", LOCK_AUTO}, {"on", LOCK_ON}, {"off", LOCK_OFF}, {NULL, 0}};
 
-/* Pausing the VM on an error is not done: what cannot be kept is refused, not ignored. */
-enum { ACTION_REPORT, ACTION_IGNORE, ACTION_ENOSPC, ACTION_STOP };
-static const struct choice action_names[] = {{"report", ACTION_REPORT}, {"ignore", ACTION_IGNORE},
-	{"enospc", ACTION_ENOSPC}, {"stop", ACTION_STOP}, {NULL, 0}};
+static const struct choice action_names[] = {{"report", ON_ERROR_REPORT},
+	{"ignore", ON_ERROR_IGNORE}, {"enospc", ON_ERROR_ENOSPC}, {"stop", ON_ERROR_STOP},
+	{NULL, 0}};
 
 /* cache=MODE is three switches. */
 static const struct {
@@ -117,24 +117,16 @@ static int take_cache(struct config *config, struct error *err)
 
 static int take_error_actions(struct config *config, struct error *err)
 {
-	int read_action = ACTION_REPORT, write_action = ACTION_ENOSPC;
 	int rc;
 
-	rc = take_choice(config->kv, "werror", action_names, &write_action,
+	rc = take_choice(config->kv, "werror", action_names, &config->on_write_error,
 		"%s invalid write error action", err);
 	if (!rc)
-		rc = take_choice(config->kv, "rerror", action_names, &read_action,
+		rc = take_choice(config->kv, "rerror", action_names, &config->on_read_error,
 			"%s invalid read error action", err);
-	if (rc)
-		return rc;
-	if (read_action == ACTION_STOP || write_action == ACTION_STOP)
-		return error_set(err, ENOTSUP, "%s=stop is not supported: errors are reported",
-			read_action == ACTION_STOP ? "rerror" : "werror");
-	if (read_action == ACTION_ENOSPC)
+	if (!rc && config->on_read_error == ON_ERROR_ENOSPC)
 		return error_set(err, EINVAL, "'enospc' invalid read error action");
-	config->ignore_read_errors = read_action == ACTION_IGNORE;
-	config->ignore_write_errors = write_action == ACTION_IGNORE;
-	return 0;
+	return rc;
 }
 
 /* What both options share. */
@@ -216,8 +208,11 @@ static struct block_backend *backend_new(const struct config *config, struct err
 		blk->readonly = config->file.readonly;
 		blk->write_cache = config->write_cache;
 		blk->no_flush = config->no_flush;
-		blk->ignore_read_errors = config->ignore_read_errors;
-		blk->ignore_write_errors = config->ignore_write_errors;
+		blk->is_node = config->is_node;
+		blk->on_read_error =
+			config->on_read_error ? config->on_read_error : ON_ERROR_REPORT;
+		blk->on_write_error =
+			config->on_write_error ? config->on_write_error : ON_ERROR_ENOSPC;
 		blk->discard = config->discard;
 		blk->detect_zeroes = config->detect_zeroes;
 		blk->aio = config->aio;
@@ -413,6 +408,7 @@ static int read_node(struct config *config, struct error *err)
 
 	config->id = keyvals_take(config->kv, "node-name");
 	config->detect_zeroes = DETECT_OFF;
+	config->is_node = true;
 	if (!config->id)
 		return error_set(err, EINVAL, "'node-name' must be specified for the root node");
 	rc = check_id(config->id, "Duplicate nodes with node-name='%s'", err);

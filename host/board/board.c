@@ -236,6 +236,31 @@ static void reload_after_reset(void *opaque)
 		machine_fail(reload->machine, err.text);
 }
 
+/* A request that is held wants a VM that does not wait for it: werror=stop and its like. */
+static void drive_failed(void *opaque, const struct block_failure *failure)
+{
+	struct machine *machine = opaque;
+
+	if (failure->action == ON_ERROR_STOP && machine->state == RUN_STATE_RUNNING)
+		machine_stop(machine, RUN_STATE_IO_ERROR);
+}
+
+static void machine_changed(void *opaque, const char *name, enum shutdown_cause cause)
+{
+	if (!strcmp(name, "RESUME"))
+		block_retry_all();
+}
+
+static void watch_drives(struct machine *machine)
+{
+	static struct block_observer drives = {.failed = drive_failed};
+	static struct machine_observer observer = {.event = machine_changed};
+
+	drives.opaque = machine;
+	block_observe(machine->loop, &drives);
+	machine_observe(machine, &observer);
+}
+
 int board_create(struct machine *machine, struct board_config *config, struct error *err)
 {
 	static struct reload reload;
@@ -251,6 +276,7 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 			type->name, type->max_cpus);
 	machine->no_reboot = config->no_reboot;
 	machine->no_shutdown = config->no_shutdown;
+	watch_drives(machine);
 	rc = add_memory(machine, config->memory ? config->memory : type->default_memory, err);
 	if (rc == 0)
 		rc = start_engine(machine, type, config, err);

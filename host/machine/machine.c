@@ -26,6 +26,7 @@ static const char *const state_names[] = {
 	[RUN_STATE_PAUSED] = "paused",
 	[RUN_STATE_SHUTDOWN] = "shutdown",
 	[RUN_STATE_INTERNAL_ERROR] = "internal-error",
+	[RUN_STATE_IO_ERROR] = "io-error",
 	[RUN_STATE_GUEST_PANICKED] = "guest-panicked",
 };
 
@@ -157,8 +158,8 @@ void machine_reset(struct machine *machine, enum shutdown_cause cause)
 		machine->reload(machine->reload_opaque);
 	machine_emit(machine, "RESET", cause);
 	/* A VM that had shut down or failed waits, reset, for cont. */
-	if (!was_running && machine->state != RUN_STATE_PRELAUNCH)
-		machine->state = RUN_STATE_PAUSED;
+	if (!was_running)
+		machine->state = RUN_STATE_PRELAUNCH;
 	if (was_running)
 		machine->vcpus.start(machine->vcpus.opaque);
 }

@@ -28,6 +28,7 @@ enum run_state {
 	RUN_STATE_PAUSED,	  /* stop */
 	RUN_STATE_SHUTDOWN,	  /* the guest shut down under -no-shutdown */
 	RUN_STATE_INTERNAL_ERROR, /* the engine cannot go on */
+	RUN_STATE_IO_ERROR,	  /* a disk's request failed, and cont tries it again */
 	RUN_STATE_GUEST_PANICKED,
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "block/block.h"
 #include "monitor/command.h"
 #include "monitor/session.h"
 
@@ -20,6 +21,7 @@
 
 static struct list monitors = {&monitors, &monitors};
 static struct machine_observer observer;
+static struct block_observer drive_observer;
 static const char *guest_name, *guest_uuid;
 
 void monitor_set_names(const char *name, const char *uuid)
@@ -140,9 +142,10 @@ static json_t *event_data(const char *name, enum shutdown_cause cause)
 	return json_pack("{s:b,s:s}", "guest", guest, "reason", shutdown_cause_name(cause));
 }
 
-static void machine_event(void *opaque, const char *name, enum shutdown_cause cause)
+/* Takes `data`, which may be NULL. */
+static void send_event(const char *name, json_t *data)
 {
-	json_t *event, *data = event_data(name, cause);
+	json_t *event;
 	struct timeval now;
 	struct list *pos;
 
@@ -154,6 +157,27 @@ static void machine_event(void *opaque, const char *name, enum shutdown_cause ca
 	list_for_each (pos, &monitors)
 		qmp_session_event(container_of(pos, struct monitor, link), event);
 	json_decref(event);
+}
+
+static void machine_event(void *opaque, const char *name, enum shutdown_cause cause)
+{
+	send_event(name, event_data(name, cause));
+}
+
+static void drive_event(void *opaque, const struct block_failure *failure)
+{
+	static const char *const actions[] = {[ON_ERROR_REPORT] = "report",
+		[ON_ERROR_IGNORE] = "ignore", [ON_ERROR_STOP] = "stop"};
+	bool is_node = block_is_node(failure->blk);
+	json_t *data = json_pack("{s:s,s:s,s:s,s:b,s:s}", "device",
+		is_node ? "" : block_id(failure->blk), "operation",
+		failure->operation == BLOCK_READ ? "read" : "write", "action",
+		actions[failure->action], "nospace", failure->error == ENOSPC, "reason",
+		strerror(failure->error));
+
+	if (is_node)
+		json_object_set_new(data, "node-name", json_string(block_id(failure->blk)));
+	send_event("BLOCK_IO_ERROR", data);
 }
 
 int monitor_create(
@@ -181,6 +205,8 @@ int monitor_create(
 	if (!observer.event) {
 		observer.event = machine_event;
 		machine_observe(machine, &observer);
+		drive_observer.failed = drive_event;
+		block_observe(machine->loop, &drive_observer);
 	}
 	return 0;
 }

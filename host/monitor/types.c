@@ -15,6 +15,8 @@ static const char *const run_states[] = {"debug", "inmigrate", "internal-error",
 static const char *const shutdown_causes[] = {"none", "host-error", "host-qmp-quit",
 	"host-qmp-system-reset", "host-signal", "host-ui", "guest-shutdown", "guest-reset",
 	"guest-panic", "subsystem-reset", "snapshot-load", NULL};
+static const char *const io_operations[] = {"read", "write", NULL};
+static const char *const error_actions[] = {"ignore", "report", "stop", NULL};
 static const char *const capabilities[] = {"oob", NULL};
 static const char *const stats_targets[] = {"vm", "vcpu", NULL};
 static const char *const stats_providers[] = {"kvm", NULL};
@@ -32,6 +34,8 @@ static const struct qmp_type types[] = {
 	{"any", META_BUILTIN, .json = "value"},
 	{"RunState", META_ENUM, .values = run_states},
 	{"ShutdownCause", META_ENUM, .values = shutdown_causes},
+	{"IoOperationType", META_ENUM, .values = io_operations},
+	{"BlockErrorAction", META_ENUM, .values = error_actions},
 	{"QMPCapability", META_ENUM, .values = capabilities},
 	{"StatsTarget", META_ENUM, .values = stats_targets},
 	{"StatsProvider", META_ENUM, .values = stats_providers},
@@ -100,6 +104,10 @@ static const struct qmp_type types[] = {
 	{"StatsSchema", META_OBJECT,
 		.members = MEMBERS({"provider", "StatsProvider"}, {"target", "StatsTarget"},
 			{"stats", "[StatsSchemaValue]"})},
+	{"BLOCK_IO_ERROR-data", META_OBJECT,
+		.members = MEMBERS({"device", "str"}, {"node-name", "str", true},
+			{"operation", "IoOperationType"}, {"action", "BlockErrorAction"},
+			{"nospace", "bool", true}, {"reason", "str"})},
 	{"SHUTDOWN-data", META_OBJECT,
 		.members = MEMBERS({"guest", "bool"}, {"reason", "ShutdownCause"})},
 	{"RESET-data", META_OBJECT,
@@ -107,6 +115,7 @@ static const struct qmp_type types[] = {
 };
 
 const struct qmp_event qmp_events[] = {
+	{"BLOCK_IO_ERROR", "BLOCK_IO_ERROR-data"},
 	{"POWERDOWN", NULL},
 	{"RESET", "RESET-data"},
 	{"RESUME", NULL},

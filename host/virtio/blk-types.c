@@ -146,9 +146,12 @@ static void blk_config_write(
 		atomic_store(&blk->writeback, value & 1);
 }
 
-static void blk_drain(struct virtio_device *vdev, struct loop *loop)
+static void blk_drain(struct virtio_device *vdev, struct loop *loop, bool pause)
 {
-	block_drain(blk_of(vdev)->drive, loop);
+	if (pause)
+		block_settle(blk_of(vdev)->drive, loop);
+	else
+		block_drain(blk_of(vdev)->drive, loop);
 }
 
 static void blk_reset(struct virtio_device *vdev)
@@ -245,6 +248,7 @@ static int blk_realize(struct virtio_blk *blk, struct device *dev, struct error 
 	rc = block_attach(blk->drive, &blk->user, err);
 	if (rc < 0)
 		return rc;
+	block_set_on_error(blk->drive, blk->werror, blk->rerror);
 	blk->readonly = block_is_readonly(blk->drive);
 	rc = virtio_init(&blk->vdev, dev->machine, dev->type->name, &virtio_blk_ops, &blk->conf,
 		blk->num_queues, blk->queue_size, virtio_blk_request_size(), loop, err);
@@ -262,7 +266,7 @@ static void blk_unrealize(struct virtio_blk *blk)
 	block_detach(blk->drive, &blk->user);
 }
 
-static const char *const error_policies[] = {"auto", "report", NULL};
+static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 
 #define BLK_PROPERTY(text, kind, type, field, value, phrase, low, high)           \
 	{                                                                         \
@@ -318,9 +322,9 @@ static const char *const error_policies[] = {"auto", "report", NULL};
 		BLK_PROPERTY("heads", PROPERTY_UINT32, type, blk.heads, "0", "geometry", 0, 255),  \
 		BLK_PROPERTY("secs", PROPERTY_UINT32, type, blk.secs, "0", "geometry", 0, 255),    \
 		{"werror", PROPERTY_ENUM, offsetof(type, blk.werror), "auto",                      \
-			"write errors are reported to the guest", error_policies, 0, 0},           \
+			"on a write error: report, ignore, enospc, stop", error_policies, 0, 0},           \
 		{"rerror", PROPERTY_ENUM, offsetof(type, blk.rerror), "auto",                      \
-			"read errors are reported to the guest", error_policies, 0, 0},            \
+			"on a read error: report, ignore, enospc, stop", error_policies, 0, 0},            \
 		VIRTIO_PROPERTIES(type, blk.conf)
 
 /* --- virtio-blk-pci --- */

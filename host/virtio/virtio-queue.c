@@ -145,7 +145,7 @@ static void drain(void *opaque)
 	struct virtio_queue *vq = opaque;
 
 	if (vq->ring.in_flight)
-		vq->vdev->ops->drain(vq->vdev, vq->loop);
+		vq->vdev->ops->drain(vq->vdev, vq->loop, vq->vdev->paused && !vq->ring.discard);
 	interrupt_if_wanted(vq);
 }
 

@@ -63,8 +63,8 @@ struct virtio_ops {
 	void (*request)(
 		struct virtio_device *vdev, struct virtio_queue *vq, struct queue_request *request);
 	/* On the loop, or under the lock for the main loop: returns when no request of that loop is
-	 * in flight any more. */
-	void (*drain)(struct virtio_device *vdev, struct loop *loop);
+	 * in flight any more; with `pause` those may stay that wait for the VM to go on. */
+	void (*drain)(struct virtio_device *vdev, struct loop *loop, bool pause);
 	/* Back to power-on; queues are stopped. */
 	void (*reset)(struct virtio_device *vdev);
 };

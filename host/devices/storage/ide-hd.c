@@ -27,6 +27,7 @@ struct ide_hd {
 	uint16_t logical_block_size, physical_block_size, rotation_rate;
 	uint32_t bootindex; /* for firmware; none reads it yet */
 	enum tristate write_cache;
+	int werror, rerror;
 	char default_serial[16];
 };
 
@@ -113,6 +114,7 @@ static int ide_hd_realize(struct device *dev, struct error *err)
 		block_detach(hd->blk, &drive->user);
 		return error_set(err, ENOMEM, "out of memory");
 	}
+	block_set_on_error(hd->blk, hd->werror, hd->rerror);
 	drive->blk = hd->blk;
 	set_size(hd);
 	set_identity(hd);
@@ -129,6 +131,8 @@ static void ide_hd_unrealize(struct device *dev)
 	free(drive->buffer);
 	drive->buffer = NULL;
 }
+
+static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 
 /* clang-format off */
 #define FIELD(member) offsetof(struct ide_hd, member)
@@ -152,6 +156,10 @@ static const struct property properties[] = {
 	{"write-cache", PROPERTY_TRISTATE, FIELD(write_cache), .initial = "auto",
 		.help = "at reset; auto: as the drive's cache="},
 	{"bootindex", PROPERTY_UINT32, FIELD(bootindex), .help = "order of boot devices"},
+	{"werror", PROPERTY_ENUM, FIELD(werror), .initial = "auto", .names = error_policies,
+		.help = "on a write error: report, ignore, enospc, stop"},
+	{"rerror", PROPERTY_ENUM, FIELD(rerror), .initial = "auto", .names = error_policies,
+		.help = "on a read error: report, ignore, enospc, stop"},
 	PROPERTY_END,
 };
 /* clang-format on */
