@@ -462,7 +462,8 @@ static void op_idiv(struct soft_cpu *c, const struct soft_insn *i)
 	if (size == 1)
 		a = (int16_t)c->gpr[RAX];
 	else
-		a = (__int128)((unsigned __int128)soft_sign(c->gpr[RDX], size) << size * 8 |
+		a = (__int128)((unsigned __int128)(int64_t)soft_sign(c->gpr[RDX], size)
+				       << size * 8 |
 			       (c->gpr[RAX] & soft_mask(size)));
 	/* The one quotient that does not fit 128 bits: -2^127 by -1. */
 	if (!b || (b == -1 && a == (__int128)1 << 127))
@@ -555,6 +556,12 @@ static void op_aad(struct soft_cpu *c, const struct soft_insn *i)
 	set_arithmetic(c, soft_flags_result(al, 1));
 }
 
+/* Not in the SDM, but in every processor. */
+static void op_salc(struct soft_cpu *c, const struct soft_insn *i)
+{
+	set_al(c, c->flags & F_CF ? 0xff : 0);
+}
+
 #define SIZES(name)                                    \
 	{                                              \
 		name##_1, name##_2, name##_4, name##_8 \
@@ -579,7 +586,7 @@ const struct soft_handlers soft_alu_handlers[] = {
 	{ZYDIS_MNEMONIC_NEG, SAME(op_neg)},
 	{ZYDIS_MNEMONIC_NOT, SAME(op_not)},
 	{ZYDIS_MNEMONIC_SHL, SAME(op_shl)},
-	{ZYDIS_MNEMONIC_SALC, SAME(soft_undefined)},
+	{ZYDIS_MNEMONIC_SALC, SAME(op_salc)},
 	{ZYDIS_MNEMONIC_SHR, SAME(op_shr)},
 	{ZYDIS_MNEMONIC_SAR, SAME(op_sar)},
 	{ZYDIS_MNEMONIC_ROL, SAME(op_rol)},

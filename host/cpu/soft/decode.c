@@ -205,6 +205,16 @@ static bool is_double_move(const ZydisDecodedInstruction *z)
 	       (z->mnemonic == ZYDIS_MNEMONIC_MOVSD || z->mnemonic == ZYDIS_MNEMONIC_CMPSD);
 }
 
+/* F3 90 with REX.B is no PAUSE, as Zydis has it, but XCHG of R8 and RAX. */
+static void exchange_r8(struct soft_insn *i, const ZydisDecodedInstruction *z)
+{
+	i->mnemonic = ZYDIS_MNEMONIC_XCHG;
+	i->rep = REP_NONE;
+	i->size = z->operand_width / 8;
+	i->op[0] = (struct soft_operand){O_REG, R8, i->size};
+	i->op[1] = (struct soft_operand){O_REG, RAX, i->size};
+}
+
 /* What Zydis said, in our form. */
 static void convert(struct soft_cpu *c, struct soft_insn *i, const ZydisDecodedInstruction *z,
 	const ZydisDecodedOperand *operands, const uint8_t *bytes)
@@ -234,10 +244,20 @@ static void convert(struct soft_cpu *c, struct soft_insn *i, const ZydisDecodedI
 	/* The hidden ones (stack, flags) would cover the memory operand that is written. */
 	for (unsigned n = 0; n < z->operand_count_visible && n < 4; n++)
 		set_operand(i, n, &operands[n]);
+	/* Zydis 4.0.0 takes REX.B for a base register where the SIB byte says that there is none.
+	 */
+	if (z->attributes & ZYDIS_ATTRIB_HAS_SIB && z->raw.modrm.mod == 0 && z->raw.sib.base == 5) {
+		i->base = NO_REG;
+		i->displacement = z->raw.disp.value;
+	}
 	/* Zydis gives byte forms the width of the mode; the operand itself is right. */
 	if ((i->op[0].kind == O_REG || i->op[0].kind == O_HIGH || i->op[0].kind == O_MEM) &&
 		i->op[0].size == 1)
 		i->size = 1;
+	if (z->mnemonic == ZYDIS_MNEMONIC_PAUSE && z->raw.rex.B) {
+		exchange_r8(i, z);
+		handlers = d->by_mnemonic[ZYDIS_MNEMONIC_XCHG];
+	}
 	if (handlers && !is_double_move(z)) {
 		i->run = handlers->by_size[form_of(i)];
 		i->ends_block = handlers->ends_block;

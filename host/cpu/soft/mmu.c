@@ -512,8 +512,7 @@ uint64_t soft_linear(
 		return (s->base + offset) & 0xffffffff;
 	}
 	linear = segment >= SEG_FS ? s->base + offset : offset;
-	if ((int64_t)(linear << 16) >> 16 != (int64_t)linear ||
-		(int64_t)((linear + size - 1) << 16) >> 16 != (int64_t)(linear + size - 1))
+	if (!soft_canonical(linear, size))
 		soft_fault(c, segment == SEG_SS ? V_SS : V_GP, 0);
 	return linear;
 }

@@ -147,10 +147,12 @@ static void op_cmpxchg8b(struct soft_cpu *c, const struct soft_insn *i)
 
 static void op_cmpxchg16b(struct soft_cpu *c, const struct soft_insn *i)
 {
-	uint64_t linear = soft_address(c, i, 16, true), low, high;
+	uint64_t linear, low, high;
 
-	if (linear & 15)
+	/* Before an address that is not canonical is noticed. */
+	if ((soft_offset(c, i) + (i->segment >= SEG_FS ? c->seg[i->segment].base : 0)) & 15)
 		soft_fault(c, V_GP, 0);
+	linear = soft_address(c, i, 16, true);
 	low = soft_load_rmw(c, linear, 8);
 	high = soft_load_rmw(c, linear + 8, 8);
 	if (low == c->gpr[RAX] && high == c->gpr[RDX]) {
@@ -244,28 +246,30 @@ static void op_pop(struct soft_cpu *c, const struct soft_insn *i)
 	c->gpr[RSP] = after;
 }
 
+/* A push that does not move RSP yet: the stack pointer after it. */
+static uint64_t push_below(struct soft_cpu *c, uint64_t sp, uint64_t value, unsigned size)
+{
+	sp = (sp - size) & soft_mask(soft_stack_size(c));
+	soft_store(c, soft_linear(c, SEG_SS, sp, size, true), value & soft_mask(size), size);
+	return sp;
+}
+
 static void op_pusha(struct soft_cpu *c, const struct soft_insn *i)
 {
-	uint64_t sp = c->gpr[RSP], mask = soft_mask(soft_stack_size(c));
-	unsigned size = i->size;
+	uint64_t mask = soft_mask(soft_stack_size(c)), sp = c->gpr[RSP];
 
-	/* All or nothing: the lowest byte is checked first. */
-	soft_check_write(c, soft_linear(c, SEG_SS, (sp - 8 * size) & mask, size, true), size);
 	for (unsigned r = 0; r < 8; r++)
-		soft_push(c, r == RSP ? sp : c->gpr[r], size);
+		sp = push_below(c, sp, c->gpr[r], i->size);
+	c->gpr[RSP] = (c->gpr[RSP] & ~mask) | sp;
 }
 
 static void op_popa(struct soft_cpu *c, const struct soft_insn *i)
 {
-	uint64_t values[8], sp = c->gpr[RSP];
+	uint64_t values[8], mask = soft_mask(soft_stack_size(c)), sp = c->gpr[RSP] & mask;
 
-	for (int r = 7; r >= 0; r--) {
-		uint64_t before = c->gpr[RSP];
-
-		c->gpr[RSP] = before;
-		values[r] = soft_pop(c, i->size);
-	}
-	(void)sp;
+	for (int r = 7; r >= 0; r--, sp = (sp + i->size) & mask)
+		values[r] = soft_load(c, soft_linear(c, SEG_SS, sp, i->size, false), i->size);
+	c->gpr[RSP] = (c->gpr[RSP] & ~mask) | sp;
 	for (unsigned r = 0; r < 8; r++)
 		if (r != RSP)
 			soft_set_reg(c, r, values[r], i->size);
@@ -274,20 +278,21 @@ static void op_popa(struct soft_cpu *c, const struct soft_insn *i)
 static void op_enter(struct soft_cpu *c, const struct soft_insn *i)
 {
 	unsigned size = i->size == 4 && c->long_mode ? 8 : i->size, level = i->immediate2 & 31;
-	uint64_t mask = soft_mask(soft_stack_size(c)), frame, sp = c->gpr[RSP], bp = c->gpr[RBP];
+	uint64_t mask = soft_mask(soft_stack_size(c)), bp = c->gpr[RBP], frame, sp;
 
-	soft_push(c, bp, size);
-	frame = c->gpr[RSP];
+	sp = push_below(c, c->gpr[RSP], bp, size);
+	frame = (c->gpr[RSP] & ~mask) | sp;
 	for (unsigned n = 1; n < level; n++) {
-		bp = (bp & ~mask) | ((bp - size) & mask);
-		soft_push(c, soft_load(c, soft_linear(c, SEG_SS, bp & mask, size, false), size),
-			size);
+		bp = (bp - size) & mask;
+		sp = push_below(
+			c, sp, soft_load(c, soft_linear(c, SEG_SS, bp, size, false), size), size);
 	}
 	if (level)
-		soft_push(c, frame, size);
-	frame = frame & soft_mask(size);
-	c->gpr[RSP] = (c->gpr[RSP] & ~mask) | ((c->gpr[RSP] - (uint16_t)i->immediate) & mask);
-	(void)sp;
+		sp = push_below(c, sp, frame, size);
+	sp = (sp - (uint16_t)i->immediate) & mask;
+	/* The new stack pointer must be one that can be written to (SDM 2, ENTER, #PF). */
+	soft_check_write(c, soft_linear(c, SEG_SS, sp, size, true), size);
+	c->gpr[RSP] = (c->gpr[RSP] & ~mask) | sp;
 	soft_set_reg(c, RBP, frame, size);
 }
 

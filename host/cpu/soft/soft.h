@@ -508,6 +508,12 @@ static inline void soft_set_reg(struct soft_cpu *c, unsigned reg, uint64_t value
 	}
 }
 
+/* All `size` bytes from there have bits 48 to 63 like bit 47. */
+static inline bool soft_canonical(uint64_t linear, unsigned size)
+{
+	return linear + (1ULL << 47) <= (1ULL << 48) - size;
+}
+
 /* The effective address of the memory operand, without the segment. */
 static inline uint64_t soft_offset(const struct soft_cpu *c, const struct soft_insn *i)
 {
@@ -527,7 +533,7 @@ static inline uint64_t soft_address(
 {
 	uint64_t at = soft_offset(c, i);
 
-	if (c->long_mode && i->segment < SEG_FS && (int64_t)(at << 16) >> 16 == (int64_t)at)
+	if (c->long_mode && i->segment < SEG_FS && soft_canonical(at, size))
 		return at;
 	return soft_linear(c, i->segment, at, size, write);
 }

@@ -91,8 +91,9 @@ static void lods(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 
 static void cmps(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 {
-	uint64_t a = soft_load(c, source(c, i, size), size);
+	/* Where both fault, the one at RDI is told of, as an EPYC does. */
 	uint64_t b = soft_load(c, destination(c, i, size, false), size);
+	uint64_t a = soft_load(c, source(c, i, size), size);
 
 	compare(c, a, b, size);
 	advance(c, i, RSI, size);

@@ -239,9 +239,10 @@ static void op_clts(struct soft_cpu *c, const struct soft_insn *i)
 
 static void op_lmsw(struct soft_cpu *c, const struct soft_insn *i)
 {
-	uint16_t value = soft_get(c, i, 0, 2);
+	uint16_t value;
 
 	need_level0(c);
+	value = soft_get(c, i, 0, 2);
 	/* PE can be set, not cleared. */
 	soft_set_cr0(c, (c->cr0 & ~0xeULL) | (value & 0xf));
 }
@@ -288,10 +289,11 @@ static void op_wbinvd(struct soft_cpu *c, const struct soft_insn *i)
 static void load_table(struct soft_cpu *c, const struct soft_insn *i, struct cpu_table *table)
 {
 	unsigned size = c->long_mode ? 8 : 4;
-	uint64_t linear = soft_address(c, i, 2 + size, false), base;
+	uint64_t linear, base;
 	uint16_t limit;
 
 	need_level0(c);
+	linear = soft_address(c, i, 2 + size, false);
 	limit = soft_load(c, linear, 2);
 	base = soft_load(c, linear + 2, size);
 	if (!c->long_mode && i->size == 2)
@@ -445,11 +447,14 @@ static void op_verw(struct soft_cpu *c, const struct soft_insn *i)
 
 static void op_arpl(struct soft_cpu *c, const struct soft_insn *i)
 {
-	uint64_t linear = 0, a = soft_get_rmw(c, i, 0, 2, &linear), b = soft_get(c, i, 1, 2);
+	uint64_t a, b;
 
 	need_protected(c);
+	a = soft_get(c, i, 0, 2);
+	b = soft_get(c, i, 1, 2);
+	/* Memory is written only where it changes. */
 	if ((a & 3) < (b & 3))
-		soft_put_rmw(c, i, 0, (a & ~3) | (b & 3), 2, linear);
+		soft_put(c, i, 0, (a & ~3) | (b & 3), 2);
 	set_zf(c, (a & 3) < (b & 3));
 }
 
