@@ -75,6 +75,11 @@ class KernelItem(pytest.Item):
             return "known to fail on this VMM, seen without UEFI"
         for need in test.needs:
             kind, colon, name = need.partition(":")
+            if kind == "exact":
+                missing = probe.missing_parts(self.vmm.path, self.vmm.accel)
+                if missing:
+                    return f"{self.vmm.label} here executes only a part of kernel code (no {missing})"
+                continue
             if kind != "insn":
                 continue
             if name not in probe.INSTRUCTIONS:

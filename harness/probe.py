@@ -58,6 +58,7 @@ INSTRUCTIONS = {
     "lsl": b"\x0f\x03\xc0",
     "verr": b"\x0f\x00\xe0",
     "verw": b"\x0f\x00\xe8",
+    "syscall": b"\x0f\x05",
     "sse": b"\x0f\x58\xc0",
     "x87": b"\xd9\xe8\xde\xc1",
     "xgetbv": b"\x0f\x01\xd0",
@@ -94,6 +95,12 @@ def executes(path, accel, name):
         except (OSError, subprocess.TimeoutExpired):
             return False
     return done.returncode in (0, 5)
+
+
+def missing_parts(path, accel):
+    """What an interpreter of kernel code typically lacks and this engine lacks, or "".  The host's
+    KVM may be one: exceptions of such an engine are its own business, not what we judge."""
+    return ", ".join(name for name in ("int3", "int", "lar") if not executes(path, accel, name))
 
 
 @functools.lru_cache(maxsize=None)

@@ -101,6 +101,7 @@ static const struct need {
 	{"pvh", by_pvh},
 	{"efi", by_efi},
 	{"life", NULL},
+	{"exact", NULL},
 	{"insn:", NULL},
 };
 

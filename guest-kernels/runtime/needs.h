@@ -25,6 +25,7 @@
  *	pvh           entered by PVH
  *	efi           entered by UEFI
  *	life          may run with a save or migration at a checkpoint
+ *	exact         the engine is a whole processor at CPL 0, not an interpreter of a part of it
  *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...
  *
  * The runtime checks pci, mmio, mem, pit, acpi, ctl, module, multiboot, pvh, efi and pci-testdev

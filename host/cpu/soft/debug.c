@@ -10,6 +10,7 @@
  * Left out: accesses of the processor's own (descriptor tables, the frames of exceptions) meet no
  * breakpoint; exact and inexact (LE, GE) are one.
  */
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define DR7_LOCAL     0x155u /* L0 to L3, LE */
@@ -103,8 +104,9 @@ void soft_debug_port(struct soft_cpu *c, uint16_t port, unsigned size)
 }
 
 /* What a debug exception says of itself: its breakpoints alone, the rest is added (17.2.3). */
-static void note(struct soft_cpu *c, uint32_t bits)
+static void note(struct soft_cpu *c, uint64_t bits)
 {
+	fault_cpu("dr6", 6, &bits);
 	c->dr[6] = (c->dr[6] & ~(uint64_t)DR6_HITS) | bits;
 }
 
@@ -169,6 +171,7 @@ uint64_t soft_read_debug(struct soft_cpu *c, unsigned n)
 void soft_write_debug(struct soft_cpu *c, unsigned n, uint64_t value)
 {
 	n = number_of(c, n);
+	fault_cpu("write-dr", n, &value);
 	if (n >= 6 && value >> 32)
 		soft_fault(c, V_GP, 0);
 	if (n == 6)

@@ -88,6 +88,11 @@ void soft_undefined(struct soft_cpu *c, const struct soft_insn *i)
 	soft_fault(c, V_UD, NO_ERROR_CODE);
 }
 
+static void too_long(struct soft_cpu *c, const struct soft_insn *i)
+{
+	soft_fault(c, V_GP, 0);
+}
+
 static const uint8_t segment_numbers[] = {SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS};
 
 static uint8_t segment_of(ZydisRegister reg)
@@ -291,7 +296,10 @@ static unsigned decode_one(
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && available < INSN_BYTES)
 		return 0;
 	/* Longer than 15 bytes is #GP, all else #UD (SDM 3A, 6.15). */
-	*i = (struct soft_insn){.run = soft_undefined, .length = 1, .ends_block = true};
+	*i = (struct soft_insn){.length = 1, .ends_block = true};
+	i->run = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA
+			 ? too_long
+			 : soft_undefined;
 	return 1;
 }
 

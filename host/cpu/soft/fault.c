@@ -145,9 +145,12 @@ static uint32_t flags_image(const struct soft_cpu *c, unsigned vector)
 	return flags;
 }
 
-static void enter_flags(struct soft_cpu *c, bool interrupt_gate)
+static void enter_flags(struct soft_cpu *c, unsigned vector, bool interrupt_gate)
 {
-	c->flags &= ~(F_TF | F_NT | F_RF | F_VM | (interrupt_gate ? F_IF : 0));
+	uint64_t cleared = F_TF | F_NT | F_RF | F_VM | (interrupt_gate ? F_IF : 0);
+
+	fault_cpu("enter", vector, &cleared);
+	c->flags &= ~cleared;
 }
 
 /* 16- and 32-bit gates (6.12.1). */
@@ -165,6 +168,7 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 	if (vector * 8 + 7 > c->idt.limit)
 		soft_fault(c, V_GP, idt_error(c, vector, software));
 	gate = soft_system_load(c, c->idt.base + vector * 8, 8);
+	fault_cpu("gate", vector, &gate);
 	type = gate >> 40 & 0x1f;
 	if (type != GATE_TASK && (type & ~8u) != GATE_INT16 && (type & ~8u) != GATE_TRAP16)
 		soft_fault(c, V_GP, idt_error(c, vector, software));
@@ -225,7 +229,7 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 	}
 	c->gpr[RSP] = dpl < old_cpl ? f.sp : (c->gpr[RSP] & ~f.mask) | f.sp;
 	c->seg[SEG_SS] = ss;
-	enter_flags(c, !(type & 1));
+	enter_flags(c, vector, !(type & 1));
 	cs.selector = (cs.selector & ~3) | dpl;
 	soft_set_cs(c, &cs, dpl);
 	c->next_rip = target;
@@ -244,6 +248,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 	if (vector * 16 + 15 > c->idt.limit)
 		soft_fault(c, V_GP, idt_error(c, vector, software));
 	low = soft_system_load(c, at, 8);
+	fault_cpu("gate", vector, &low);
 	high = soft_system_load(c, at + 8, 8);
 	type = low >> 40 & 0x1f;
 	if (type != GATE_INT32 && type != GATE_TRAP32)
@@ -269,6 +274,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 	if ((int64_t)(target << 16) >> 16 != (int64_t)target)
 		soft_fault(c, V_GP, ext);
 	f.sp &= ~0xfULL;
+	fault_cpu("stack", vector, &f.sp);
 	frame_push(&f, c->seg[SEG_SS].selector);
 	frame_push(&f, c->gpr[RSP]);
 	frame_push(&f, flags_image(c, vector));
@@ -282,7 +288,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 		c->seg[SEG_SS].selector = dpl;
 	}
 	c->gpr[RSP] = f.sp;
-	enter_flags(c, !(type & 1));
+	enter_flags(c, vector, !(type & 1));
 	cs.selector = (cs.selector & ~3) | dpl;
 	soft_set_cs(c, &cs, dpl);
 	c->next_rip = target;
@@ -465,12 +471,14 @@ static void iret_to_vm86(struct soft_cpu *c, const uint32_t *frame)
 static void drop_inner_segments(struct soft_cpu *c)
 {
 	static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
+	uint64_t none = 0;
 
 	for (unsigned i = 0; i < 4; i++) {
 		struct soft_segment *s = &c->seg[data[i]];
 		bool conforming = (s->rights & (R_CODE | R_DOWN)) == (R_CODE | R_DOWN);
 
-		if (!s->unusable && R_DPL(s->rights) < c->cpl && !conforming)
+		if (!s->unusable && R_DPL(s->rights) < c->cpl && !conforming &&
+			fault_cpu("drop-segment", s->selector, &none) != FAULT_DROP)
 			clear_segment(s);
 	}
 }
@@ -554,6 +562,7 @@ static void iret_protected(struct soft_cpu *c, unsigned size)
 		uint64_t new_mask = to_long ? UINT64_MAX : ss.rights & R_D ? 0xffffffff : 0xffff;
 		bool outward = rpl > c->cpl;
 
+		fault_cpu("iret-rsp", frame[4], &frame[3]);
 		c->gpr[RSP] =
 			to_long ? frame[3] : (c->gpr[RSP] & ~new_mask) | (frame[3] & new_mask);
 		c->seg[SEG_SS] = ss;
@@ -569,9 +578,10 @@ static void iret_protected(struct soft_cpu *c, unsigned size)
 
 void soft_iret(struct soft_cpu *c, unsigned size)
 {
-	uint64_t raw;
+	uint64_t raw, blocked = 0; /* even if IRET faults (6.7.1) */
 
-	c->nmi_blocked = false; /* even if IRET faults (6.7.1) */
+	fault_cpu("nmi-blocked", size, &blocked);
+	c->nmi_blocked = blocked;
 	if (!(c->cr0 & CR0_PE)) {
 		iret_real(c, size);
 	} else if (c->flags & F_VM) {

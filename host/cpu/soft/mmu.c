@@ -329,9 +329,20 @@ static unsigned first_part(uint64_t linear, unsigned size)
 	return size < left ? size : left;
 }
 
-static uint64_t load_as(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw, bool user)
+/* The same; one that ends beyond the canonical addresses faults before anything is looked up. */
+static unsigned crosses(struct soft_cpu *c, uint64_t linear, unsigned size)
 {
 	unsigned part = first_part(linear, size);
+
+	if (part < size && c->long_mode &&
+		(int64_t)((linear + part) << 16) >> 16 != (int64_t)(linear + part))
+		soft_fault(c, V_GP, 0);
+	return part;
+}
+
+static uint64_t load_as(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw, bool user)
+{
+	unsigned part = crosses(c, linear, size);
 	struct tlb_entry *e = look_up(c, linear, rmw, false, user);
 	uint64_t physical = e->physical | (linear & 0xfff), next, value;
 
@@ -348,7 +359,7 @@ static uint64_t load_as(struct soft_cpu *c, uint64_t linear, unsigned size, bool
 
 static void store_as(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size, bool user)
 {
-	unsigned part = first_part(linear, size);
+	unsigned part = crosses(c, linear, size);
 	struct tlb_entry *e = look_up(c, linear, true, false, user);
 	uint64_t physical = e->physical | (linear & 0xfff), next;
 

@@ -48,8 +48,10 @@ static void set_descriptor_bits(struct soft_cpu *c, uint16_t selector, uint8_t s
 {
 	uint32_t limit;
 	uint64_t at = table_of(c, selector, &limit) + (selector & ~7u) + 5;
-	uint8_t byte = soft_system_load(c, at, 1), changed = (byte | set) & ~clear;
+	uint8_t byte = soft_system_load(c, at, 1);
+	uint64_t changed = (byte | set) & ~clear;
 
+	fault_cpu("descriptor", selector, &changed);
 	if (changed != byte)
 		soft_system_store(c, at, changed, 1);
 }

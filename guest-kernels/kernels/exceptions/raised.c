@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel exceptions, what raises which (Intel SDM volume 3, 6.15; volume 2 by instruction):
+ * encodings, selectors, addresses, alignment.
+ *
+ * Code that a compiler would not write is bytes in a page of the arena, ended by UD2 so that what
+ * is wrongly executed is seen as well.
+ */
+#include "kernels/exceptions/exceptions.h"
+#include "runtime/memory.h"
+#include "runtime/paging.h"
+#include "runtime/user.h"
+
+#define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
+#define CR0_TS (1ull << 3)
+#define CR0_AM (1ull << 18)
+
+struct code {
+	uint8_t length, bytes[15];
+};
+
+/* Calls the bytes with all pointers at a buffer; what they raise is seen. */
+static bool call_bytes(const void *bytes, size_t size)
+{
+	uint8_t *code = arena_alloc(64, 64), *buffer = arena_alloc(64, 64);
+
+	memset(code, 0x0b, 64);
+	memcpy(code, bytes, size);
+	memcpy(code + size, "\x0f\x0b", 2);
+	mark = phys(code);
+	return TRAPS(__asm__ volatile("call *%0"
+				      :
+				      : "r"(code), "a"(0), "b"(buffer), "c"(0), "d"(0), "S"(buffer),
+				      "D"(buffer)
+				      : "r8", "r9", "r10", "r11", "memory", "cc"));
+}
+
+/* Each of the table raises `vector` with `error` at itself. */
+static void all_raise(const struct code *codes, size_t count, unsigned vector, uint64_t error)
+{
+	for (size_t i = 0; i < count; i++) {
+		bool trapped;
+
+		see(false);
+		trapped = call_bytes(codes[i].bytes, codes[i].length);
+		if (trapped && seen[0].frame.vector == vector && seen[0].frame.rip == mark &&
+			(vector == TRAP_UD || seen[0].frame.error == error))
+			continue;
+		note("bytes %x %x %x %x ...: trap %d error 0x%lx at +%ld", codes[i].bytes[0],
+			codes[i].bytes[1], codes[i].bytes[2], codes[i].bytes[3],
+			trapped ? (int)seen[0].frame.vector : -1, seen[0].frame.error,
+			(int64_t)(seen[0].frame.rip - mark));
+		EXPECT_EQ(seen[0].frame.vector, vector);
+		EXPECT_EQ(seen[0].frame.rip, mark);
+	}
+}
+
+#define ALL_RAISE(codes, vector, error) \
+	all_raise(codes, sizeof(codes) / sizeof((codes)[0]), vector, error)
+
+TEST(ud_of_lock, "",
+	"LOCK before an instruction that does not take it, or with a register destination, is #UD")
+{
+	static const struct code codes[] = {
+		{2, {0xf0, 0x90}},		   /* nop */
+		{3, {0xf0, 0x89, 0x03}},	   /* mov [rbx], eax */
+		{3, {0xf0, 0x01, 0xc3}},	   /* add ebx, eax */
+		{3, {0xf0, 0x03, 0x03}},	   /* add eax, [rbx] */
+		{3, {0xf0, 0x39, 0x03}},	   /* cmp [rbx], eax */
+		{3, {0xf0, 0x85, 0x03}},	   /* test [rbx], eax */
+		{3, {0xf0, 0xff, 0x33}},	   /* push [rbx] */
+		{4, {0xf0, 0x0f, 0xa3, 0x03}},	   /* bt [rbx], eax */
+		{4, {0xf0, 0x0f, 0xb1, 0xc3}},	   /* cmpxchg ebx, eax */
+		{3, {0xf0, 0xd1, 0x23}},	   /* shl dword [rbx], 1 */
+		{2, {0xf0, 0xa5}},		   /* movsd */
+		{3, {0xf0, 0x8d, 0x03}},	   /* lea eax, [rbx] */
+		{2, {0xf0, 0xc3}},		   /* ret */
+		{3, {0xf0, 0xeb, 0x00}},	   /* jmp */
+		{5, {0xf0, 0x0f, 0x01, 0x3b, 0x90}}, /* invlpg */
+	};
+
+	ALL_RAISE(codes, TRAP_UD, 0);
+}
+
+TEST(ud_of_removed_opcodes, "", "opcodes that 64-bit mode took away are #UD",
+	NEEDS("exact"))
+{
+	static const struct code codes[] = {
+		{1, {0x06}}, {1, {0x07}}, {1, {0x0e}}, {1, {0x16}}, {1, {0x17}}, {1, {0x1e}},
+		{1, {0x1f}}, {1, {0x27}}, {1, {0x2f}}, {1, {0x37}}, {1, {0x3f}}, {1, {0x60}},
+		{1, {0x61}}, {3, {0x82, 0xc0, 0x01}}, {7, {0x9a, 0, 0, 0, 0, 8, 0}}, {1, {0xce}},
+		{2, {0xd4, 0x0a}}, {2, {0xd5, 0x0a}}, {1, {0xd6}}, {7, {0xea, 0, 0, 0, 0, 8, 0}},
+	};
+
+	ALL_RAISE(codes, TRAP_UD, 0);
+}
+
+TEST(ud_of_reserved_encodings, "", "encodings that no processor defines are #UD",
+	NEEDS("exact"))
+{
+	static const struct code codes[] = {
+		{3, {0x0f, 0xff, 0xc0}}, /* UD0 */
+		{3, {0x0f, 0xb9, 0xc0}}, /* UD1 */
+		{2, {0x8e, 0xc8}},	 /* mov cs, ax */
+		{2, {0x8e, 0xf0}},	 /* mov to segment 6 */
+		{2, {0x8c, 0xf8}},	 /* mov from segment 7 */
+		{2, {0xfe, 0xd0}},	 /* FE /2 */
+		{2, {0xff, 0xf8}},	 /* FF /7 */
+		{2, {0x8f, 0xc8}},	 /* 8F /1 without XOP's map */
+		{3, {0xc6, 0xc8, 0x01}}, /* C6 /1 */
+		{4, {0x0f, 0xba, 0xc0, 1}}, /* 0F BA /0 */
+		{2, {0x8d, 0xc0}},	 /* lea of a register */
+		{3, {0x0f, 0x04, 0xc0}}, /* 0F 04 */
+		{3, {0x0f, 0x0a, 0xc0}},
+		{3, {0x0f, 0x24, 0xc0}}, /* mov from TR4 of the 386 */
+		{3, {0x0f, 0xa6, 0x00}},
+		{2, {0xff, 0xd8 | 0x03}}, /* far call of a register */
+		{2, {0xff, 0xe8 | 0x03}},
+	};
+
+	ALL_RAISE(codes, TRAP_UD, 0);
+}
+
+TEST(ud_of_control_registers, "", "control registers that are not there are #UD")
+{
+	static const struct code codes[] = {
+		{3, {0x0f, 0x20, 0xc8}}, {3, {0x0f, 0x22, 0xc8}}, {3, {0x0f, 0x20, 0xe8}},
+		{3, {0x0f, 0x22, 0xf8}}, {4, {0x44, 0x0f, 0x20, 0xc8}}, {4, {0x44, 0x0f, 0x22, 0xf8}},
+	};
+
+	ALL_RAISE(codes, TRAP_UD, 0);
+}
+
+TEST(gp_of_too_long, "", "an instruction of more than 15 bytes is #GP with error code 0")
+{
+	uint8_t bytes[16];
+
+	memset(bytes, 0x66, sizeof(bytes));
+	bytes[15] = 0x90;
+	see(false);
+	EXPECT_TRUE(call_bytes(bytes, 16));
+	EXPECT_EQ(seen[0].frame.vector, TRAP_GP);
+	EXPECT_EQ(seen[0].frame.error, 0);
+	EXPECT_EQ(seen[0].frame.rip, mark);
+	see(false);
+	EXPECT_TRUE(call_bytes(bytes + 1, 15)); /* 15 are good: the UD2 behind them is met */
+	EXPECT_EQ(seen[0].frame.vector, TRAP_UD);
+	EXPECT_EQ(seen[0].frame.rip, mark + 15);
+}
+
+TEST(nm_of_ts_and_em, "", "x87 instructions are #NM at themselves while CR0.TS or CR0.EM is set",
+	NEEDS("exact"))
+{
+	uint64_t cr0 = read_cr0();
+
+	if (!(cpuid(1, 0).edx & 1))
+		SKIP("the processor has no x87");
+	write_cr0(cr0 | CR0_TS);
+	EXPECT_FAULT(TRAP_NM, 0, __asm__ volatile(MARK "fnop" : : : "rax", "memory"));
+	write_cr0((cr0 & ~CR0_TS) | CR0_EM);
+	EXPECT_FAULT(TRAP_NM, 0, __asm__ volatile(MARK "fnop" : : : "rax", "memory"));
+	write_cr0(cr0 | CR0_TS | CR0_MP);
+	EXPECT_FAULT(TRAP_NM, 0, __asm__ volatile(MARK "fwait" : : : "rax", "memory"));
+	write_cr0(cr0 | CR0_TS);
+	__asm__ volatile("clts");
+	EXPECT_EQ(read_cr0() & CR0_TS, 0);
+	write_cr0(cr0);
+}
+
+/* --- selectors --- */
+
+#define LOAD(segment, selector)                                                              \
+	__asm__ volatile(MARK "mov %w0, %%" segment : : "d"((uint32_t)(selector)) : "rax", "memory")
+
+TEST(np_of_a_data_segment, "", "a data segment that is not present is #NP with its selector")
+{
+	uint64_t *own = own_descriptors();
+
+	own[0] = DESCRIPTOR_DATA & ~(1ull << 47);
+	EXPECT_FAULT(TRAP_NP, SEL_OWN, LOAD("es", SEL_OWN | 3 * 0));
+	EXPECT_FAULT(TRAP_NP, SEL_OWN, LOAD("fs", SEL_OWN));
+}
+
+TEST(ss_of_a_stack_segment, "", "a stack segment that is not present is #SS with its selector")
+{
+	uint64_t *own = own_descriptors();
+
+	own[0] = DESCRIPTOR_DATA & ~(1ull << 47);
+	EXPECT_FAULT(TRAP_SS, SEL_OWN, LOAD("ss", SEL_OWN));
+}
+
+TEST(gp_of_selectors, "",
+	"a selector beyond its table, of a wrong type or privilege is #GP with that selector")
+{
+	uint64_t *own = own_descriptors();
+
+	own[0] = DESCRIPTOR_CODE & ~(1ull << 41); /* not readable */
+	own[1] = DESCRIPTOR_DATA & ~(1ull << 41); /* not writable */
+	own[2] = 0x0000890000000067;		  /* a TSS */
+	own[3] = DESCRIPTOR_DATA | 3ull << 45;
+	EXPECT_FAULT(TRAP_GP, SEL_OWN, LOAD("es", SEL_OWN));
+	EXPECT_FAULT(TRAP_GP, SEL_OWN, LOAD("ss", SEL_OWN));
+	EXPECT_FAULT(TRAP_GP, SEL_OWN + 8, LOAD("ss", SEL_OWN + 8));
+	EXPECT_FAULT(TRAP_GP, SEL_OWN + 16, LOAD("ds", SEL_OWN + 16));
+	EXPECT_FAULT(TRAP_GP, SEL_OWN + 24, LOAD("ss", SEL_OWN + 24));
+	EXPECT_FAULT(TRAP_GP, SEL_DATA, LOAD("es", SEL_DATA | 3));
+	EXPECT_FAULT(TRAP_GP, 0x2000, LOAD("gs", 0x2000));
+	EXPECT_FAULT(TRAP_GP, 0x44, LOAD("es", 0x44)); /* no LDT */
+	EXPECT_FAULT(TRAP_GP, 0, LOAD("ss", 3));
+	__asm__ volatile("mov %0, %%ss" : : "r"(SEL_DATA));
+}
+
+TEST(ldt_selectors, "", "a selector with TI is of the LDT, in error codes too")
+{
+	uint64_t *own = own_descriptors(), *ldt = arena_alloc(64, 64);
+	uint64_t base = phys(ldt);
+
+	own[0] = 0x0000820000000000 | (base & 0xffffff) << 16 | 31;
+	own[1] = 0;
+	ldt[0] = DESCRIPTOR_DATA;
+	ldt[1] = DESCRIPTOR_DATA & ~(1ull << 47);
+	__asm__ volatile("lldt %w0" : : "r"(SEL_OWN));
+	__asm__ volatile("mov %w0, %%es" : : "r"(4));
+	EXPECT_FAULT(TRAP_NP, 0xc, LOAD("es", 0xc));
+	EXPECT_FAULT(TRAP_GP, 0x14, LOAD("es", 0x14));
+	EXPECT_FAULT(TRAP_GP, 0x24, LOAD("es", 0x24));
+	__asm__ volatile("mov %w0, %%es" : : "r"(SEL_DATA));
+}
+
+TEST(accessed_bit_of_a_descriptor, "", "loading a selector sets the accessed bit of its descriptor")
+{
+	volatile uint64_t *own = own_descriptors();
+
+	own[0] = DESCRIPTOR_DATA & ~(1ull << 40);
+	__asm__ volatile("mov %w0, %%es" : : "r"(SEL_OWN) : "memory");
+	EXPECT_EQ(own[0], DESCRIPTOR_DATA);
+	__asm__ volatile("mov %w0, %%es" : : "r"(SEL_DATA));
+}
+
+TEST(lldt_and_ltr, "",
+	"LLDT and LTR refuse what is no LDT, no available TSS, or not present, and LTR sets busy")
+{
+	volatile uint64_t *own = own_descriptors();
+
+	own[0] = 0x0000020000000067; /* LDT, not present */
+	own[2] = 0x0000090000000067 | phys(tss) << 16; /* TSS, not present */
+	own[4] = 0x00008b0000000067 | phys(tss) << 16; /* busy */
+	own[6] = 0x0000890000000067 | (phys(tss) & 0xffffff) << 16;
+	EXPECT_FAULT(TRAP_NP, SEL_OWN, __asm__ volatile(MARK "lldt %w0" : : "d"(SEL_OWN) : "rax"));
+	EXPECT_FAULT(TRAP_GP, SEL_DATA, __asm__ volatile(MARK "lldt %w0" : : "d"(SEL_DATA) : "rax"));
+	EXPECT_FAULT(
+		TRAP_NP, SEL_OWN + 16, __asm__ volatile(MARK "ltr %w0" : : "d"(SEL_OWN + 16) : "rax"));
+	EXPECT_FAULT(
+		TRAP_GP, SEL_OWN + 32, __asm__ volatile(MARK "ltr %w0" : : "d"(SEL_OWN + 32) : "rax"));
+	EXPECT_FAULT(TRAP_GP, 0, __asm__ volatile(MARK "ltr %w0" : : "d"(0) : "rax"));
+	__asm__ volatile("ltr %w0" : : "r"(SEL_OWN + 48) : "memory");
+	EXPECT_EQ(own[6] >> 40 & 0xff, 0x8b);
+}
+
+/* --- addresses --- */
+
+TEST(noncanonical_by_segment, "",
+	"a non-canonical address is #SS(0) through the stack segment, else #GP(0)",
+	NEEDS("exact"))
+{
+	const uint64_t bad = 0x0000800000000000;
+	struct gate *gates = own_idt(4095);
+	uint8_t *stack = arena_alloc(4096, 4096);
+
+	own_descriptors();
+	ist_set(2, phys(stack) + 4096);
+	gates[TRAP_SS].ist = 2; /* the stack itself is what is wrong */
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "mov (%0), %%al" : : "b"(bad) : "rax", "memory"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "mov %%al, (%0)" : : "b"(bad) : "rax", "memory"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "mov -7(%0), %%rax" : : "b"(bad) : "rax", "memory"));
+	EXPECT_FAULT(TRAP_SS, 0,
+		__asm__ volatile("push %%rbp; mov %0, %%rbp; " MARK "mov (%%rbp), %%al; pop %%rbp"
+				 :
+				 : "b"(bad)
+				 : "rax", "memory"));
+	EXPECT_FAULT(TRAP_SS, 0,
+		__asm__ volatile("mov %%rsp, %%rcx; lea 64(%0), %%rsp; " MARK
+				 "push %%rax; mov %%rcx, %%rsp"
+				 :
+				 : "b"(bad)
+				 : "rax", "rcx", "memory"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "fs; mov (%0), %%al" : : "b"(bad) : "rax", "memory"));
+}
+
+TEST(noncanonical_targets, "",
+	"a jump, call or return to a non-canonical address is #GP(0) at itself, RSP unchanged")
+{
+	const uint64_t bad = 0xffff000000000000;
+	uint64_t rsp;
+
+	EXPECT_FAULT(TRAP_GP, 0, __asm__ volatile(MARK "jmp *%0" : : "b"(bad) : "rax", "memory"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile("mov %%rsp, %1; " MARK "call *%0"
+				 :
+				 : "b"(bad), "m"(rsp)
+				 : "rax", "memory"));
+	EXPECT_EQ(seen[0].frame.rsp, rsp);
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile("push %0; mov %%rsp, %%rcx; " MARK "ret"
+				 :
+				 : "b"(bad)
+				 : "rax", "rcx", "memory"));
+	EXPECT_EQ(seen[0].frame.rsp, seen[0].frame.rcx);
+}
+
+TEST(wrmsr_addresses, "", "WRMSR of a non-canonical base or target address is #GP(0)",
+	NEEDS("exact"))
+{
+	static const uint32_t msrs[] = {0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101, 0xc0000102,
+		0x175, 0x176};
+
+	for (unsigned i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
+		uint64_t before = rdmsr(msrs[i]);
+
+		see(false);
+		EXPECT_TRAP(TRAP_GP, wrmsr(msrs[i], 0x800000000000));
+		EXPECT_EQ(seen[0].frame.error, 0);
+		EXPECT_EQ(rdmsr(msrs[i]), before);
+	}
+}
+
+/* --- alignment --- */
+
+struct access {
+	uint64_t at, size;
+	bool write;
+};
+
+static uint64_t access_aligned(void *arg)
+{
+	const struct access *a = arg;
+	uint64_t value = 0;
+
+	__asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq" : : : "memory", "cc");
+	switch (a->size + a->write) {
+	case 2: __asm__ volatile(MARK "mov (%1), %w0" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	case 3: __asm__ volatile(MARK "mov %w0, (%1)" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	case 4: __asm__ volatile(MARK "mov (%1), %k0" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	case 5: __asm__ volatile(MARK "mov %k0, (%1)" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	case 8: __asm__ volatile(MARK "mov (%1), %0" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	case 9: __asm__ volatile(MARK "mov %0, (%1)" : "+d"(value) : "r"(a->at) : "rax", "memory"); break;
+	}
+	__asm__ volatile("pushfq; andq $~0x40000, (%%rsp); popfq" : : : "memory", "cc");
+	return value;
+}
+
+TEST(ac_at_level_3, "",
+	"with CR0.AM and RFLAGS.AC a misaligned access at CPL 3 is #AC(0), an aligned one is not")
+{
+	uint64_t cr0 = read_cr0(), buffer = phys(arena_alloc(64, 64));
+	static const uint8_t sizes[] = {2, 4, 8};
+
+	write_cr0(cr0 | CR0_AM);
+	for (unsigned n = 0; n < 6; n++) {
+		struct access a = {buffer, sizes[n / 2], n & 1};
+
+		see(false);
+		EXPECT_FALSE(TRAPS(user_call(access_aligned, &a)));
+		a.at = buffer + a.size / 2;
+		EXPECT_FAULT(TRAP_AC, 0, user_call(access_aligned, &a));
+		/* The same page again: not only the first access is looked at. */
+		a.at = buffer + 1;
+		EXPECT_FAULT(TRAP_AC, 0, user_call(access_aligned, &a));
+	}
+	write_cr0(cr0);
+}
+
+TEST(ac_nowhere_else, "",
+	"without CR0.AM, without RFLAGS.AC, or at CPL 0 a misaligned access is none",
+	NEEDS("exact"))
+{
+	uint64_t cr0 = read_cr0(), buffer = phys(arena_alloc(64, 64));
+	struct access a = {buffer + 1, 8, true};
+
+	see(false);
+	EXPECT_FALSE(TRAPS(user_call(access_aligned, &a)));
+	write_cr0(cr0 | CR0_AM);
+	EXPECT_FALSE(TRAPS(access_aligned(&a)));
+	write_cr0(cr0);
+}
+
+/* --- privilege --- */
+
+static uint64_t run_at_3(void *arg)
+{
+	mark = (uint64_t)arg;
+	__asm__ volatile("call *%0" : : "r"(arg) : "rax", "rcx", "rdx", "memory");
+	return 0;
+}
+
+static void is_refused_at_3(const struct code *instruction)
+{
+	uint8_t *code = arena_alloc(16, 16);
+
+	memcpy(code, instruction->bytes, instruction->length);
+	memcpy(code + instruction->length, "\x0f\x0b", 2);
+	EXPECT_FAULT(TRAP_GP, 0, user_call(run_at_3, code));
+}
+
+TEST(gp_of_privileged_instructions, "", "privileged instructions at CPL 3 are #GP(0) at themselves")
+{
+	static const struct code codes[] = {
+		{1, {0xf4}},		  /* hlt */
+		{2, {0x0f, 0x06}},	  /* clts */
+		{2, {0x0f, 0x08}},	  /* invd */
+		{2, {0x0f, 0x09}},	  /* wbinvd */
+		{2, {0x0f, 0x30}},	  /* wrmsr */
+		{2, {0x0f, 0x32}},	  /* rdmsr */
+		{3, {0x0f, 0x20, 0xc0}},  /* mov rax, cr0 */
+		{3, {0x0f, 0x22, 0xd8}},  /* mov cr3, rax */
+		{3, {0x0f, 0x21, 0xf8}},  /* mov rax, dr7 */
+		{3, {0x0f, 0x23, 0xc0}},  /* mov dr0, rax */
+		{3, {0x0f, 0x01, 0xf0}},  /* lmsw ax */
+		{3, {0x0f, 0x00, 0xd0}},  /* lldt ax */
+		{3, {0x0f, 0x00, 0xd8}},  /* ltr ax */
+		{4, {0x0f, 0x01, 0x3c, 0x24}}, /* invlpg [rsp] */
+		{4, {0x0f, 0x01, 0x14, 0x24}}, /* lgdt [rsp] */
+		{4, {0x0f, 0x01, 0x1c, 0x24}}, /* lidt [rsp] */
+		{3, {0x0f, 0x01, 0xf8}},  /* swapgs */
+		{3, {0x48, 0x0f, 0x07}},  /* sysret */
+	};
+	uint64_t efer = rdmsr(0xc0000080);
+
+	wrmsr(0xc0000080, efer | 1); /* SYSRET is #UD else */
+	for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		is_refused_at_3(&codes[i]);
+	wrmsr(0xc0000080, efer);
+}
+
+TEST(ports_at_level_3, "",
+	"a port at CPL 3 without IOPL and without a permission map is #GP(0)")
+{
+	static const struct code codes[] = {
+		{2, {0xe4, 0x80}}, {2, {0xe6, 0x80}}, {1, {0xec}}, {1, {0xef}}, {1, {0x6c}}, {1, {0x6e}},
+	};
+
+	for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		is_refused_at_3(&codes[i]);
+}
