@@ -115,6 +115,19 @@ void block_forget_observers(void);
 void block_retry_all(void);
 
 /*
+ * I/O in virtual time.  With a schedule an operation is done when it is due, by block_run_due() and
+ * in its blocking form; all loops are then the main loop.  Set before the first request; it stays.
+ */
+struct block_schedule {
+	int64_t (*now)(void *opaque);			   /* ns */
+	int64_t (*delay)(void *opaque, uint64_t bytes);	   /* what an operation takes, ns */
+	void (*wake)(void *opaque, int64_t due);	   /* calls block_run_due() at that time */
+	void *opaque;
+};
+void block_set_schedule(const struct block_schedule *schedule);
+void block_run_due(void); /* main loop, lock held */
+
+/*
  * Opening.  `kv` carries -drive's keys (file, format, if, index, bus, unit, media, cache, aio,
  * snapshot, readonly/read-only, id, serial, discard, detect-zeroes, werror, rerror, ...) or
  * -blockdev's (driver, node-name, filename, file.driver, cache.direct, read-only, ...).  What

@@ -442,6 +442,7 @@ static int64_t transfer(struct io *io)
 void file_run(struct io *io)
 {
 	switch (io->kind) {
+	case IO_NONE: io->result = 0; break;
 	case IO_READ:
 	case IO_WRITE: io->result = transfer(io); break;
 	case IO_SYNC: io->result = fdatasync(io->file->fd) < 0 ? -errno : 0; break;

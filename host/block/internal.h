@@ -8,6 +8,7 @@
  *	error-policy.c	   what becomes of what the host could not do
  *	lane.c	   one backend on one loop: batches, completions, what is in flight
  *	uring.c, linux-aio.c, threads.c	   the engines that move an io
+ *	schedule.c the one that does so in virtual time
  *	file.c	   the image file itself; every operation in a blocking form
  *	lock.c	   byte-range locks on it
  *
@@ -64,11 +65,11 @@ int image_lock(int fd, const char *path, unsigned perm, unsigned unshared, enum 
 
 /* One operation on a host file. */
 
-/* IO_PUNCH reads as zeroes afterwards, IO_DISCARD as anything. */
-enum io_kind { IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_DISCARD };
+/* IO_NONE is done without an operation; IO_PUNCH reads as zeroes afterwards, IO_DISCARD as anything. */
+enum io_kind { IO_NONE, IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_DISCARD };
 
 struct io {
-	struct list link; /* pool queue, lane backlog, or lane done */
+	struct list link; /* pool queue, lane backlog, lane done, or schedule */
 	struct lane *lane;
 	struct block_file *file;
 	enum io_kind kind;
@@ -78,6 +79,7 @@ struct io {
 	struct iovec *iov;
 	int iov_count;
 	int64_t result;	  /* bytes, or 0, or -errno */
+	int64_t due;	  /* ns of virtual time (schedule.c) */
 	struct iocb iocb; /* Linux AIO's */
 };
 
@@ -138,6 +140,12 @@ void lane_post_finished(struct lane *lane, struct io *io); /* its result is know
 void lane_io_finished(struct lane *lane, struct io *io);   /* from an engine */
 /* give_up: what is held too, with its error; else it stays held. */
 void lane_drain(struct lane *lane, bool give_up);
+void lane_deliver(struct lane *lane); /* what is finished: completes or goes on */
+
+/* schedule.c */
+bool io_is_scheduled(void); /* virtual time rules */
+void io_schedule(struct io *io);
+bool io_run_first_of(const struct lane *lane); /* before its time; false: none waits */
 
 /* threads.c: the pool, shared by all lanes; it ends with the last of them. */
 void pool_get(void);

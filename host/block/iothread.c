@@ -11,6 +11,7 @@
 #include <string.h>
 
 static struct list threads = {&threads, &threads};
+static struct loop *shared_loop; /* all threads are this one, or NULL */
 
 static const struct {
 	const char *key;
@@ -45,9 +46,23 @@ void iothread_for_each(void (*visit)(void *opaque, struct iothread *thread), voi
 		visit(opaque, container_of(pos, struct iothread, link));
 }
 
+void iothread_map_to(struct loop *loop)
+{
+	struct list *pos;
+
+	shared_loop = loop;
+	list_for_each (pos, &threads) {
+		struct iothread *thread = container_of(pos, struct iothread, link);
+
+		loop_thread_join(thread->loop);
+		loop_destroy(thread->loop);
+		thread->loop = loop;
+	}
+}
+
 static void iothread_free(struct iothread *thread)
 {
-	if (thread->loop) {
+	if (thread->loop && thread->loop != shared_loop) {
 		loop_thread_join(thread->loop);
 		loop_destroy(thread->loop);
 	}
@@ -91,8 +106,8 @@ int iothread_create(struct keyvals *kv, struct error *err)
 	if (!thread)
 		return error_set(err, ENOMEM, "iothread '%s': out of memory", id);
 	thread->id = strdup(id);
-	thread->loop = loop_create(id, err);
-	rc = thread->loop ? loop_thread_start(thread->loop, err) : -ENOMEM;
+	thread->loop = shared_loop ? shared_loop : loop_create(id, err);
+	rc = !thread->loop ? -ENOMEM : shared_loop ? 0 : loop_thread_start(thread->loop, err);
 	if (rc || !thread->id) {
 		iothread_free(thread);
 		return rc ? rc : error_set(err, ENOMEM, "iothread: out of memory");
@@ -106,7 +121,7 @@ void iothread_call(struct loop *loop, void (*run)(void *opaque), void *opaque)
 	struct list *pos;
 
 	list_for_each (pos, &threads) {
-		if (container_of(pos, struct iothread, link)->loop == loop) {
+		if (loop != shared_loop && container_of(pos, struct iothread, link)->loop == loop) {
 			loop_call(loop, run, opaque);
 			return;
 		}

@@ -25,7 +25,9 @@ static void start_io(struct lane *lane, struct io *io)
 {
 	lane->depth++;
 	io->counted = true;
-	if (lane->engine && !io->by_pool && lane->engine->takes(io)) {
+	if (io_is_scheduled()) {
+		io_schedule(io);
+	} else if (lane->engine && !io->by_pool && lane->engine->takes(io)) {
 		lane->engine->add(lane, io);
 		lane->batched++;
 	} else {
@@ -44,7 +46,7 @@ static void start_backlog(struct lane *lane)
 }
 
 /* Each callback of a request may submit, drain, or close what is not in flight. */
-static void deliver(struct lane *lane)
+void lane_deliver(struct lane *lane)
 {
 	while (!list_empty(&lane->done)) {
 		struct io *io = container_of(lane->done.next, struct io, link);
@@ -92,7 +94,7 @@ static void lane_task(void *opaque)
 	flush(lane);
 	if (lane->engine)
 		lane->engine->reap(lane);
-	deliver(lane);
+	lane_deliver(lane);
 }
 
 static void engine_ready(void *opaque, uint32_t events)
@@ -100,7 +102,7 @@ static void engine_ready(void *opaque, uint32_t events)
 	struct lane *lane = opaque;
 
 	lane->engine->reap(lane);
-	deliver(lane);
+	lane_deliver(lane);
 }
 
 static void pool_ready(void *opaque, uint32_t events)
@@ -108,7 +110,7 @@ static void pool_ready(void *opaque, uint32_t events)
 	struct lane *lane = opaque;
 
 	take_pool_done(lane);
-	deliver(lane);
+	lane_deliver(lane);
 }
 
 void lane_io_finished(struct lane *lane, struct io *io)
@@ -131,6 +133,11 @@ void lane_pool_finished(struct lane *lane, struct io *io)
 
 void lane_post_finished(struct lane *lane, struct io *io)
 {
+	if (io_is_scheduled()) {
+		io->kind = IO_NONE;
+		io_schedule(io);
+		return;
+	}
 	lane_io_finished(lane, io);
 	loop_post(lane->loop, &lane->task);
 }
@@ -173,6 +180,8 @@ void lane_drain(struct lane *lane, bool give_up)
 
 	lane->draining = give_up;
 	while ((give_up && give_up_held(lane)) || lane->in_flight) {
+		if (io_run_first_of(lane))
+			continue;
 		struct pollfd fds[] = {
 			{.fd = lane->pool_watch.fd, .events = POLLIN},
 			{.fd = lane->engine ? lane->engine_watch.fd : -1, .events = POLLIN},
@@ -183,7 +192,7 @@ void lane_drain(struct lane *lane, bool give_up)
 			lane->engine->reap(lane);
 		take_pool_done(lane);
 		if (!list_empty(&lane->done))
-			deliver(lane);
+			lane_deliver(lane);
 		else if (!lane->batched && lane->in_flight)
 			poll(fds, 2, -1);
 	}

@@ -16,6 +16,7 @@
 #include "board/drive.h"
 #include "board/irq-models.h"
 #include "board/pc.h"
+#include "board/virtual-time.h"
 #include "bus/isa.h"
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
@@ -69,8 +70,13 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 		.cpu = config->cpu,
 		.cpus = config->cpus,
 		.chips = type->engine_chips,
+		.host_clock = config->host_clock,
+		.icount_shift = config->icount_shift,
+		.idle_sleeps = config->icount_sleep,
+		.seed = config->seed,
 	};
-	char *names = strdup(config->accels ? config->accels : "kvm:soft");
+	const char *by_default = config->has_icount ? "soft" : "kvm:soft";
+	char *names = strdup(config->accels ? config->accels : by_default);
 	char *rest = names, *name;
 	int rc = -ENODEV;
 
@@ -84,7 +90,10 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 				err, EINVAL, "-accel %s: invalid accelerator %s", name, name);
 			continue;
 		}
-		rc = ops->probe(err);
+		rc = config->has_icount && ops != &soft_engine_ops
+			     ? error_set(err, EINVAL,
+				       "-icount is not allowed with hardware virtualization")
+			     : ops->probe(err);
 		if (rc < 0) {
 			error_prefix(err, rc, "-accel %s: ", name);
 			continue;
@@ -280,6 +289,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	rc = add_memory(machine, config->memory ? config->memory : type->default_memory, err);
 	if (rc == 0)
 		rc = start_engine(machine, type, config, err);
+	if (rc == 0)
+		virtual_time_arrange(machine, config->seed);
 	isa_bus_init(&isa, machine);
 	if (rc == 0 && !machine->irq_chip.ops->set_gsi)
 		rc = irq_models_create(machine, err);

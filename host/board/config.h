@@ -11,13 +11,18 @@
 #include "base/keyval.h"
 #include "base/list.h"
 
-#define SERIAL_MAX 4
+#define SERIAL_MAX   4
+#define ICOUNT_SHIFT 3 /* unless told: 125 million instructions a second of VM time */
 
 struct board_config {
 	const char *machine;	    /* "pc", "microvm"; aliases are resolved by board_find() */
 	struct keyvals *machine_kv; /* -machine's further pairs, or NULL */
 	const char *accels;	    /* "kvm:tcg": first that works; NULL: the default */
-	struct keyvals *accel_kv;   /* further pairs of -accel, or NULL */
+	bool host_clock;	    /* -accel soft,clock=host */
+	unsigned icount_shift;	    /* -icount: an instruction is 2^shift ns */
+	bool icount_sleep;	    /* -icount sleep=on: idle time passes at the host's pace */
+	bool has_icount, has_seed;
+	uint64_t seed; /* -seed, -accel soft,seed= */
 	const char *cpu;	    /* -cpu MODEL[,+feature...]; NULL: the machine's default */
 	uint64_t memory;	    /* bytes */
 	unsigned cpus;

@@ -147,8 +147,63 @@ void chardev_deliver(struct chardev *chr, const uint8_t *data, size_t length)
 		chr->user->receive(chr->user->opaque, data, length);
 }
 
+/* Kept output. */
+
+static void (*kept_changed)(void *opaque, bool kept);
+static void *kept_opaque;
+static unsigned kept_count; /* devices that keep some */
+
+void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque)
+{
+	kept_changed = changed;
+	kept_opaque = opaque;
+}
+
+/* Without memory the rest is lost, as on a line without handshake. */
+static void keep(struct chardev *chr, const uint8_t *data, size_t length)
+{
+	uint8_t *kept = realloc(chr->kept, chr->kept_bytes + length);
+
+	if (!kept)
+		return;
+	memcpy(kept + chr->kept_bytes, data, length);
+	chr->kept = kept;
+	if (!chr->kept_bytes && !kept_count++)
+		kept_changed(kept_opaque, true);
+	chr->kept_bytes += length;
+}
+
+static void release_kept(struct chardev *chr)
+{
+	if (!chr->kept_bytes)
+		return;
+	chr->kept_bytes = 0;
+	free(chr->kept);
+	chr->kept = NULL;
+	if (!--kept_count)
+		kept_changed(kept_opaque, false);
+}
+
+static void write_kept(struct chardev *chr)
+{
+	size_t done = chr->type->write(chr, chr->kept, chr->kept_bytes);
+
+	if (done == chr->kept_bytes) {
+		release_kept(chr);
+		return;
+	}
+	chr->kept_bytes -= done;
+	memmove(chr->kept, chr->kept + done, chr->kept_bytes);
+}
+
 void chardev_tell(struct chardev *chr, enum chardev_event event)
 {
+	if (event == CHARDEV_WRITABLE && chr->kept_bytes) {
+		write_kept(chr);
+		return; /* the user was told that all was taken */
+	}
+	if (event == CHARDEV_CLOSED)
+		release_kept(chr);
 	if (chr->user && chr->user->event)
 		chr->user->event(chr->user->opaque, event);
 }
@@ -169,8 +224,12 @@ void chardev_accept_input(struct chardev *chr)
 
 size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length)
 {
-	size_t done = chr->type->write(chr, data, length);
+	size_t done = chr->kept_bytes ? 0 : chr->type->write(chr, data, length);
 
+	if (kept_changed && done < length) {
+		keep(chr, data + done, length - done);
+		done = length;
+	}
 	for (size_t logged = 0; chr->log_fd >= 0 && logged < done;) {
 		ssize_t n = write(chr->log_fd, data + logged, done - logged);
 

@@ -41,6 +41,13 @@ void chardev_detach(struct chardev *chr, struct chardev_user *user);
  */
 size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length);
 
+/*
+ * For a guest that must not see how fast its output is read: from now on chardev_write() takes
+ * everything and keeps what the host side does not, and `changed` tells when some is kept and when
+ * none is any more.  Whoever asks for it stops the guest meanwhile, which bounds what is kept.
+ */
+void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque);
+
 /* The user can take input again after can_receive() gave 0. */
 void chardev_accept_input(struct chardev *chr);
 

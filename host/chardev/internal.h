@@ -28,6 +28,8 @@ struct chardev {
 	struct chardev_user *user; /* NULL: nobody listens */
 	bool opened;		   /* a peer is there */
 	int log_fd;		   /* logfile=, or -1 */
+	uint8_t *kept;		   /* output that waits (chardev_keep_output) */
+	size_t kept_bytes;
 	struct list link;
 };
 

@@ -28,6 +28,11 @@ struct engine_config {
 	/* PIC, IOAPIC and PIT are the engine's; else only the local APICs are, and the board brings
 	 * models (machine->ext_int, machine->eoi). */
 	bool chips;
+	/* The software processor's: VM time is the host's, or instructions of 2^shift ns, where
+	 * idle time passes at the host's pace or at once; what varies the turns. */
+	bool host_clock, idle_sleeps;
+	unsigned icount_shift;
+	uint64_t seed;
 };
 
 struct cpu_engine;
@@ -50,6 +55,9 @@ struct cpu_engine_ops {
 	void (*reset)(struct cpu_engine *engine);
 	int (*set_state)(struct cpu_engine *engine, unsigned cpu, const struct cpu_state *state);
 	int (*get_state)(struct cpu_engine *engine, unsigned cpu, struct cpu_state *state);
+	/* Time and vCPUs stand still until it is called with false; the run state does not change.
+	 * NULL: the engine's time is the host's. */
+	void (*hold)(struct cpu_engine *engine, bool held);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */
 	void (*counters)(

@@ -1,11 +1,45 @@
 /* SPDX-License-Identifier: MIT */
-/* VM time over the host's monotonic clock (clock.h). */
+/* VM time over the host's monotonic clock or over an engine's count (clock.h). */
 #include "machine/clock.h"
 
 void vm_clock_init(struct vm_clock *clock, struct loop *loop)
 {
 	*clock = (struct vm_clock){.loop = loop};
 	list_init(&clock->timers);
+}
+
+void vm_clock_follow(struct vm_clock *clock, const struct vm_clock_source *source)
+{
+	clock->source = source;
+}
+
+static struct vm_timer *first(const struct vm_clock *clock)
+{
+	return list_empty(&clock->timers) ? NULL
+					  : container_of(clock->timers.next, struct vm_timer, link);
+}
+
+int64_t vm_clock_deadline(const struct vm_clock *clock)
+{
+	const struct vm_timer *timer = first(clock);
+
+	return timer ? timer->deadline : INT64_MAX;
+}
+
+static void expire(struct vm_timer *timer)
+{
+	timer->armed = false;
+	list_remove(&timer->link);
+	timer->expired(timer->opaque);
+}
+
+void vm_clock_expire(struct vm_clock *clock)
+{
+	int64_t now = vm_clock_now(clock);
+	struct vm_timer *timer;
+
+	while ((timer = first(clock)) && timer->deadline <= now)
+		expire(timer);
 }
 
 static void arm_host(struct vm_timer *timer)
@@ -19,8 +53,10 @@ void vm_clock_start(struct vm_clock *clock)
 
 	if (clock->running)
 		return;
-	clock->offset = loop_now() - clock->frozen;
 	clock->running = true;
+	if (clock->source)
+		return; /* time goes on when instructions do */
+	clock->offset = loop_now() - clock->frozen;
 	list_for_each (pos, &clock->timers)
 		arm_host(container_of(pos, struct vm_timer, link));
 }
@@ -33,22 +69,22 @@ void vm_clock_stop(struct vm_clock *clock)
 		return;
 	clock->frozen = vm_clock_now(clock);
 	clock->running = false;
+	if (clock->source)
+		return;
 	list_for_each (pos, &clock->timers)
 		loop_timer_cancel(clock->loop, &container_of(pos, struct vm_timer, link)->host);
 }
 
 int64_t vm_clock_now(const struct vm_clock *clock)
 {
+	if (clock->source)
+		return clock->source->now(clock->source->opaque);
 	return clock->running ? loop_now() - clock->offset : clock->frozen;
 }
 
 static void host_expired(void *opaque)
 {
-	struct vm_timer *timer = opaque;
-
-	timer->armed = false;
-	list_remove(&timer->link);
-	timer->expired(timer->opaque);
+	expire(opaque);
 }
 
 void vm_timer_init(
@@ -59,12 +95,30 @@ void vm_timer_init(
 	list_init(&timer->link);
 }
 
+/* Behind those with the same deadline, so that equal ones expire in the order of arming. */
+static void insert(struct vm_timer *timer)
+{
+	struct vm_clock *clock = timer->clock;
+	struct list *pos;
+
+	list_for_each (pos, &clock->timers)
+		if (container_of(pos, struct vm_timer, link)->deadline > timer->deadline)
+			break;
+	list_add_tail(pos, &timer->link);
+	if (first(clock) == timer)
+		clock->source->deadline(clock->source->opaque, timer->deadline);
+}
+
 void vm_timer_arm(struct vm_timer *timer, int64_t deadline_ns)
 {
+	vm_timer_cancel(timer);
 	timer->deadline = deadline_ns;
-	if (!timer->armed)
-		list_add_tail(&timer->clock->timers, &timer->link);
 	timer->armed = true;
+	if (timer->clock->source) {
+		insert(timer);
+		return;
+	}
+	list_add_tail(&timer->clock->timers, &timer->link);
 	if (timer->clock->running)
 		arm_host(timer);
 }
@@ -75,7 +129,8 @@ void vm_timer_cancel(struct vm_timer *timer)
 		return;
 	timer->armed = false;
 	list_remove(&timer->link);
-	loop_timer_cancel(timer->clock->loop, &timer->host);
+	if (!timer->clock->source)
+		loop_timer_cancel(timer->clock->loop, &timer->host);
 }
 
 bool vm_timer_is_armed(const struct vm_timer *timer)

@@ -440,8 +440,8 @@ int take_action(struct options *options, const struct option_row *row, const cha
 int take_seed(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
-	options->has_seed = true;
-	return parse_uint("seed", argument, UINT64_MAX, &options->seed, err);
+	options->board.has_seed = true;
+	return parse_uint("seed", argument, UINT64_MAX, &options->board.seed, err);
 }
 
 /* -bios: a kernel given by -kernel starts without firmware, so there the file changes nothing. */

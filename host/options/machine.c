@@ -178,6 +178,62 @@ static int add_accel(struct options *options, const char *name)
 	return 0;
 }
 
+#define SHIFT_MAX 10 /* QEMU's */
+
+/* What only the software processor has: where its time comes from, and the seed of its turns. */
+static int take_soft_pairs(struct options *options, struct keyvals *kv, struct error *err)
+{
+	const char *seed = keyvals_take(kv, "seed"), *clock = keyvals_take(kv, "clock");
+	int rc = 0;
+
+	if (seed) {
+		options->board.has_seed = true;
+		rc = parse_uint("seed", seed, UINT64_MAX, &options->board.seed, err);
+	}
+	if (rc || !clock)
+		return rc;
+	if (strcmp(clock, "host") && strcmp(clock, "virtual"))
+		return error_set(
+			err, EINVAL, "Parameter 'clock' does not accept value '%s'", clock);
+	options->board.host_clock = !strcmp(clock, "host");
+	return 0;
+}
+
+/* -icount [shift=N|auto][,align=off][,sleep=on|off] */
+int take_icount(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	struct board_config *board = &options->board;
+	struct keyvals *kv = keyvals_parse("-icount", argument, "shift", err);
+	const char *shift, *align, *sleep;
+	uint64_t number = ICOUNT_SHIFT;
+	bool sleeps = true, aligned = false;
+	int rc = 0;
+
+	if (!kv)
+		return -EINVAL;
+	shift = keyvals_take(kv, "shift");
+	align = keyvals_take(kv, "align");
+	sleep = keyvals_take(kv, "sleep");
+	if (shift && strcmp(shift, "auto"))
+		rc = parse_uint("shift", shift, UINT64_MAX, &number, err);
+	if (!rc && number > SHIFT_MAX)
+		rc = error_set(err, EINVAL, "icount: Invalid shift value");
+	if (!rc && align)
+		rc = parse_bool("align", align, &aligned, err);
+	if (!rc && aligned)
+		rc = error_set(err, EINVAL, "'align=on' is not supported");
+	if (!rc && sleep)
+		rc = parse_bool("sleep", sleep, &sleeps, err);
+	if (!rc && keyvals_left(kv))
+		rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
+	keyvals_free(kv);
+	board->has_icount = true;
+	board->icount_shift = number;
+	board->icount_sleep = sleeps;
+	return rc;
+}
+
 int take_accel(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
@@ -200,7 +256,10 @@ int take_accel(struct options *options, const struct option_row *row, const char
 	irqchip = keyvals_take(kv, "kernel-irqchip");
 	for (size_t i = 0; i < sizeof(tuning) / sizeof(tuning[0]); i++)
 		keyvals_take(kv, tuning[i]);
-	if (!name)
+	rc = name && engine_find(name) == &soft_engine_ops ? take_soft_pairs(options, kv, err) : 0;
+	if (rc)
+		;
+	else if (!name)
 		rc = error_set(err, EINVAL, "Parameter 'accel' is missing");
 	else if (keyvals_left(kv))
 		rc = error_set(

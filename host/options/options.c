@@ -94,6 +94,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	int i = 1, used, rc;
 
 	memset(options, 0, sizeof(*options));
+	options->board.icount_shift = ICOUNT_SHIFT;
 	list_init(&options->board.devices);
 	list_init(&options->board.drives);
 	list_init(&options->board.fw_cfg);

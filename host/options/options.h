@@ -31,8 +31,6 @@ struct options {
 	struct list monitors;			  /* of struct monitor_option.link */
 	const char *pidfile, *log_file;
 	bool daemonize, nographic;
-	uint64_t seed;
-	bool has_seed;
 
 	/* private: put together while reading */
 	bool has_serial, has_monitor;

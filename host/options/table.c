@@ -70,7 +70,13 @@ const struct option_row option_rows[] = {
 		"-accel [accel=]accelerator[,prop[=value][,...]]\n"
 		"                what runs the guest ('-accel help' lists them); given several "
 		"times,\n"
-		"                the first that works\n"),
+		"                the first that works\n"
+		"                soft: seed=N varies turns of vCPUs and times of I/O,\n"
+		"                clock=host|virtual is what the machine's time follows\n"),
+	ROW("icount", take_icount,
+		"-icount [shift=N|auto][,sleep=on|off]\n"
+		"                each instruction takes 2^N ns of virtual time (soft; auto: 3); idle\n"
+		"                time passes at the host's pace with sleep=on, else at once\n"),
 	ROW("smp", take_smp,
 		"-smp [[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores]"
 		"[,threads=threads]\n"
@@ -239,7 +245,6 @@ const struct option_row option_rows[] = {
 	ROW("rtc", take_rtc,
 		"-rtc [base=utc|localtime|<datetime>][,clock=host|rt|vm][,driftfix=none|slew]\n"
 		"                the clock's start\n"),
-	REFUSED("icount", true, "instructions are not counted yet"),
 	NOTHING("watchdog-action", true),
 	ROW("echr", take_echr, "-echr chr       the terminal's escape key instead of Ctrl-A\n"),
 	REFUSED("incoming", true, "migration is not there yet"),

@@ -14,16 +14,14 @@
 #include "base/fault.h"
 #include "cpu/soft/soft.h"
 
-#define SLICE 20000 /* instructions a turn: a fraction of a millisecond */
-
 static struct soft_engine *to_soft(struct cpu_engine *engine)
 {
 	return container_of(engine, struct soft_engine, engine);
 }
 
-static void post(struct soft_engine *soft)
+void soft_post(struct soft_engine *soft)
 {
-	if (soft->running)
+	if (soft->running && !soft->held)
 		loop_post(soft->engine.machine->loop, &soft->slice_task);
 }
 
@@ -31,7 +29,7 @@ void soft_attend(struct soft_cpu *c)
 {
 	atomic_store(&c->attention, true);
 	c->break_block = true;
-	post(c->engine);
+	soft_post(c->engine);
 }
 
 /* --- interrupts --- */
@@ -201,13 +199,14 @@ static void run_block(struct soft_cpu *c)
 	const struct soft_block *block;
 	const struct soft_insn *i, *end;
 	bool step = c->flags & F_TF, single = step || c->inhibit || c->debug_execute;
+	uint64_t left = c->slice_end - c->instructions;
 	uint64_t mask = c->long_mode ? UINT64_MAX : 0xffffffff;
 
 	if (c->debug_execute && !(c->flags & F_RF) && c->inhibit != INHIBIT_SS)
 		soft_debug_fetch(c);
 	block = soft_block_at(c);
 	i = block->insns;
-	end = i + block->count;
+	end = i + (block->count < left ? block->count : left);
 	c->break_block = false;
 	c->inhibit = INHIBIT_NONE;
 	c->after = 0;
@@ -238,7 +237,8 @@ static void execute(struct soft_cpu *c)
 		if (atomic_load_explicit(&soft->code_stale, memory_order_relaxed) &&
 			atomic_exchange(&soft->code_stale, false))
 			soft_blocks_flush(soft);
-		if (machine_request_pending(soft->engine.machine) || !soft->running)
+		if (machine_request_pending(soft->engine.machine) || !soft->running ||
+			soft->held)
 			return;
 		if (c->event.active)
 			soft_deliver(c);
@@ -271,19 +271,23 @@ static void run_slices(void *opaque)
 	struct soft_engine *soft = opaque;
 	bool busy = false;
 
-	if (!soft->running)
+	soft_time_stop(soft);
+	if (!soft->running || soft->held)
 		return;
 	for (unsigned i = 0; i < soft->engine.cpus && soft->running; i++) {
 		struct soft_cpu *c = &soft->cpus[i];
 
 		if (c->halted && !atomic_load(&c->attention))
 			continue;
-		soft_run(c, SLICE);
+		soft_run(c, soft_turn_begin(soft, c));
+		soft_turn_end(soft);
 		if (!c->halted || atomic_load(&c->attention))
 			busy = true;
 	}
-	if (busy && soft->running && !machine_request_pending(soft->engine.machine))
-		post(soft);
+	if (!soft->running || machine_request_pending(soft->engine.machine))
+		return;
+	if (busy || soft_idle(soft))
+		soft_post(soft);
 }
 
 /* --- the engine's interface --- */
@@ -349,7 +353,7 @@ static void vcpus_start(void *opaque)
 	soft->running = true;
 	for (unsigned i = 0; i < soft->engine.cpus; i++)
 		atomic_store(&soft->cpus[i].attention, true);
-	post(soft);
+	soft_post(soft);
 }
 
 /* On the main loop, so between two instructions of whoever called: nothing runs any more. */
@@ -358,6 +362,7 @@ static void vcpus_stop(void *opaque)
 	struct soft_engine *soft = opaque;
 
 	soft->running = false;
+	soft_time_stop(soft);
 	for (unsigned i = 0; i < soft->engine.cpus; i++)
 		soft->cpus[i].break_block = true;
 }
@@ -427,6 +432,7 @@ static int soft_create(
 	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0};
 	list_init(&soft->routes);
 	soft->slice_task = (struct loop_task){.run = run_slices, .opaque = soft};
+	soft_time_init(soft, config);
 	rc = soft_decode_init(soft, err);
 	if (rc == 0)
 		rc = create_cpus(soft, config, err);
@@ -533,6 +539,14 @@ static void soft_stop(struct cpu_engine *engine)
 	vcpus_stop(to_soft(engine));
 }
 
+static void soft_hold(struct cpu_engine *engine, bool held)
+{
+	struct soft_engine *soft = to_soft(engine);
+
+	soft->held = held;
+	soft_post(soft);
+}
+
 static void soft_reset(struct cpu_engine *engine)
 {
 	vcpus_reset(to_soft(engine));
@@ -569,6 +583,7 @@ const struct cpu_engine_ops soft_engine_ops = {
 	.start = soft_start,
 	.stop = soft_stop,
 	.reset = soft_reset,
+	.hold = soft_hold,
 	.set_state = soft_set_state,
 	.get_state = soft_get_state,
 	.inject_nmi = soft_nmi,

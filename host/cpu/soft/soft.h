@@ -259,11 +259,24 @@ struct soft_cpu {
 	struct soft_lapic *lapic;
 };
 
+struct soft_time {
+	bool is_virtual; /* else VM time is the host's */
+	unsigned shift;	 /* an instruction is 2^shift ns */
+	int64_t base;	 /* ns when the turn began */
+	struct soft_cpu *running;
+	uint64_t began; /* its instructions then */
+	uint64_t random;
+	struct vm_clock_source source;
+	bool idle_sleeps;
+	struct loop_timer wake; /* the end of such a sleep */
+};
+
 struct soft_engine {
 	struct cpu_engine engine;
+	struct soft_time time;
 	struct soft_cpu *cpus;
 	struct memory_listener memory_listener;
-	bool running;
+	bool running, held;
 	struct loop_task slice_task;
 	struct list routes;	   /* of message routes under watch (engine.c) */
 	atomic_bool messages_wait; /* another thread wrote to one of them */
@@ -277,9 +290,19 @@ struct soft_engine {
 };
 
 /* --- engine.c --- */
-/* Executes about `count` instructions (a block is not cut), or fewer: until the vCPU halts, PAUSE,
- * or a request of the machine.  Main loop, under the lock. */
+/* Executes `count` instructions, or fewer: until the vCPU halts, PAUSE, or a request of the machine.
+ *  Main loop, under the lock. */
 void soft_run(struct soft_cpu *c, uint64_t count);
+void soft_post(struct soft_engine *soft); /* turns go on, if the machine runs */
+
+/* --- time.c: virtual time and turns --- */
+void soft_time_init(struct soft_engine *soft, const struct engine_config *config);
+/* How many instructions `c` may execute now. */
+uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c);
+void soft_turn_end(struct soft_engine *soft); /* timers that are due expire */
+/* Nothing can execute: on to the next timer, at once or after a sleep.  True: turns may go on. */
+bool soft_idle(struct soft_engine *soft);
+void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */
 
 /* --- fault.c: exceptions and interrupts --- */
 _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a machine in virtual time asks of the host's side: I/O is due at a virtual time that a
+ * seeded model of a fast disk gives, iothreads are the main loop, and the guest stands still while
+ * its output waits for a slow reader.
+ */
+#include "board/virtual-time.h"
+
+#include "block/block.h"
+#include "block/iothread.h"
+#include "chardev/chardev.h"
+#include "cpu/engine.h"
+
+#define LATENCY_NS   15000 /* at least; up to LATENCY_SPREAD more, so that requests overtake */
+#define LATENCY_SPREAD 20000
+#define BYTES_PER_NS 2
+
+static struct vm_timer io_timer;
+static uint64_t io_random;
+
+static int64_t now(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	return vm_clock_now(&machine->clock);
+}
+
+/* xorshift64: of its own, so that a guest's RDRAND does not change the times of I/O. */
+static int64_t delay(void *opaque, uint64_t bytes)
+{
+	io_random ^= io_random << 13;
+	io_random ^= io_random >> 7;
+	io_random ^= io_random << 17;
+	return LATENCY_NS + io_random % LATENCY_SPREAD + bytes / BYTES_PER_NS;
+}
+
+static void wake(void *opaque, int64_t due)
+{
+	vm_timer_arm(&io_timer, due);
+}
+
+static void io_due(void *opaque)
+{
+	block_run_due();
+}
+
+static void output_kept(void *opaque, bool kept)
+{
+	struct machine *machine = opaque;
+
+	machine->engine->ops->hold(machine->engine, kept);
+}
+
+void virtual_time_arrange(struct machine *machine, uint64_t seed)
+{
+	static struct block_schedule schedule;
+
+	if (!machine->clock.source)
+		return;
+	io_random = seed * 0x9e3779b97f4a7c15 | 1;
+	schedule = (struct block_schedule){now, delay, wake, machine};
+	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);
+	block_set_schedule(&schedule);
+	iothread_map_to(machine->loop);
+	chardev_keep_output(output_kept, machine);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Virtual time: the machine's clock counts instructions, 2^shift ns each, of whichever vCPU has its
+ * turn; when all of them halt it skips to the next timer.  Turns end at the instruction where a
+ * timer is due, and their lengths follow from the seed: with the same seed and no input from
+ * outside, everything happens at the same instruction again.
+ */
+#include "cpu/soft/soft.h"
+
+#define SLICE 20000 /* instructions a turn: a fraction of a millisecond */
+
+static uint64_t gone(const struct soft_time *time)
+{
+	return time->running ? time->running->instructions - time->began : 0;
+}
+
+static int64_t now(void *opaque)
+{
+	const struct soft_time *time = opaque;
+
+	return time->base + (int64_t)(gone(time) << time->shift);
+}
+
+/* Instructions from the beginning of the turn until the clock shows `deadline` or more. */
+static uint64_t until(const struct soft_time *time, int64_t deadline)
+{
+	int64_t span = deadline - time->base;
+
+	return span > 0 ? ((uint64_t)(span - 1) >> time->shift) + 1 : 0;
+}
+
+/* Armed by the instruction that runs: the turn must not go beyond it. */
+static void deadline_is(void *opaque, int64_t deadline)
+{
+	struct soft_time *time = opaque;
+	struct soft_cpu *c = time->running;
+	uint64_t end;
+
+	if (!c)
+		return;
+	end = time->began + until(time, deadline);
+	if (end < c->slice_end) {
+		c->slice_end = end;
+		c->break_block = true;
+	}
+}
+
+static void skip(struct soft_engine *soft)
+{
+	struct vm_clock *clock = &soft->engine.machine->clock;
+	int64_t deadline = vm_clock_deadline(clock);
+
+	if (deadline == INT64_MAX)
+		return;
+	if (deadline > soft->time.base)
+		soft->time.base = deadline;
+	vm_clock_expire(clock);
+}
+
+static void slept(void *opaque)
+{
+	struct soft_engine *soft = opaque;
+
+	skip(soft);
+	soft_post(soft);
+}
+
+void soft_time_init(struct soft_engine *soft, const struct engine_config *config)
+{
+	struct soft_time *time = &soft->time;
+
+	time->is_virtual = !config->host_clock;
+	time->shift = config->icount_shift;
+	time->random = config->seed * 0x9e3779b97f4a7c15 + 0xd1b54a32d192ed03;
+	time->idle_sleeps = config->idle_sleeps;
+	time->wake = (struct loop_timer){.expired = slept, .opaque = soft};
+	time->source = (struct vm_clock_source){now, deadline_is, time};
+	if (time->is_virtual)
+		vm_clock_follow(&soft->engine.machine->clock, &time->source);
+}
+
+/* splitmix64: of its own, so that what a guest draws (RDRAND) does not move its turns. */
+static uint64_t draw(struct soft_time *time)
+{
+	uint64_t x = time->random += 0x9e3779b97f4a7c15;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+	x = (x ^ x >> 27) * 0x94d049bb133111eb;
+	return x ^ x >> 31;
+}
+
+/* Most turns are long; every fourth is so short that vCPUs interleave within a few instructions. */
+static uint64_t quantum(struct soft_engine *soft)
+{
+	uint64_t number;
+
+	if (!soft->time.is_virtual || soft->engine.cpus == 1)
+		return SLICE;
+	number = draw(&soft->time);
+	return number & 3 ? 1 + (number >> 2) % SLICE : 1 + (number >> 2) % 64;
+}
+
+uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c)
+{
+	struct soft_time *time = &soft->time;
+	uint64_t length = quantum(soft), due;
+
+	if (!time->is_virtual)
+		return length;
+	due = until(time, vm_clock_deadline(&soft->engine.machine->clock));
+	time->running = c;
+	time->began = c->instructions;
+	return due < length ? due : length;
+}
+
+void soft_turn_end(struct soft_engine *soft)
+{
+	struct soft_time *time = &soft->time;
+
+	if (!time->is_virtual)
+		return;
+	time->base += (int64_t)(gone(time) << time->shift);
+	time->running = NULL;
+	vm_clock_expire(&soft->engine.machine->clock);
+}
+
+bool soft_idle(struct soft_engine *soft)
+{
+	struct machine *machine = soft->engine.machine;
+	int64_t deadline = vm_clock_deadline(&machine->clock);
+
+	if (!soft->time.is_virtual || deadline == INT64_MAX)
+		return false;
+	if (soft->time.idle_sleeps && deadline > soft->time.base) {
+		loop_timer_arm(machine->loop, &soft->time.wake,
+			loop_now() + (deadline - soft->time.base));
+		return false;
+	}
+	skip(soft);
+	return true;
+}
+
+void soft_time_stop(struct soft_engine *soft)
+{
+	loop_timer_cancel(soft->engine.machine->loop, &soft->time.wake);
+}
