@@ -29,15 +29,18 @@ static uint64_t until(const struct soft_time *time, int64_t deadline)
 	return span > 0 ? ((uint64_t)(span - 1) >> time->shift) + 1 : 0;
 }
 
-/* Armed by the instruction that runs: the turn must not go beyond it. */
+/* Armed by the instruction that runs: the turn must not go beyond it.  Or by the loop, while all
+ * vCPUs may halt: idle time has an end now. */
 static void deadline_is(void *opaque, int64_t deadline)
 {
 	struct soft_time *time = opaque;
 	struct soft_cpu *c = time->running;
 	uint64_t end;
 
-	if (!c)
+	if (!c) {
+		soft_post(container_of(time, struct soft_engine, time));
 		return;
+	}
 	end = time->began + until(time, deadline);
 	if (end < c->slice_end) {
 		c->slice_end = end;
