@@ -229,6 +229,7 @@ int take_icount(struct options *options, const struct option_row *row, const cha
 		rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
 	keyvals_free(kv);
 	board->has_icount = true;
+	board->host_clock = false;
 	board->icount_shift = number;
 	board->icount_sleep = sleeps;
 	return rc;
