@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* stderr and -d guest_errors (log.h). */
+/* stderr and the lines of -d (log.h). */
 #include "base/log.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #define LINES_PER_SECOND 1000
 
-static atomic_bool guest_errors_shown;
+static bool wanted[LOG_ITEMS];
 static atomic_uint_fast64_t guest_errors;
 static atomic_uint lines_this_second;
 static atomic_long this_second;
@@ -50,7 +50,7 @@ void log_guest_error(const char *device, const char *format, ...)
 	va_list args;
 
 	atomic_fetch_add(&guest_errors, 1);
-	if (!atomic_load(&guest_errors_shown) || !within_rate())
+	if (!wanted[LOG_GUEST_ERRORS] || !within_rate())
 		return;
 	va_start(args, format);
 	print_line(log_file ? log_file : stderr, device, format, args);
@@ -62,9 +62,28 @@ uint64_t log_guest_error_count(void)
 	return atomic_load(&guest_errors);
 }
 
-void log_set_guest_errors(bool on)
+void log_want(enum log_item item)
 {
-	atomic_store(&guest_errors_shown, on);
+	wanted[item] = true;
+}
+
+bool log_wants(enum log_item item)
+{
+	return wanted[item];
+}
+
+void log_line(const char *format, ...)
+{
+	FILE *to = log_file ? log_file : stderr;
+	va_list args;
+
+	va_start(args, format);
+	flockfile(to);
+	vfprintf(to, format, args);
+	putc_unlocked('\n', to);
+	funlockfile(to);
+	fflush(to);
+	va_end(args);
 }
 
 int log_set_file(const char *path)

@@ -19,7 +19,17 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_guest_error(const char *device, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 uint64_t log_guest_error_count(void);
-void log_set_guest_errors(bool on);
+
+/* What -d asks for. */
+enum log_item {
+	LOG_GUEST_ERRORS,
+	LOG_HASH, /* of the whole machine, each million instructions (cpu/soft/hash.c) */
+	LOG_ITEMS,
+};
+void log_want(enum log_item item); /* before threads start */
+bool log_wants(enum log_item item);
+/* A line for an item, as it is, in full.  Any thread. */
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* `-D FILE`: where the lines of -d go (default stderr).  0 or -errno. */
 int log_set_file(const char *path);

@@ -224,6 +224,13 @@ static void carry_out_requests(void *opaque)
 	}
 }
 
+/* FNV-1a: a byte at a time, so that it does not matter how a port cuts its output. */
+void machine_note_output(struct machine *machine, const uint8_t *data, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		machine->output_hash = (machine->output_hash ^ data[i]) * 0x100000001b3;
+}
+
 /* xorshift64*: small, seeded, the same on every host. */
 uint64_t machine_random(struct machine *machine)
 {

@@ -97,6 +97,7 @@ struct machine {
 	bool ended;	 /* the main loop is to stop */
 
 	uint64_t random_state; /* machine_random() */
+	uint64_t output_hash;  /* of all that serial ports sent (machine_note_output) */
 
 	/* What query-stats and the benchmark count; any thread. */
 	atomic_uint_fast64_t kicks;	 /* doorbells that came as a signal, not as an exit */
@@ -135,6 +136,9 @@ void machine_reset(struct machine *machine, enum shutdown_cause cause);
 
 void machine_observe(struct machine *machine, struct machine_observer *observer);
 void machine_emit(struct machine *machine, const char *event, enum shutdown_cause cause);
+
+/* A serial port sends these bytes: they are part of what -d hash compares.  Under the lock. */
+void machine_note_output(struct machine *machine, const uint8_t *data, size_t length);
 
 /* Deterministic from the machine's seed (machine->random_state); under the lock. */
 uint64_t machine_random(struct machine *machine);

@@ -376,6 +376,10 @@ int take_debug(struct options *options, const struct option_row *row, const char
 	static const char *const silent[] = {"out_asm", "in_asm", "op", "op_opt", "op_ind", "int",
 		"exec", "cpu", "fpu", "mmu", "pcall", "cpu_reset", "unimp", "page", "nochain",
 		"plugin", "strace", "tid"};
+	static const struct {
+		const char *name;
+		enum log_item item;
+	} items[] = {{"guest_errors", LOG_GUEST_ERRORS}, {"hash", LOG_HASH}};
 	const char *item = argument;
 
 	if (is_help_word(argument)) {
@@ -384,11 +388,15 @@ int take_debug(struct options *options, const struct option_row *row, const char
 	}
 	while (item && *item) {
 		size_t length = strcspn(item, ",");
-		bool known = (length == 12 && !strncmp(item, "guest_errors", 12)) ||
-			     (length == 3 && !strncmp(item, "all", 3));
+		bool all = length == 3 && !strncmp(item, "all", 3), known = all;
 
-		if (known)
-			log_set_guest_errors(true);
+		for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
+			if (all || (strlen(items[i].name) == length &&
+					   !strncmp(item, items[i].name, length))) {
+				known = true;
+				log_want(items[i].item);
+			}
+		}
 		for (size_t i = 0; !known && i < sizeof(silent) / sizeof(silent[0]); i++)
 			known = strlen(silent[i]) == length && !strncmp(item, silent[i], length);
 		if (!known)

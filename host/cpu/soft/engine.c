@@ -361,6 +361,8 @@ static void vcpus_stop(void *opaque)
 {
 	struct soft_engine *soft = opaque;
 
+	if (soft->running)
+		soft_hash_print(soft);
 	soft->running = false;
 	soft_time_stop(soft);
 	for (unsigned i = 0; i < soft->engine.cpus; i++)

@@ -265,6 +265,8 @@ struct soft_time {
 	int64_t base;	 /* ns when the turn began */
 	struct soft_cpu *running;
 	uint64_t began; /* its instructions then */
+	uint64_t instructions; /* of all vCPUs, when the turn began */
+	uint64_t hashed;       /* the same when the hash was printed last */
 	uint64_t random;
 	struct vm_clock_source source;
 	bool idle_sleeps;
@@ -303,6 +305,10 @@ void soft_turn_end(struct soft_engine *soft); /* timers that are due expire */
 /* Nothing can execute: on to the next timer, at once or after a sleep.  True: turns may go on. */
 bool soft_idle(struct soft_engine *soft);
 void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */
+
+/* --- hash.c: -d hash --- */
+uint64_t soft_hash_due(const struct soft_engine *soft); /* after how many instructions; 0: now */
+void soft_hash_print(struct soft_engine *soft);
 
 /* --- fault.c: exceptions and interrupts --- */
 _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);

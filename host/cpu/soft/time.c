@@ -113,6 +113,8 @@ uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c)
 	due = until(time, vm_clock_deadline(&soft->engine.machine->clock));
 	time->running = c;
 	time->began = c->instructions;
+	length = due < length ? due : length;
+	due = soft_hash_due(soft);
 	return due < length ? due : length;
 }
 
@@ -123,7 +125,10 @@ void soft_turn_end(struct soft_engine *soft)
 	if (!time->is_virtual)
 		return;
 	time->base += (int64_t)(gone(time) << time->shift);
+	time->instructions += gone(time);
 	time->running = NULL;
+	if (!soft_hash_due(soft))
+		soft_hash_print(soft);
 	vm_clock_expire(&soft->engine.machine->clock);
 }
 

@@ -226,6 +226,7 @@ static void tx_drain(struct serial *serial)
 			run = serial->tx_count;
 		taken = serial->chr ? chardev_write(serial->chr, serial->tx + serial->tx_head, run)
 				    : run;
+		machine_note_output(serial->machine, serial->tx + serial->tx_head, taken);
 		serial->tx_head = (serial->tx_head + taken) % SERIAL_FIFO_SIZE;
 		serial->tx_count -= taken;
 		if (taken < run) {
