@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""`-accel soft,clock=virtual` runs the same way twice: the hash of registers, memory and serial output
+at each millionth instruction and at the end is the same with the same seed, and another with another."""
+
+import fcntl
+import os
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from harness.machines import make_image
+
+SEEDS = range(1, 4)
+RUNS = 2
+MIB = 1 << 20
+PIPE = 4096
+BEFORE = b"-" * 2048  # so that what the kernel prints does not fit
+
+# kernel: what its machine has; the wall clock is outside input, so -rtc gives it a value
+MACHINES = {
+    "timers": "-machine pc -m 32",
+    "virtio_blk": "-machine pc -m 64 -object iothread,id=io0 "
+    "-drive if=none,id=v,file={disk},format=raw,snapshot=on "
+    "-device virtio-blk-pci,drive=v,iothread=io0,disable-legacy=on",
+    "ata_dma": "-machine pc -m 64 -drive if=ide,file={disk},format=raw,snapshot=on",
+    "virtio_mmio": "-machine microvm -m 64 -global virtio-mmio.force-legacy=false "
+    "-drive if=none,id=v,file={disk},format=raw,snapshot=on "
+    "-device virtio-blk-device,drive=v",
+}
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    path = tmp_path_factory.mktemp("disk") / "disk.img"
+    make_image(path, 16 * MIB, "lba")
+    return path
+
+
+def line_of(vmm, kernel, disk, *more):
+    line = [vmm.path, "-nodefaults", "-display", "none", "-no-reboot", "-monitor", "none"]
+    line += ["-rtc", "base=2026-01-01", *MACHINES[kernel].format(disk=disk).split(), *more]
+    line += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+    return line + ["-kernel", f"build/kernels/{kernel}.elf"]
+
+
+def run_of(vmm, kernel, disk, seed):
+    """The lines of -d hash and the serial output of one run."""
+    line = line_of(vmm, kernel, disk, "-serial", "stdio", "-d", "hash")
+    line += ["-accel", f"soft,clock=virtual,seed={seed}"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+    assert "\n1.." in done.stdout, done.stderr
+    return done.stderr.splitlines(), done.stdout
+
+
+@pytest.mark.parametrize("kernel", MACHINES)
+def test_same_seed_same_run(vmm, kernel, disk):
+    if vmm.accel != "soft":
+        pytest.skip("the runs of this engine follow the host's clock")
+    hashes = {}
+    for seed in SEEDS:
+        runs = [run_of(vmm, kernel, disk, seed) for _ in range(RUNS)]
+        assert runs.count(runs[0]) == RUNS, f"seed {seed}: two runs differ"
+        assert len(runs[0][0]) >= 1
+        assert all(row.startswith("hash ") for row in runs[0][0])
+        hashes[seed] = tuple(runs[0][0])
+    if kernel != "timers":  # one processor without I/O has nothing that a seed could move
+        assert len(set(hashes.values())) == len(SEEDS), "the seed changes nothing"
+
+
+def test_a_slow_reader_is_not_seen(vmm, disk):
+    """The guest does not see in its line status that nobody reads: it stands still instead."""
+    if vmm.accel != "soft":
+        pytest.skip("the runs of this engine follow the host's clock")
+    line = line_of(vmm, "virtio_blk", disk, "-serial", "stdio", "-d", "hash")
+    line += ["-accel", "soft,clock=virtual,seed=1"]
+    quick = subprocess.run(line, capture_output=True, timeout=300, check=False)
+    assert len(quick.stdout) > PIPE - len(BEFORE)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
+    os.write(writer, BEFORE)
+    with subprocess.Popen(line, stdout=writer, stderr=subprocess.PIPE) as late:
+        os.close(writer)
+        waiting = 0
+        while waiting < PIPE:  # it cannot write more
+            time.sleep(0.05)
+            waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+        with os.fdopen(reader, "rb") as stream:
+            assert stream.read() == BEFORE + quick.stdout
+        assert late.stderr.read() == quick.stderr
