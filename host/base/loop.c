@@ -211,6 +211,16 @@ static struct loop_task *next_task(struct loop *loop)
 	return task;
 }
 
+bool loop_has_tasks(struct loop *loop)
+{
+	bool has;
+
+	pthread_mutex_lock(&loop->tasks_lock);
+	has = loop->tasks;
+	pthread_mutex_unlock(&loop->tasks_lock);
+	return has;
+}
+
 struct call {
 	struct loop_task task;
 	void (*run)(void *opaque);
@@ -346,7 +356,7 @@ void loop_run(struct loop *loop)
 	if (loop->lock)
 		pthread_mutex_lock(loop->lock);
 	while (!atomic_exchange(&loop->stop, false)) {
-		wait_for_events(loop, !tasks_waiting(loop));
+		wait_for_events(loop, !loop_has_tasks(loop));
 		deliver(loop);
 		run_timers(loop);
 		run_tasks(loop);

@@ -75,6 +75,7 @@ void loop_timer_arm(struct loop *loop, struct loop_timer *timer, int64_t deadlin
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
 void loop_post(struct loop *loop, struct loop_task *task);   /* any thread, no lock needed */
+bool loop_has_tasks(struct loop *loop);			     /* any thread */
 void loop_cancel(struct loop *loop, struct loop_task *task); /* not pending: nothing happens */
 
 /* Posts and waits until it ran; runs at once on the loop's own thread.  Not with a lock held that

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engine: vCPUs take turns on the main loop, a slice of instructions each, between which the
- * loop serves descriptors and timers.  A slice ends early for anything that asks for attention.
+ * The engine: vCPUs take turns on the main loop, some thousand instructions each (time.c), between
+ * which the loop serves descriptors and timers.  A turn ends early for anything that asks for attention.
  *
  * Doorbells are plain writes (no ioeventfd); a message route is an eventfd that the loop watches.
  */
@@ -19,9 +19,11 @@ static struct soft_engine *to_soft(struct cpu_engine *engine)
 	return container_of(engine, struct soft_engine, engine);
 }
 
+#define TURNS 8 /* in virtual time, between two looks of the loop at the world outside */
+
 void soft_post(struct soft_engine *soft)
 {
-	if (soft->running && !soft->held)
+	if (soft->running && !soft->held && !soft->in_turns)
 		loop_post(soft->engine.machine->loop, &soft->slice_task);
 }
 
@@ -266,27 +268,52 @@ void soft_run(struct soft_cpu *c, uint64_t count)
 	execute(c);
 }
 
-static void run_slices(void *opaque)
+/* Whose turn it is: the next in the row that can execute or must look. NULL: all halt. */
+static struct soft_cpu *next_cpu(struct soft_engine *soft)
+{
+	for (unsigned i = 0; i < soft->engine.cpus; i++) {
+		struct soft_cpu *c = &soft->cpus[(soft->turn + i) % soft->engine.cpus];
+
+		if (!c->halted || atomic_load(&c->attention))
+			return c;
+	}
+	return NULL;
+}
+
+static bool may_run(const struct soft_engine *soft)
+{
+	return soft->running && !soft->held &&
+	       !machine_request_pending(soft->engine.machine);
+}
+
+/* Some turns, then the loop has one.  What a device left for the loop goes first. */
+static void run_turns(void *opaque)
 {
 	struct soft_engine *soft = opaque;
-	bool busy = false;
+	struct soft_cpu *c = NULL;
+	unsigned turns = soft->time.is_virtual ? TURNS : soft->engine.cpus;
+	bool idle = false;
 
 	soft_time_stop(soft);
-	if (!soft->running || soft->held)
-		return;
-	for (unsigned i = 0; i < soft->engine.cpus && soft->running; i++) {
-		struct soft_cpu *c = &soft->cpus[i];
-
-		if (c->halted && !atomic_load(&c->attention))
+	soft->in_turns = true;
+	for (unsigned i = 0; i < turns && may_run(soft) && !idle; i++) {
+		if (loop_has_tasks(soft->engine.machine->loop))
+			break;
+		c = next_cpu(soft);
+		if (!c) {
+			idle = !soft_idle(soft);
 			continue;
+		}
 		soft_run(c, soft_turn_begin(soft, c));
+		if (soft->held && !c->halted && !c->yielded) {
+			soft_turn_pause(soft);
+			break;
+		}
 		soft_turn_end(soft);
-		if (!c->halted || atomic_load(&c->attention))
-			busy = true;
+		soft->turn = (c->index + 1) % soft->engine.cpus;
 	}
-	if (!soft->running || machine_request_pending(soft->engine.machine))
-		return;
-	if (busy || soft_idle(soft))
+	soft->in_turns = false;
+	if (may_run(soft) && !idle)
 		soft_post(soft);
 }
 
@@ -433,7 +460,7 @@ static int soft_create(
 		return error_set(err, ENOMEM, "out of memory");
 	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0};
 	list_init(&soft->routes);
-	soft->slice_task = (struct loop_task){.run = run_slices, .opaque = soft};
+	soft->slice_task = (struct loop_task){.run = run_turns, .opaque = soft};
 	soft_time_init(soft, config);
 	rc = soft_decode_init(soft, err);
 	if (rc == 0)

@@ -25,12 +25,14 @@ static void add_cpu(XXH3_state_t *hash, const struct soft_cpu *c)
 		c->tsc_offset, c->tsc_deadline, c->sysenter_cs, c->sysenter_esp, c->sysenter_eip,
 		c->pat, c->misc_enable, c->apic_base, c->gdt.base, c->gdt.limit, c->idt.base,
 		c->idt.limit, soft_lapic_tpr(c), c->cpl, c->halted, c->waits_for_sipi,
-		c->instructions};
+		c->instructions, c->fpu.fip, c->fpu.fdp, c->fpu.mxcsr, c->fpu.cw,
+		c->fpu.sw, c->fpu.fop, c->fpu.valid};
 
 	XXH3_64bits_update(hash, c->gpr, sizeof(c->gpr));
 	XXH3_64bits_update(hash, registers, sizeof(registers));
 	XXH3_64bits_update(hash, c->dr, sizeof(c->dr));
-	XXH3_64bits_update(hash, c->fpu.image, sizeof(c->fpu.image));
+	XXH3_64bits_update(hash, c->fpu.xmm, sizeof(c->fpu.xmm));
+	XXH3_64bits_update(hash, c->fpu.st, sizeof(c->fpu.st));
 	for (unsigned i = 0; i < SEGMENTS; i++) {
 		add(hash, c->seg[i].selector);
 		add(hash, c->seg[i].base);

@@ -297,7 +297,9 @@ static uint64_t load_physical(struct soft_cpu *c, uint64_t physical, unsigned si
 	c->counters.mmio_exits++;
 	if (soft_lapic_covers(c, physical))
 		return soft_lapic_read(c, physical, size);
-	return space_read(&c->engine->engine.machine->mmio, physical, size);
+	value = space_read(&c->engine->engine.machine->mmio, physical, size);
+	soft_after_access(c);
+	return value;
 }
 
 static void store_physical(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size)
@@ -317,8 +319,7 @@ static void store_physical(struct soft_cpu *c, uint64_t physical, uint64_t value
 		soft_lapic_write(c, physical, value, size);
 	else
 		space_write(&c->engine->engine.machine->mmio, physical, value, size);
-	if (machine_request_pending(c->engine->engine.machine))
-		c->break_block = true;
+	soft_after_access(c);
 }
 
 /* How much of the access lies on its first page. */

@@ -265,6 +265,8 @@ struct soft_time {
 	int64_t base;	 /* ns when the turn began */
 	struct soft_cpu *running;
 	uint64_t began; /* its instructions then */
+	bool paused;	/* the next turn is the rest of one, of `left` instructions */
+	uint64_t left;
 	uint64_t instructions; /* of all vCPUs, when the turn began */
 	uint64_t hashed;       /* the same when the hash was printed last */
 	uint64_t random;
@@ -279,6 +281,8 @@ struct soft_engine {
 	struct soft_cpu *cpus;
 	struct memory_listener memory_listener;
 	bool running, held;
+	bool in_turns; /* run_turns() is at work: it goes on by itself */
+	unsigned turn; /* the vCPU that is next */
 	struct loop_task slice_task;
 	struct list routes;	   /* of message routes under watch (engine.c) */
 	atomic_bool messages_wait; /* another thread wrote to one of them */
@@ -302,6 +306,10 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 /* How many instructions `c` may execute now. */
 uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c);
 void soft_turn_end(struct soft_engine *soft); /* timers that are due expire */
+/* The machine is held amid a turn: what is left of it comes with the next soft_turn_begin(). */
+void soft_turn_pause(struct soft_engine *soft);
+/* An instruction has reached a device: requests to the machine and work for the loop come first. */
+void soft_after_access(struct soft_cpu *c);
 /* Nothing can execute: on to the next timer, at once or after a sleep.  True: turns may go on. */
 bool soft_idle(struct soft_engine *soft);
 void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */

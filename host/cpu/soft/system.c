@@ -138,11 +138,15 @@ void soft_check_io(struct soft_cpu *c, uint16_t port, unsigned size)
 
 uint64_t soft_port_read(struct soft_cpu *c, uint16_t port, unsigned size)
 {
+	uint64_t value;
+
 	c->counters.exits++;
 	c->counters.port_exits++;
 	if (c->debug_ports)
 		soft_debug_port(c, port, size);
-	return space_read(&c->engine->engine.machine->ports, port, size);
+	value = space_read(&c->engine->engine.machine->ports, port, size);
+	soft_after_access(c);
+	return value;
 }
 
 void soft_port_write(struct soft_cpu *c, uint16_t port, uint64_t value, unsigned size)
@@ -154,8 +158,7 @@ void soft_port_write(struct soft_cpu *c, uint16_t port, uint64_t value, unsigned
 	if (c->debug_ports)
 		soft_debug_port(c, port, size);
 	space_write(&machine->ports, port, value, size);
-	if (machine_request_pending(machine))
-		c->break_block = true;
+	soft_after_access(c);
 }
 
 static void op_in(struct soft_cpu *c, const struct soft_insn *i)

@@ -106,8 +106,9 @@ static uint64_t quantum(struct soft_engine *soft)
 uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c)
 {
 	struct soft_time *time = &soft->time;
-	uint64_t length = quantum(soft), due;
+	uint64_t length = time->paused ? time->left : quantum(soft), due;
 
+	time->paused = false;
 	if (!time->is_virtual)
 		return length;
 	due = until(time, vm_clock_deadline(&soft->engine.machine->clock));
@@ -118,15 +119,42 @@ uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c)
 	return due < length ? due : length;
 }
 
+static void account(struct soft_time *time)
+{
+	time->base += (int64_t)(gone(time) << time->shift);
+	time->instructions += gone(time);
+	time->running = NULL;
+}
+
+void soft_turn_pause(struct soft_engine *soft)
+{
+	struct soft_time *time = &soft->time;
+	const struct soft_cpu *c = time->running;
+
+	time->left = c->slice_end > c->instructions ? c->slice_end - c->instructions : 0;
+	time->paused = true;
+	account(time);
+}
+
+void soft_after_access(struct soft_cpu *c)
+{
+	struct soft_engine *soft = c->engine;
+
+	if (machine_request_pending(soft->engine.machine))
+		c->break_block = true;
+	if (soft->time.is_virtual && loop_has_tasks(soft->engine.machine->loop)) {
+		c->slice_end = c->instructions;
+		c->break_block = true;
+	}
+}
+
 void soft_turn_end(struct soft_engine *soft)
 {
 	struct soft_time *time = &soft->time;
 
 	if (!time->is_virtual)
 		return;
-	time->base += (int64_t)(gone(time) << time->shift);
-	time->instructions += gone(time);
-	time->running = NULL;
+	account(time);
 	if (!soft_hash_due(soft))
 		soft_hash_print(soft);
 	vm_clock_expire(&soft->engine.machine->clock);
