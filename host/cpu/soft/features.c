@@ -10,8 +10,8 @@
 #define BIT(n) (1u << (n))
 
 static const uint32_t own[FEATURE_WORDS] = {
-	/* MMX, FXSR, SSE, SSE2 are in every host of this architecture. */
-	[FEATURE_1_EDX] = 0x078bfbfe,
+	/* x87, MMX, FXSR, SSE, SSE2 are in every host of this architecture. */
+	[FEATURE_1_EDX] = 0x078bfbff,
 	/* CX16, MOVBE, POPCNT, RDRAND, hypervisor, PCID, x2APIC, XSAVE */
 	[FEATURE_1_ECX] =
 		BIT(13) | BIT(22) | BIT(23) | BIT(30) | BIT(31) | BIT(17) | BIT(21) | BIT(26),

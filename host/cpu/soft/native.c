@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/soft/native.h"
+#include "cpu/soft/x87.h"
 
 #define STUB_SIZE  64
 #define STUB_SLOTS (1u << 16)
@@ -75,7 +75,6 @@ static const struct {
 	{ZYDIS_ISA_SET_SSE2, FEATURE_1_EDX, 26},
 	{ZYDIS_ISA_SET_SSE2MMX, FEATURE_1_EDX, 26},
 	{ZYDIS_ISA_SET_SSE3, FEATURE_1_ECX, 0},
-	{ZYDIS_ISA_SET_SSE3X87, FEATURE_1_ECX, 0},
 	{ZYDIS_ISA_SET_SSSE3, FEATURE_1_ECX, 9},
 	{ZYDIS_ISA_SET_SSSE3MMX, FEATURE_1_ECX, 9},
 	{ZYDIS_ISA_SET_SSE4, FEATURE_1_ECX, 19},
@@ -86,12 +85,19 @@ static const struct {
 	{ZYDIS_ISA_SET_FXSAVE64, FEATURE_1_EDX, 24},
 	{ZYDIS_ISA_SET_XSAVE, FEATURE_1_ECX, 26},
 	{ZYDIS_ISA_SET_XSAVEOPT, FEATURE_D_1_EAX, 0},
-	{ZYDIS_ISA_SET_X87, FEATURE_1_EDX, 0},
-	{ZYDIS_ISA_SET_FCMOV, FEATURE_1_EDX, 0},
 };
+
+static bool is_x87(const ZydisDecodedInstruction *z)
+{
+	return z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+	       ((z->opcode & 0xf8) == 0xd8 || z->opcode == 0x9b);
+}
 
 static bool offered(const struct soft_cpu *c, const ZydisDecodedInstruction *z)
 {
+	if (is_x87(z))
+		return z->mnemonic == ZYDIS_MNEMONIC_FISTTP ? soft_has(c, FEATURE_1_ECX, 0)
+							    : soft_has(c, FEATURE_1_EDX, 0);
 	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return false;
 	for (unsigned n = 0; n < sizeof(sets) / sizeof(sets[0]); n++)
@@ -377,6 +383,49 @@ static const struct native_stub *stub_of(
 	return &slot->stub;
 }
 
+/* RDI, RSI: the operands; RDX: struct x87_frame.  Clearing the flags does not wait, so an exception
+ * that the guest has not masked never traps here. */
+x87_code *x87_stub(uint8_t opcode, uint8_t modrm, unsigned how)
+{
+	uint8_t bytes[8] = {opcode, modrm, how, [7] = 'x'}; /* 'x': no length of rewrite() */
+	struct slot *slot;
+	struct code code;
+	x87_code *run;
+	uint64_t key;
+	size_t at;
+
+	memcpy(&key, bytes, sizeof(key));
+	slot = find(key);
+	at = (size_t)(slot - cache.slots) * STUB_SIZE;
+	memcpy(&run, &(void *){cache.execute + at}, sizeof(run));
+	if (slot->key)
+		return run;
+	if (cache.used >= FULL)
+		return NULL;
+	cache.used++;
+	slot->key = key;
+	code.at = cache.write + at;
+	if (how & X87_IN1)
+		PUT(&code, "\xdb\x2e"); /* fld tbyte [rsi] */
+	if (how & X87_IN0)
+		PUT(&code, "\xdb\x2f");			/* fld tbyte [rdi] */
+	PUT(&code, "\xdb\xe2\xd9\x2a");			/* fnclex; fldcw [rdx] */
+	put(&code, (const char *)bytes, 2);		/* the operation */
+	PUT(&code, "\xdd\x7a\x04\xdb\xe2\xd9\x6a\x02"); /* fnstsw [rdx+4]; fnclex; fldcw [rdx+2] */
+	if (how & X87_OUT)
+		PUT(&code, "\xdb\x3f"); /* fstp tbyte [rdi] */
+	if (how & X87_OUT2)
+		PUT(&code, "\xdb\x3e"); /* fstp tbyte [rsi] */
+	if (how & X87_RESET)
+		PUT(&code, "\xdb\xe3"); /* fninit */
+	else if (how & X87_IN1 || (how & X87_IN0 && !(how & X87_OUT)))
+		PUT(&code, "\xdd\xd8"); /* fstp st0 */
+	if ((how & (X87_IN0 | X87_IN1 | X87_OUT)) == (X87_IN0 | X87_IN1))
+		PUT(&code, "\xdd\xd8");
+	PUT(&code, "\xc3");
+	return run;
+}
+
 static soft_handler *special(uint16_t mnemonic, const struct soft_insn *i)
 {
 	soft_handler *run = sse_special(mnemonic, i);
@@ -391,9 +440,9 @@ void soft_native_decode(const struct soft_cpu *c, struct soft_insn *i,
 
 	if (!offered(c, z))
 		return;
-	if (z->meta.isa_set == ZYDIS_ISA_SET_X87 || z->meta.isa_set == ZYDIS_ISA_SET_FCMOV ||
-		z->meta.isa_set == ZYDIS_ISA_SET_SSE3X87) {
-		i->run = x87_handler(z->mnemonic, i);
+	if (is_x87(z)) {
+		i->immediate = z->raw.modrm.mod << 6 | z->raw.modrm.reg << 3 | z->raw.modrm.rm;
+		x87_decode(i);
 		return;
 	}
 	i->run = special(z->mnemonic, i);

@@ -48,6 +48,7 @@ soft_handler *sse_runner(const struct native_stub *stub, const struct soft_insn 
 /* Instructions that are not the host's own to execute; NULL: no such. */
 soft_handler *sse_special(uint16_t mnemonic, const struct soft_insn *i);
 soft_handler *fxsave_special(uint16_t mnemonic, const struct soft_insn *i);
-soft_handler *x87_handler(uint16_t mnemonic, const struct soft_insn *i);
+/* An x87 instruction: opcode and, in `immediate`, ModRM are there. */
+void x87_decode(struct soft_insn *i);
 
 #endif
