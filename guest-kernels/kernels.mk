@@ -19,7 +19,7 @@ KERNEL_NAMES := $(sort $(basename $(notdir $(wildcard $(G)/kernels/*.c))) \
 	$(notdir $(patsubst %/,%,$(dir $(wildcard $(G)/kernels/*/*.c)))))
 kernel-src = $(wildcard $(G)/kernels/$(1).c $(G)/kernels/$(1)/*.c)
 
-RUNTIME_SRC := $(wildcard $(G)/runtime/*.c $(G)/runtime/*.asm)
+RUNTIME_SRC := $(wildcard $(G)/runtime/*.c $(G)/runtime/*.asm) $(G)/boot/ap.asm
 DRIVER_SRC  := $(wildcard $(G)/drivers/*.c virtio-drivers/*.c virtio-drivers/*/*.c)
 guest-obj = $(patsubst %,$(GOUT)/$(1)/%.o,$(basename $(2)))
 

@@ -12,8 +12,12 @@ static unsigned next_vector = IRQ_VECTOR_FIRST;
 static uint32_t routed; /* I/O APIC pins that may be unmasked */
 static bool ioapic_known, pic_used;
 
+irq_elsewhere_fn *irq_elsewhere;
+
 void irq_dispatch(unsigned vector)
 {
+	if (irq_elsewhere && irq_elsewhere(vector))
+		return;
 	irq_counts[vector]++;
 	if (handlers[vector])
 		handlers[vector](vector);

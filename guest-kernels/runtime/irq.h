@@ -119,6 +119,10 @@ void pic_eoi(unsigned irq);
 /* Lets the 8259As' INTR through LINT0 (ExtINT), or not. */
 void pic_to_cpu(bool on);
 
+/* Asked first by each interrupt, when more than one processor runs: true = dealt with (smp.c). */
+typedef bool irq_elsewhere_fn(unsigned vector);
+extern irq_elsewhere_fn *irq_elsewhere;
+
 void irq_init(void);
 /* Before each TEST: masks all sources, drains what is pending; false = something does not go away.
  */

@@ -8,6 +8,7 @@
 #include "runtime/ctl.h"
 #include "runtime/memory.h"
 #include "runtime/pci.h"
+#include "runtime/processors.h"
 
 static bool has_pci(uint64_t n)
 {
@@ -19,6 +20,11 @@ static bool has_mmio(uint64_t n)
 {
 	(void)n;
 	return cmdline_get("virtio_mmio.device") != NULL;
+}
+
+static bool has_processors(uint64_t n)
+{
+	return processors()->count >= n;
 }
 
 static bool has_mem(uint64_t n)
@@ -83,7 +89,7 @@ static const struct need {
 } needs[] = {
 	{"pci", has_pci},
 	{"mmio", has_mmio},
-	{"smp>", NULL},
+	{"smp>", has_processors},
 	{"mem>", has_mem},
 	{"disk:", NULL},
 	{"net:", NULL},

@@ -28,9 +28,9 @@
  *	exact         the engine is a whole processor at CPL 0, not an interpreter of a part of it
  *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...
  *
- * The runtime checks pci, mmio, mem, pit, acpi, ctl, module, multiboot, pvh, efi and pci-testdev
- * itself; the rest is the harness's to provide, and a TEST that does not find its device calls
- * SKIP().
+ * The runtime checks pci, mmio, smp, mem, pit, acpi, ctl, module, multiboot, pvh, efi and
+ *pci-testdev itself; the rest is the harness's to provide, and a TEST that does not find its device
+ *calls SKIP().
  */
 #ifndef ASSAY_RUNTIME_NEEDS_H
 #define ASSAY_RUNTIME_NEEDS_H

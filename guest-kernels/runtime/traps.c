@@ -12,6 +12,7 @@ struct trap trap_last;
 struct context trap_context;
 static bool trap_catching, trap_caught;
 static trap_hook_fn *hook;
+trap_hook_fn *trap_elsewhere;
 
 static const char *const names[32] = {
 	[TRAP_DE] = "divide error",
@@ -65,6 +66,8 @@ void trap_dispatch(struct trap_frame *frame)
 		frame->vector, frame->error, frame->rip, read_cr2(), frame->cs, frame->rflags};
 	const char *name = trap.vector < 32 && names[trap.vector] ? names[trap.vector] : "trap";
 
+	if (trap_elsewhere && trap_elsewhere(frame))
+		return;
 	if (hook && hook(frame))
 		return;
 	trap_last = trap;

@@ -75,6 +75,8 @@ bool trap_catch_end(void);
 typedef bool trap_hook_fn(struct trap_frame *frame);
 /* NULL takes it away; the runtime does that after each TEST. */
 void trap_hook(trap_hook_fn *hook);
+/* Asked before it, when more than one processor runs (smp.c). */
+extern trap_hook_fn *trap_elsewhere;
 
 /* The runtime's IDT again (boot/vectors.asm). */
 void idt_load(void);

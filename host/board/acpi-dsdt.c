@@ -275,7 +275,7 @@ size_t acpi_dsdt(const struct acpi_config *config, uint8_t *to, size_t capacity)
 
 	soft_off(&aml);
 	scope = aml_open_scope(&aml, "\\_SB_");
-	processors(&aml, config->cpus);
+	processors(&aml, config->smp.cpus);
 	pci_root(&aml, config);
 	link_registers(&aml);
 	for (unsigned i = 0; i < PIRQS; i++)

@@ -15,7 +15,6 @@
 
 #define AREA	  MEMMAP_BIOS_START
 #define AREA_SIZE (MEMMAP_BIOS_END - MEMMAP_BIOS_START - 0x1000) /* the reset vector's page */
-#define CPUS_MAX  256
 
 #define SCI_IRQ	   9
 #define SMI_CMD	   0xb2
@@ -201,10 +200,10 @@ static void interrupt_override(uint8_t **at, uint8_t irq, uint32_t gsi, uint16_t
 }
 
 /* Local APICs, the IOAPIC, where ISA interrupts go, and the NMI (5.2.12). */
-static struct header *build_madt(struct area *area, unsigned cpus)
+static struct header *build_madt(struct area *area, const struct cpu_topology *smp)
 {
 	static const uint8_t level_irqs[] = {5, SCI_IRQ, 10, 11}; /* PIRQs and SCI: level, high */
-	size_t size = sizeof(struct header) + 8 + cpus * 8 + 12 + 5 * 10 + 6;
+	size_t size = sizeof(struct header) + 8 + smp->cpus * 8 + 12 + 5 * 10 + 6;
 	struct header *madt = allocate(area, size, 16);
 	uint8_t *at;
 
@@ -213,11 +212,11 @@ static struct header *build_madt(struct area *area, unsigned cpus)
 	at = (uint8_t *)(madt + 1);
 	put(&at, 0xfee00000, 4);
 	put(&at, 1, 4); /* the two 8259A are there as well */
-	for (unsigned i = 0; i < cpus; i++) {
+	for (unsigned i = 0; i < smp->cpus; i++) {
 		put(&at, 0, 1);
 		put(&at, 8, 1);
 		put(&at, i, 1);
-		put(&at, i, 1);
+		put(&at, topology_apic_id(smp, i), 1);
 		put(&at, 1, 4);
 	}
 	put(&at, 1, 1);
@@ -286,7 +285,7 @@ static bool build(struct area *area, const struct acpi_config *config)
 	struct rsdp *rsdp = allocate(area, sizeof(*rsdp), 16);
 	struct facs *facs = allocate(area, sizeof(*facs), 64);
 	struct fadt *fadt = allocate(area, sizeof(*fadt), 16);
-	struct header *madt = build_madt(area, config->cpus);
+	struct header *madt = build_madt(area, &config->smp);
 	struct header *dsdt = build_dsdt(area, config);
 	struct header *rsdt, *xsdt;
 	uint32_t tables[2];
@@ -315,7 +314,7 @@ int acpi_build(struct machine *machine, const struct acpi_config *config, uint64
 
 	if (!area.data)
 		return error_set(err, ENOMEM, "out of memory");
-	if (config->cpus > CPUS_MAX || !build(&area, config))
+	if (config->smp.cpus > CPUS_MAX || !build(&area, config))
 		rc = error_set(err, ENOSPC, "the ACPI tables do not fit below 1 MiB");
 	else if (guest_load(&machine->memory, AREA, area.data, area.used))
 		rc = error_set(err, EFAULT, "-m: no memory below 1 MiB for the ACPI tables");

@@ -7,12 +7,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "cpu/topology.h"
 #include "machine/machine.h"
 
 #define ACPI_COMS 4
 
 struct acpi_config {
-	unsigned cpus;		   /* local APIC ids 0 to cpus - 1 */
+	struct cpu_topology smp;
 	uint32_t pci_memory_start; /* first address below 4 GiB that is not RAM */
 	bool coms[ACPI_COMS];	   /* which of COM1 to COM4 are there */
 };

@@ -68,7 +68,7 @@ static int start_engine(struct machine *machine, const struct board_type *type,
 {
 	struct engine_config wanted = {
 		.cpu = config->cpu,
-		.cpus = config->cpus,
+		.smp = config->smp,
 		.chips = type->engine_chips,
 		.host_clock = config->host_clock,
 		.icount_shift = config->icount_shift,
@@ -280,9 +280,13 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	if (!type)
 		return error_set(
 			err, EINVAL, "-machine %s: unsupported machine type", config->machine);
-	if (config->cpus > type->max_cpus)
-		return error_set(err, EINVAL, "-smp %u: machine %s has at most %u", config->cpus,
-			type->name, type->max_cpus);
+	if (config->smp.cpus > type->max_cpus)
+		return error_set(err, EINVAL,
+			"-smp: Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u",
+			config->smp.cpus, type->name, type->max_cpus);
+	if (config->smp.dies > 1 && !type->dies)
+		return error_set(
+			err, EINVAL, "-smp: dies not supported by this machine's CPU topology");
 	machine->no_reboot = config->no_reboot;
 	machine->no_shutdown = config->no_shutdown;
 	watch_drives(machine);

@@ -16,6 +16,7 @@ struct board_type {
 	uint64_t default_memory;   /* bytes */
 	const char *default_drive; /* -drive without if=: "ide", "virtio" */
 	unsigned max_cpus;
+	bool dies;	   /* -smp dies= may be more than 1 */
 	bool engine_chips; /* PIC, IOAPIC and PIT are the engine's, not models of ours */
 	/* Builds everything but -device devices; 0 or -errno. */
 	int (*build)(struct machine *machine, const struct board_config *config, struct error *err);

@@ -10,6 +10,7 @@
 
 #include "base/keyval.h"
 #include "base/list.h"
+#include "cpu/topology.h"
 
 #define SERIAL_MAX   4
 #define ICOUNT_SHIFT 3 /* unless told: 125 million instructions a second of VM time */
@@ -25,7 +26,7 @@ struct board_config {
 	uint64_t seed; /* -seed, -accel soft,seed= */
 	const char *cpu;	    /* -cpu MODEL[,+feature...]; NULL: the machine's default */
 	uint64_t memory;	    /* bytes */
-	unsigned cpus;
+	struct cpu_topology smp;    /* -smp; the default is one of each */
 	const char *kernel, *initrd, *append; /* NULL: not given */
 	const char *firmware_path;	      /* -L */
 	const char *bios;		      /* -bios */

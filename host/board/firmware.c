@@ -244,8 +244,8 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 		unsigned size;
 	} numbers[] = {
 		{FW_CFG_NOGRAPHIC, 1, 2},
-		{FW_CFG_NB_CPUS, config->cpus, 2},
-		{FW_CFG_MAX_CPUS, config->cpus, 2},
+		{FW_CFG_NB_CPUS, config->smp.cpus, 2},
+		{FW_CFG_MAX_CPUS, config->smp.cpus, 2},
 		{FW_CFG_BOOT_MENU, 0, 2},
 		{FW_CFG_IRQ0_OVERRIDE, 1, 4},
 	};

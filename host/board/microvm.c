@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Machine `microvm`: no PCI and no ACPI; virtio-mmio slots, as QEMU's microvm with acpi=off.
+ * Machine `microvm`: no PCI and no ACPI, but an MP table; virtio-mmio slots, as QEMU's microvm with
+ * acpi=off.
  *
  * It is the machine that starts fast, so its PIC, IOAPIC and PIT are ours: the kernel's take tens
  * of milliseconds to go away when the VM ends (docs/performance.md).
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "board/mptable.h"
 #include "board/pc.h"
 #include "virtio/mmio.h"
 
@@ -28,7 +30,7 @@ static int microvm_build(
 static int microvm_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
 	struct error *err)
 {
-	return 0;
+	return mptable_load(machine, &config->smp, err);
 }
 
 /* Says where the slots in use are, as Linux's virtio-mmio driver reads it; highest slot first. */
@@ -56,7 +58,7 @@ const struct board_type board_microvm = {
 	.description = "microvm (i386)",
 	.default_memory = 128 * MIB,
 	.default_drive = "virtio",
-	.max_cpus = 1,
+	.max_cpus = CPUS_MAX,
 	.build = microvm_build,
 	.load = microvm_load,
 	.append = microvm_append,

@@ -102,7 +102,7 @@ static int build_acpi(struct machine *machine, const struct board_config *config
 	struct error *err)
 {
 	const struct guest_memory *mem = &machine->memory;
-	struct acpi_config acpi = {.cpus = config->cpus};
+	struct acpi_config acpi = {.smp = config->smp};
 	struct list *pos;
 
 	for (unsigned i = 0; i < mem->count; i++) {
@@ -142,7 +142,8 @@ const struct board_type board_pc = {
 	.description = "Standard PC (i440FX + PIIX, 1996)",
 	.default_memory = 128 * MIB,
 	.default_drive = "ide",
-	.max_cpus = 1,
+	.max_cpus = CPUS_MAX,
+	.dies = true,
 	.engine_chips = true,
 	.build = pc_build,
 	.load = pc_load,

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "cpu/state.h"
+#include "cpu/topology.h"
 #include "machine/machine.h"
 
 /* Why vCPUs came out, and what went past them; the names query-stats prints. */
@@ -24,7 +25,7 @@ struct engine_counters {
 
 struct engine_config {
 	const char *cpu; /* -cpu: MODEL[,+feature][,-feature][,feature=on|off] */
-	unsigned cpus;
+	struct cpu_topology smp;
 	/* PIC, IOAPIC and PIT are the engine's; else only the local APICs are, and the board brings
 	 * models (machine->ext_int, machine->eoi). */
 	bool chips;
@@ -70,6 +71,7 @@ struct cpu_engine {
 	const struct cpu_engine_ops *ops;
 	struct machine *machine;
 	unsigned cpus;
+	struct cpu_topology smp;
 };
 
 extern const struct cpu_engine_ops kvm_engine_ops, soft_engine_ops;

@@ -165,32 +165,41 @@ static void print_segment(const char *name, const struct cpu_segment *seg, FILE 
 				: "");
 }
 
+static void print_registers(const struct cpu_state *s, FILE *out)
+{
+	print_general(s, out);
+	print_segment("ES ", &s->es, out);
+	print_segment("CS ", &s->cs, out);
+	print_segment("SS ", &s->ss, out);
+	print_segment("DS ", &s->ds, out);
+	print_segment("FS ", &s->fs, out);
+	print_segment("GS ", &s->gs, out);
+	print_segment("LDT", &s->ldt, out);
+	print_segment("TR ", &s->tr, out);
+	fprintf(out, "GDT=     %016llx %08x\r\nIDT=     %016llx %08x\r\n",
+		(unsigned long long)s->gdt.base, s->gdt.limit, (unsigned long long)s->idt.base,
+		s->idt.limit);
+	fprintf(out, "CR0=%08llx CR2=%016llx CR3=%016llx CR4=%08llx\r\nEFER=%016llx\r\n",
+		(unsigned long long)s->cr0, (unsigned long long)s->cr2, (unsigned long long)s->cr3,
+		(unsigned long long)s->cr4, (unsigned long long)s->efer);
+}
+
+/* The first processor's, or with -a each one's under its number. */
 static void info_registers(struct machine *machine, const char *argument, FILE *out)
 {
 	struct cpu_engine *engine = machine->engine;
-	bool running = machine->state == RUN_STATE_RUNNING;
+	bool running = machine->state == RUN_STATE_RUNNING, all = !strcmp(argument, "-a");
 	struct cpu_state s;
 
-	/* Their processor must stand still for the moment, which nobody else hears of. */
+	/* The processors must stand still for the moment, which nobody else hears of. */
 	if (running)
 		engine->ops->stop(engine);
-	if (!engine->ops->get_state(engine, 0, &s)) {
-		print_general(&s, out);
-		print_segment("ES ", &s.es, out);
-		print_segment("CS ", &s.cs, out);
-		print_segment("SS ", &s.ss, out);
-		print_segment("DS ", &s.ds, out);
-		print_segment("FS ", &s.fs, out);
-		print_segment("GS ", &s.gs, out);
-		print_segment("LDT", &s.ldt, out);
-		print_segment("TR ", &s.tr, out);
-		fprintf(out, "GDT=     %016llx %08x\r\nIDT=     %016llx %08x\r\n",
-			(unsigned long long)s.gdt.base, s.gdt.limit, (unsigned long long)s.idt.base,
-			s.idt.limit);
-		fprintf(out, "CR0=%08llx CR2=%016llx CR3=%016llx CR4=%08llx\r\nEFER=%016llx\r\n",
-			(unsigned long long)s.cr0, (unsigned long long)s.cr2,
-			(unsigned long long)s.cr3, (unsigned long long)s.cr4,
-			(unsigned long long)s.efer);
+	for (unsigned i = 0; i < (all ? engine->cpus : 1); i++) {
+		if (engine->ops->get_state(engine, i, &s))
+			continue;
+		if (all)
+			fprintf(out, "%sCPU#%u\r\n", i ? "\r\n" : "", i);
+		print_registers(&s, out);
 	}
 	if (running)
 		engine->ops->start(engine);
@@ -202,7 +211,8 @@ static const struct hmp_command infos[] = {
 	{"cpus", NULL, "", "the processors' threads", info_cpus},
 	{"kvm", NULL, "", "whether KVM runs the guest", info_kvm},
 	{"name", NULL, "", "the guest's name", info_name},
-	{"registers", NULL, "", "the first processor's registers", info_registers},
+	{"registers", NULL, "[-a]", "the first processor's registers, or all processors'",
+		info_registers},
 	{"status", NULL, "", "whether the guest runs", info_status},
 	{"uuid", NULL, "", "the machine's UUID", info_uuid},
 	{"version", NULL, "", "the version", info_version},
@@ -227,14 +237,19 @@ static void print_table(const struct hmp_command *table, const char *prefix, FIL
 
 static void do_info(struct machine *machine, const char *argument, FILE *out)
 {
-	const struct hmp_command *info = find(infos, argument);
+	size_t length = strcspn(argument, " \t");
+	const struct hmp_command *info;
+	char name[64];
 
-	if (!*argument)
+	snprintf(name, sizeof(name), "%.*s", (int)length, argument);
+	info = find(infos, name);
+	argument += length;
+	if (!length)
 		print_table(infos, "info ", out);
 	else if (info)
-		info->run(machine, "", out);
+		info->run(machine, argument + strspn(argument, " \t"), out);
 	else
-		fprintf(out, "unknown command: 'info %s'\r\n", argument);
+		fprintf(out, "unknown command: 'info %s'\r\n", name);
 }
 
 static void do_help(struct machine *machine, const char *argument, FILE *out);

@@ -316,7 +316,12 @@ static int read_topology(struct keyvals *kv, struct topology *t, struct error *e
 			return error_set(
 				err, EINVAL, "CPU topology parameters must be greater than zero");
 	}
-	return refuse_left(kv, err);
+	if (t->clusters > 1)
+		return error_set(
+			err, EINVAL, "clusters not supported by this machine's CPU topology");
+	if (keyvals_left(kv))
+		return error_set(err, EINVAL, "Parameter 'smp.%s' is unexpected", keyvals_left(kv));
+	return 0;
 }
 
 static uint64_t or_one(uint64_t n)
@@ -324,13 +329,44 @@ static uint64_t or_one(uint64_t n)
 	return n ? n : 1;
 }
 
+static uint64_t product(const struct topology *t)
+{
+	return t->sockets * t->dies * t->cores * t->threads;
+}
+
+static void topology_text(const struct topology *t, char *to, size_t size)
+{
+	snprintf(to, size, "sockets (%llu) * dies (%llu) * cores (%llu) * threads (%llu)",
+		(unsigned long long)t->sockets, (unsigned long long)t->dies,
+		(unsigned long long)t->cores, (unsigned long long)t->threads);
+}
+
+static int check_topology(const struct topology *t, struct error *err)
+{
+	char text[128];
+
+	topology_text(t, text, sizeof(text));
+	if (product(t) != t->maxcpus)
+		return error_set(err, EINVAL,
+			"Invalid CPU topology: product of the hierarchy must match maxcpus: %s != "
+			"maxcpus (%llu)",
+			text, (unsigned long long)t->maxcpus);
+	if (t->maxcpus < t->cpus)
+		return error_set(err, EINVAL,
+			"Invalid CPU topology: maxcpus must be equal to or greater than smp: %s == "
+			"maxcpus (%llu) < smp_cpus (%llu)",
+			text, (unsigned long long)t->maxcpus, (unsigned long long)t->cpus);
+	if (t->maxcpus > t->cpus)
+		return error_set(err, EINVAL, "maxcpus=%llu: processors cannot be added later",
+			(unsigned long long)t->maxcpus);
+	return 0;
+}
+
 static int complete_topology(struct topology *t, struct error *err)
 {
 	uint64_t all = t->maxcpus ? t->maxcpus : t->cpus;
-	uint64_t inner;
 
 	t->dies = or_one(t->dies);
-	t->clusters = or_one(t->clusters);
 	if (!all) {
 		t->sockets = or_one(t->sockets);
 		t->cores = or_one(t->cores);
@@ -338,42 +374,38 @@ static int complete_topology(struct topology *t, struct error *err)
 	} else if (!t->cores) {
 		t->sockets = or_one(t->sockets);
 		t->threads = or_one(t->threads);
-		t->cores = all / (t->sockets * t->dies * t->clusters * t->threads);
+		t->cores = all / (t->sockets * t->dies * t->threads);
 	} else if (!t->sockets) {
 		t->threads = or_one(t->threads);
-		t->sockets = all / (t->dies * t->clusters * t->cores * t->threads);
+		t->sockets = all / (t->dies * t->cores * t->threads);
 	} else if (!t->threads) {
-		t->threads = all / (t->sockets * t->dies * t->clusters * t->cores);
+		t->threads = all / (t->sockets * t->dies * t->cores);
 	}
-	inner = t->sockets * t->dies * t->clusters * t->cores * t->threads;
-	t->maxcpus = t->maxcpus ? t->maxcpus : (t->cpus ? t->cpus : inner);
+	t->maxcpus = t->maxcpus ? t->maxcpus : (t->cpus ? t->cpus : product(t));
 	t->cpus = t->cpus ? t->cpus : t->maxcpus;
-	if (inner != t->maxcpus)
-		return error_set(err, EINVAL,
-			"Invalid CPU topology: product of the hierarchy must match maxcpus");
-	if (t->maxcpus < t->cpus)
-		return error_set(err, EINVAL,
-			"Invalid CPU topology: maxcpus must be equal to or greater than smp");
-	return 0;
+	return check_topology(t, err);
 }
 
+/* Several -smp add up; a later word wins. */
 int take_smp(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
 	struct keyvals *kv = keyvals_parse_strict("-smp", argument, "cpus", err);
-	struct topology t = {0};
+	struct cpu_topology *said = &options->smp;
+	struct topology t = {said->cpus, options->maxcpus, said->sockets, said->dies, 0,
+		said->cores, said->threads};
 	int rc;
 
 	if (!kv)
 		return -EINVAL;
 	rc = read_topology(kv, &t, err);
 	keyvals_free(kv);
-	if (!rc)
-		rc = complete_topology(&t, err);
-	if (!rc && t.maxcpus > t.cpus)
-		rc = error_set(err, EINVAL, "maxcpus=%llu: processors cannot be added later",
-			(unsigned long long)t.maxcpus);
-	options->board.cpus = (unsigned)t.cpus;
+	if (rc)
+		return rc;
+	*said = (struct cpu_topology){t.cpus, t.sockets, t.dies, t.cores, t.threads};
+	options->maxcpus = t.maxcpus;
+	rc = complete_topology(&t, err);
+	options->board.smp = (struct cpu_topology){t.cpus, t.sockets, t.dies, t.cores, t.threads};
 	return rc;
 }
 

@@ -71,8 +71,8 @@ static int settle(struct options *options, struct error *err)
 				err, ENOTSUP, "-machine acpi=on: microvm has no ACPI tables");
 		board->no_acpi = !on;
 	}
-	if (!board->cpus)
-		board->cpus = 1;
+	if (!board->smp.cpus)
+		board->smp = (struct cpu_topology){1, 1, 1, 1, 1};
 	if (board->no_defaults || !options->nographic)
 		return 0;
 	/* -nographic: the terminal is for the serial port and the monitor, whichever is left. */

@@ -37,6 +37,8 @@ struct options {
 	char *accel_list, *guest_name;
 	bool accel_by_machine;
 	const char *dtb;
+	struct cpu_topology smp; /* what -smp said; 0: nothing */
+	unsigned maxcpus;
 };
 
 /*

@@ -26,7 +26,7 @@ static uint8_t *ram;
 static inline int start_soft(void **state)
 {
 	struct error err = {0};
-	struct engine_config config = {.cpu = "max", .cpus = 1};
+	struct engine_config config = {.cpu = "max", .smp = {1, 1, 1, 1, 1}};
 	struct loop *loop = loop_create("main", &err);
 
 	if (!loop || machine_init(&machine, loop, &err) < 0 ||

@@ -85,7 +85,8 @@ static void package_lengths(void **state)
 
 static void overflow_is_remembered(void **state)
 {
-	struct acpi_config config = {.cpus = 4, .pci_memory_start = 0x8000000, .coms = {true}};
+	struct acpi_config config = {
+		.smp = {4, 4, 1, 1, 1}, .pci_memory_start = 0x8000000, .coms = {true}};
 	size_t whole = acpi_dsdt(&config, buffer, sizeof(buffer));
 
 	assert_true(whole > 1000);
@@ -114,7 +115,7 @@ static uint32_t get32(const uint8_t *at)
 
 static void tables_hang_together(void **state)
 {
-	struct acpi_config config = {.cpus = 1, .pci_memory_start = 0x8000000};
+	struct acpi_config config = {.smp = {1, 1, 1, 1, 1}, .pci_memory_start = 0x8000000};
 	struct error err = {0};
 	struct loop *loop = loop_create("test", &err);
 	static struct machine machine;
@@ -142,7 +143,7 @@ static void tables_hang_together(void **state)
 	assert_int_equal(sum(madt, get32(madt + 4)), 0);
 	assert_memory_equal(area + get32(fadt + 40) - rsdp, "DSDT", 4);
 	assert_memory_equal(area + get32(fadt + 36) - rsdp, "FACS", 4);
-	config.cpus = 100000;
+	config.smp.cpus = 100000;
 	assert_true(acpi_build(&machine, &config, &rsdp, &err) < 0);
 	machine_destroy(&machine);
 	loop_destroy(loop);

@@ -94,7 +94,7 @@ static void test_processors(void **state)
 		if (!rc != !!rows[i].cpus)
 			fail_msg("%s: %d %s", rows[i].line, rc, err.text);
 		if (!rc)
-			assert_int_equal(o.board.cpus, rows[i].cpus);
+			assert_int_equal(o.board.smp.cpus, rows[i].cpus);
 		options_free(&o);
 	}
 }

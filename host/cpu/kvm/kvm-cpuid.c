@@ -52,16 +52,26 @@ static void apply_features(struct kvm_cpuid_entry2 *entry, const struct cpu_choi
 	}
 }
 
-static void name_vcpu(struct kvm_cpuid_entry2 *entry, unsigned index)
+static void name_vcpu(struct kvm_cpuid_entry2 *entry, const struct kvm_vcpu *vcpu, bool amd)
 {
-	if (entry->function == 1) {
-		entry->ebx = (entry->ebx & 0x0000ffff) | 1u << 16 | index << 24;
-	} else if (entry->function == 0xb || entry->function == 0x1f) {
-		entry->edx = index;
-		/* One thread a core, one core a package. */
-		entry->eax = 0;
-		entry->ebx = entry->index < 2;
-	}
+	uint32_t regs[4] = {entry->eax, entry->ebx, entry->ecx, entry->edx};
+
+	topology_cpuid(
+		&vcpu->kvm->engine.smp, vcpu->index, entry->function, entry->index, amd, regs);
+	entry->eax = regs[0];
+	entry->ebx = regs[1];
+	entry->ecx = regs[2];
+	entry->edx = regs[3];
+}
+
+/* Leaf 0 spells the vendor: "AuthenticAMD" or "HygonGenuine" have AMD's leaves. */
+static bool is_amd(const struct cpuid *table)
+{
+	for (unsigned i = 0; i < table->head.nent; i++)
+		if (table->entries[i].function == 0)
+			return table->entries[i].ebx == 0x68747541 ||
+			       table->entries[i].ebx == 0x6f677948;
+	return false;
 }
 
 int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err)
@@ -78,7 +88,7 @@ int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err)
 		uint64_t ecx;
 
 		apply_features(&table.entries[i], &choice);
-		name_vcpu(&table.entries[i], vcpu->index);
+		name_vcpu(&table.entries[i], vcpu, is_amd(&table));
 		ecx = table.entries[i].ecx;
 		if (table.entries[i].function == 1)
 			fault_value("cpuid-1-ecx", &ecx);

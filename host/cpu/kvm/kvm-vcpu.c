@@ -314,7 +314,8 @@ int kvm_vcpu_create(struct kvm_engine *kvm, unsigned index, const struct engine_
 
 	vcpu->kvm = kvm;
 	vcpu->index = index;
-	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, index);
+	/* The kernel takes its id of a vCPU for the APIC id. */
+	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, topology_apic_id(&config->smp, index));
 	if (vcpu->fd < 0)
 		return error_set_errno(err, errno, "KVM cannot create vCPU %u", index);
 	kvm->engine.cpus = index + 1;

@@ -140,7 +140,7 @@ static int create_parts(
 	if (rc < 0)
 		return rc;
 	rc = kvm_irq_create(kvm, config, err);
-	for (unsigned i = 0; i < config->cpus && rc == 0; i++)
+	for (unsigned i = 0; i < config->smp.cpus && rc == 0; i++)
 		rc = kvm_vcpu_create(kvm, i, config, err);
 	if (rc < 0)
 		return rc;
@@ -159,9 +159,9 @@ static int kvm_create(
 
 	if (!kvm)
 		return error_set(err, ENOMEM, "out of memory");
-	kvm->vcpus = calloc(config->cpus, sizeof(*kvm->vcpus));
+	kvm->vcpus = calloc(config->smp.cpus, sizeof(*kvm->vcpus));
 	kvm->kvm_fd = kvm->vm_fd = -1;
-	kvm->engine = (struct cpu_engine){&kvm_engine_ops, machine, 0};
+	kvm->engine = (struct cpu_engine){&kvm_engine_ops, machine, 0, config->smp};
 	pthread_cond_init(&kvm->run_cond, NULL);
 	pthread_cond_init(&kvm->parked_cond, NULL);
 	rc = kvm->vcpus ? create_parts(kvm, config, err) : error_set(err, ENOMEM, "out of memory");
@@ -227,7 +227,8 @@ static int kvm_get(struct cpu_engine *engine, unsigned cpu, struct cpu_state *st
 /* As a message with delivery mode NMI (SDM 3A, 11.11.2): it needs no vCPU to leave guest mode. */
 static void kvm_nmi(struct cpu_engine *engine, unsigned cpu)
 {
-	struct kvm_msi msi = {.address_lo = 0xfee00000 | cpu << 12, .data = 4 << 8};
+	uint32_t id = topology_apic_id(&engine->smp, cpu);
+	struct kvm_msi msi = {.address_lo = 0xfee00000 | id << 12, .data = 4 << 8};
 
 	ioctl(to_kvm(engine)->vm_fd, KVM_SIGNAL_MSI, &msi);
 }

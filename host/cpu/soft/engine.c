@@ -184,6 +184,10 @@ static bool take_interrupts(struct soft_cpu *c)
 	atomic_store(&c->attention, false);
 	if (atomic_exchange(&c->engine->messages_wait, false))
 		take_messages(c->engine);
+	if (c->init_pending)
+		soft_lapic_init(c);
+	if (c->waits_for_sipi)
+		return false;
 	if (c->inhibit)
 		return true;
 	vector = pending_interrupt(c);
@@ -258,6 +262,7 @@ static void execute(struct soft_cpu *c)
 
 void soft_run(struct soft_cpu *c, uint64_t count)
 {
+	c->engine->current = c;
 	c->yielded = false;
 	c->slice_end = c->instructions + count;
 	if (setjmp(c->escape)) {
@@ -266,6 +271,7 @@ void soft_run(struct soft_cpu *c, uint64_t count)
 		soft_take_fault(c);
 	}
 	execute(c);
+	c->engine->current = NULL;
 }
 
 /* Whose turn it is: the next in the row that can execute or must look. NULL: all halt. */
@@ -352,7 +358,7 @@ static void reset_cpu(struct soft_cpu *c)
 	struct cpu_state state;
 
 	cpu_state_reset(&state);
-	c->nmi_pending = c->nmi_blocked = c->halted = false;
+	c->nmi_pending = c->nmi_blocked = c->halted = c->init_pending = false;
 	c->inhibit = INHIBIT_NONE;
 	c->debug_hits = 0;
 	c->event.active = false;
@@ -431,11 +437,11 @@ static int create_cpus(
 	if (rc < 0)
 		return rc;
 	soft_warn_features(&choice);
-	soft->cpus = aligned_alloc(64, (config->cpus * sizeof(*soft->cpus) + 63) & ~63ULL);
+	soft->cpus = aligned_alloc(64, (config->smp.cpus * sizeof(*soft->cpus) + 63) & ~63ULL);
 	if (!soft->cpus)
 		return error_set(err, ENOMEM, "out of memory");
-	memset(soft->cpus, 0, config->cpus * sizeof(*soft->cpus));
-	for (unsigned i = 0; i < config->cpus; i++) {
+	memset(soft->cpus, 0, config->smp.cpus * sizeof(*soft->cpus));
+	for (unsigned i = 0; i < config->smp.cpus; i++) {
 		struct soft_cpu *c = &soft->cpus[i];
 
 		c->engine = soft;
@@ -458,7 +464,7 @@ static int soft_create(
 
 	if (!soft)
 		return error_set(err, ENOMEM, "out of memory");
-	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0};
+	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0, config->smp};
 	list_init(&soft->routes);
 	soft->slice_task = (struct loop_task){.run = run_turns, .opaque = soft};
 	soft_time_init(soft, config);
@@ -585,6 +591,8 @@ static void soft_nmi(struct cpu_engine *engine, unsigned cpu)
 {
 	struct soft_cpu *c = &to_soft(engine)->cpus[cpu];
 
+	if (c->waits_for_sipi) /* nothing but a start-up message reaches it */
+		return;
 	c->nmi_pending = true;
 	soft_attend(c);
 }

@@ -3,8 +3,8 @@
  * The local APIC (SDM 3A, chapter 11): xAPIC registers at IA32_APIC_BASE, x2APIC MSRs, priorities,
  * the timer (one-shot, periodic, TSC deadline), interprocessor interrupts with INIT and start-up.
  *
- * Left out: error register beyond illegal vectors, cluster model, lowest-priority arbitration (the
- * lowest-numbered of the addressed processors gets it).
+ * Of the processors that a lowest-priority message addresses, the one with the lowest PPR gets it,
+ * the lowest-numbered of equals.  Left out: error register beyond illegal vectors, SMI.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -140,8 +140,16 @@ bool soft_lapic_takes_extint(const struct soft_cpu *c)
 
 static void raise_error(struct soft_lapic *l, uint32_t bit);
 
+/* Disabled by software it takes INIT, NMI and start-up messages only (10.4.7.2). */
+static bool accepts(const struct soft_lapic *l)
+{
+	return is_enabled(l) && l->svr & SVR_ENABLED;
+}
+
 static void deliver_fixed(struct soft_lapic *l, uint8_t vector, bool level)
 {
+	if (!accepts(l))
+		return;
 	if (vector < 16) {
 		raise_error(l, ERROR_RECEIVE_VECTOR);
 		return;
@@ -179,9 +187,13 @@ void soft_lapic_lint0(struct soft_cpu *c, bool level)
 static void start_up(struct soft_cpu *c, uint8_t page)
 {
 	struct soft_segment *cs = &c->seg[SEG_CS];
+	uint64_t waits = c->waits_for_sipi, from = page;
 
-	if (!c->waits_for_sipi)
+	fault_cpu("sipi-waits", c->index, &waits);
+	fault_cpu("sipi-page", c->index, &from);
+	if (!waits)
 		return;
+	page = from;
 	c->waits_for_sipi = c->halted = false;
 	cs->selector = page << 8;
 	cs->base = (uint32_t)page << 12;
@@ -189,18 +201,38 @@ static void start_up(struct soft_cpu *c, uint8_t page)
 	soft_attend(c);
 }
 
-static void initialise(struct soft_cpu *c)
+void soft_lapic_init(struct soft_cpu *c)
 {
 	struct cpu_state state;
-	uint64_t base = c->apic_base;
+	uint64_t base = c->apic_base, cache = c->cr0 & (CR0_CD | CR0_NW);
 
+	c->init_pending = false;
 	cpu_state_reset(&state);
+	state.cr0 = (state.cr0 & ~(uint64_t)(CR0_CD | CR0_NW)) | cache;
 	c->engine->engine.ops->set_state(&c->engine->engine, c->index, &state);
-	c->nmi_pending = c->nmi_blocked = false;
+	memset(c->dr, 0, sizeof(c->dr));
+	c->dr[6] = 0xffff0ff0;
+	c->dr[7] = 0x400;
+	soft_debug_changed(c);
+	c->nmi_pending = c->nmi_blocked = c->event.active = false;
+	c->inhibit = INHIBIT_NONE;
+	c->debug_hits = 0;
 	soft_lapic_reset(c);
 	c->apic_base = base;
 	c->halted = c->waits_for_sipi = !(base & BASE_BSP);
 	c->break_block = true;
+}
+
+/* The sender's own INIT comes behind the instruction that sent it. */
+static void initialise(struct soft_cpu *c)
+{
+	if (c == c->engine->current) {
+		c->init_pending = true;
+		soft_attend(c);
+	} else {
+		soft_lapic_init(c);
+		soft_attend(c);
+	}
 }
 
 static void deliver(struct soft_lapic *l, unsigned mode, uint8_t vector, bool level)
@@ -230,55 +262,120 @@ static bool addressed(const struct soft_lapic *l, uint32_t destination, bool log
 		return destination == l->id;
 	if (is_x2apic(l))
 		return destination >> 16 == l->id >> 4 && destination & 1u << (l->id & 15);
-	return destination & l->ldr >> 24;
+	if (l->dfr >> 28 == 0xf)
+		return destination & l->ldr >> 24;
+	/* Cluster model: four bits say which cluster, four who of it; cluster 15 is all. */
+	return (destination >> 4 == l->ldr >> 28 || destination >> 4 == 15) &&
+	       destination & l->ldr >> 24 & 0xf;
 }
 
-static void send(struct soft_engine *soft, uint32_t destination, bool logical, bool x2,
-	unsigned mode, uint8_t vector, bool level)
+/* What a message becomes on its way, for those that have a vector. */
+struct message {
+	uint32_t destination;
+	bool logical, x2; /* x2: 32 bits of destination */
+	unsigned mode;
+	uint8_t vector;
+	bool level;
+};
+
+static struct soft_lapic *least_busy(struct soft_engine *soft, const struct message *m)
 {
+	struct soft_lapic *best = NULL;
+
 	for (unsigned i = 0; i < soft->engine.cpus; i++) {
 		struct soft_lapic *l = soft->cpus[i].lapic;
 
-		if (!is_enabled(l) || !addressed(l, destination, logical, x2))
-			continue;
-		deliver(l, mode, vector, level);
-		if (mode == MODE_LOWEST)
-			return;
+		if (accepts(l) && addressed(l, m->destination, m->logical, m->x2) &&
+			(!best || ppr(l) < ppr(best)))
+			best = l;
+	}
+	return best;
+}
+
+/* The seams of faults: each IPI, by its delivery mode. */
+static bool spoil(struct message *m)
+{
+	uint64_t vector = m->vector, destination = m->destination, mode = m->mode,
+		 logical = m->logical;
+
+	if (fault_cpu("ipi", m->mode, &vector) == FAULT_DROP)
+		return false;
+	fault_cpu("ipi-destination", m->mode, &destination);
+	fault_cpu("ipi-logical", m->mode, &logical);
+	fault_cpu("ipi-mode", m->mode, &mode);
+	m->vector = vector;
+	m->destination = destination;
+	m->logical = logical;
+	m->mode = mode;
+	return true;
+}
+
+static void send(struct soft_engine *soft, const struct message *m)
+{
+	struct soft_lapic *least = m->mode == MODE_LOWEST ? least_busy(soft, m) : NULL;
+
+	if (m->mode == MODE_LOWEST) {
+		if (least)
+			deliver_fixed(least, m->vector, m->level);
+		return;
+	}
+	for (unsigned i = 0; i < soft->engine.cpus; i++) {
+		struct soft_lapic *l = soft->cpus[i].lapic;
+
+		if (is_enabled(l) && addressed(l, m->destination, m->logical, m->x2))
+			deliver(l, m->mode, m->vector, m->level);
 	}
 }
 
 void soft_lapic_message(struct soft_engine *soft, struct msi_message message)
 {
-	if (message.address >> 20 != 0xfee)
-		return; /* not an interrupt message */
-	send(soft, message.address >> 12 & 0xff, message.address >> 2 & 1, false,
-		message.data >> 8 & 7, message.data, message.data >> 15 & 1);
+	struct message m = {
+		.destination = message.address >> 12 & 0xff,
+		.logical = message.address >> 2 & 1,
+		.mode = message.data >> 8 & 7,
+		.vector = message.data,
+		.level = message.data >> 15 & 1,
+	};
+
+	if (message.address >> 20 == 0xfee) /* else it is not an interrupt message */
+		send(soft, &m);
 }
+
+enum { TO_SELF = 1, TO_ALL, TO_OTHERS };
 
 static void send_ipi(struct soft_lapic *l)
 {
 	struct soft_engine *soft = l->cpu->engine;
-	unsigned mode = LVT_MODE(l->icr), shorthand = l->icr >> 18 & 3;
+	uint64_t shorthand = l->icr >> 18 & 3;
 	bool x2 = is_x2apic(l), level = l->icr >> 15 & 1;
-	uint8_t vector = l->icr;
+	struct message m = {
+		.destination = x2 ? l->icr_high : l->icr_high >> 24,
+		.logical = l->icr >> 11 & 1,
+		.x2 = x2,
+		.mode = LVT_MODE(l->icr),
+		.vector = l->icr,
+	};
 
 	/* INIT level de-assert does nothing on processors of today. */
-	if (mode == MODE_INIT && level && !(l->icr >> 14 & 1))
+	if (m.mode == MODE_INIT && level && !(l->icr >> 14 & 1))
 		return;
-	if (vector < 16 && (mode == MODE_FIXED || mode == MODE_LOWEST)) {
+	if (m.vector < 16 && (m.mode == MODE_FIXED || m.mode == MODE_LOWEST)) {
 		raise_error(l, ERROR_SEND_VECTOR);
 		return;
 	}
+	if (!spoil(&m))
+		return;
+	fault_cpu("ipi-shorthand", m.mode, &shorthand);
 	if (!shorthand) {
-		send(soft, x2 ? l->icr_high : l->icr_high >> 24, l->icr >> 11 & 1, x2, mode, vector,
-			false);
+		send(soft, &m);
 		return;
 	}
 	for (unsigned i = 0; i < soft->engine.cpus; i++) {
 		struct soft_lapic *to = soft->cpus[i].lapic;
 
-		if (shorthand == 1 ? to == l : shorthand == 2 || to != l)
-			deliver(to, mode, vector, false);
+		if (is_enabled(to) &&
+			(shorthand == TO_SELF ? to == l : shorthand == TO_ALL || to != l))
+			deliver(to, m.mode, m.vector, false);
 	}
 }
 
@@ -590,7 +687,7 @@ void soft_lapic_reset(struct soft_cpu *c)
 	vm_timer_cancel(&l->timer);
 	c->apic_base = 0xfee00000 | BASE_ENABLED | (c->index ? 0 : BASE_BSP);
 	c->tsc_deadline = 0;
-	l->id = c->index;
+	l->id = topology_apic_id(&c->engine->engine.smp, c->index);
 	l->tpr = l->ldr = l->esr = l->esr_next = l->icr = l->icr_high = 0;
 	l->dfr = 0xffffffff;
 	l->svr = 0xff;

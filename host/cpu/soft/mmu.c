@@ -518,8 +518,8 @@ uint64_t soft_linear(
 	uint64_t linear;
 
 	if (!c->long_mode) {
-		/* Real mode's rights are all-embracing but for the limit. */
-		if (!segment_allows(s, offset, size, write))
+		/* Real mode has limits only: even CS may be written (SDM 3A, table 9-1). */
+		if (!segment_allows(s, offset, size, write && c->cr0 & CR0_PE))
 			soft_fault(c, segment == SEG_SS ? V_SS : V_GP, 0);
 		return (s->base + offset) & 0xffffffff;
 	}

@@ -127,7 +127,7 @@ static void text(uint32_t *out, const char *from, unsigned length)
 static void leaf_1(const struct soft_cpu *c, uint32_t out[4])
 {
 	out[0] = 0x00060fb1; /* family 15, model 107: QEMU's qemu64 */
-	out[1] = c->index << 24 | 1u << 16 | 8u << 8;
+	out[1] = 8u << 8;    /* lines of 64 bytes */
 	out[2] = c->cpuid_features[FEATURE_1_ECX] & ~(1u << 27);
 	out[3] = c->cpuid_features[FEATURE_1_EDX];
 	if (!(c->apic_base & 1u << 11))
@@ -158,11 +158,6 @@ void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint3
 			out[2] = c->cpuid_features[FEATURE_7_ECX];
 			out[3] = c->cpuid_features[FEATURE_7_EDX];
 		}
-		break;
-	case 0xb:
-		out[1] = subleaf < 2;
-		out[2] = subleaf | (subleaf < 2 ? subleaf + 1 : 0) << 8;
-		out[3] = c->index;
 		break;
 	case 0xd:
 		if (!soft_has(c, FEATURE_1_ECX, 26))
@@ -198,4 +193,5 @@ void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint3
 	case 0x80000008: out[0] = 40 | 48 << 8; break;
 	default: break;
 	}
+	topology_cpuid(&c->engine->engine.smp, c->index, leaf, subleaf, true, out);
 }

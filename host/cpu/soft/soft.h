@@ -231,6 +231,7 @@ struct soft_cpu {
 	bool debug_execute, debug_data, debug_ports; /* breakpoints of that kind are armed */
 	uint32_t debug_hits; /* bits of DR6 that wait for the end of the instruction */
 	bool halted, waits_for_sipi;
+	bool init_pending;		  /* INIT from itself: behind this instruction */
 	bool yielded;			  /* PAUSE: let the loop turn */
 	atomic_bool attention;		  /* look at interrupts, NMI, stop before the next block */
 	uint64_t instructions, slice_end; /* executed; where the turn ends */
@@ -279,6 +280,7 @@ struct soft_engine {
 	struct cpu_engine engine;
 	struct soft_time time;
 	struct soft_cpu *cpus;
+	struct soft_cpu *current; /* whose turn it is; NULL between turns */
 	struct memory_listener memory_listener;
 	bool running, held;
 	bool in_turns; /* run_turns() is at work: it goes on by itself */
@@ -429,6 +431,7 @@ void soft_lapic_lint0(struct soft_cpu *c, bool level); /* the PIC's INTR, on the
 bool soft_lapic_takes_extint(const struct soft_cpu *c); /* LINT0 or a disabled APIC passes INTR */
 void soft_lapic_message(struct soft_engine *engine, struct msi_message message);
 void soft_lapic_reset(struct soft_cpu *c);
+void soft_lapic_init(struct soft_cpu *c); /* INIT, between two instructions */
 int soft_lapic_create(struct soft_cpu *c, struct error *err);
 void soft_lapic_destroy(struct soft_cpu *c);
 uint8_t soft_lapic_tpr(const struct soft_cpu *c);
