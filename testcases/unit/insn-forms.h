@@ -46,6 +46,7 @@ struct instance {
 typedef bool form_filter(
 	const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand, unsigned mode);
 
+static form_filter *form_wanted;
 static struct form forms[FORMS_MAX];
 static unsigned form_count;
 static uint32_t form_slots[FORM_SLOTS]; /* number + 1 */
@@ -225,6 +226,15 @@ static inline bool form_try(struct form *f, unsigned mode, form_filter *wanted)
 	return !f->modrm_used;
 }
 
+static inline bool is_prefix(unsigned opcode, unsigned mode)
+{
+	static const uint8_t prefixes[] = {
+		0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3};
+
+	return opcode < 256 && (memchr(prefixes, (int)opcode, sizeof(prefixes)) ||
+				       (mode == MODE_64 && (opcode & 0xf0) == 0x40));
+}
+
 static inline void forms_of_opcode(struct form *f, unsigned mode, form_filter *wanted)
 {
 	for (unsigned modrm = 0; modrm < 256; modrm++) {
@@ -250,6 +260,7 @@ static inline void forms_find(form_filter *wanted)
 		ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
 
 	forms_know();
+	form_wanted = wanted;
 	for (unsigned mode = 0; mode < 3; mode++) {
 		ZydisDecoderInit(&form_decoders[mode], modes[mode], stacks[mode]);
 		for (unsigned s = 0; s < sizeof(sets) / sizeof(sets[0]); s++)
@@ -316,7 +327,7 @@ static inline bool instance_make(struct instance *in, const struct form *f, uint
 		if (!decode(mode, bytes, INSN_LONGEST, &in->z, in->operand))
 			continue;
 		key = key_of(&in->z, in->operand, mode);
-		if (!key_same(&key, &f->key))
+		if (!key_same(&key, &f->key) || !form_wanted(&in->z, in->operand, mode))
 			continue;
 		in->length = in->z.length;
 		memcpy(in->bytes, bytes, in->length);

@@ -13,9 +13,10 @@
 
 #include "insn-arena.h"
 
-#define CONTEXT	     0x0e000000
-#define CONTEXT_STUB 0x0e001000 /* 64-bit code where the far jump out of 32 and 16-bit code lands \
-				 */
+#define CONTEXT 0x0e000000
+#define CONTEXT_STUB                                                                 \
+	0x0e001000 /* 64-bit code where the far jump out of 32 and 16-bit code lands \
+		    */
 
 #define LINUX_CS64 0x33
 #define LINUX_CS32 0x23

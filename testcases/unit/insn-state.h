@@ -13,6 +13,7 @@
 struct machine_state {
 	uint64_t gpr[16], rip, flags;
 	uint64_t fs_base, gs_base; /* 64-bit code */
+	bool aligned;		   /* alignment is checked */
 	uint8_t fs, gs;		   /* entries of arena_ldt, or LDT_END for null: other code */
 };
 
@@ -46,11 +47,10 @@ static inline uint64_t random_target(unsigned size, bool wide)
 	return one_in(3) ? at & ~63ULL : one_in(2) ? at & ~(uint64_t)(size - 1) : at;
 }
 
-/* Where a branch may go: INT3 throughout, or a hole, or no address at all, but not a call: which of
- * its faults comes first, of the target or of the stack, is not the same everywhere. */
+/* Where a branch may go: INT3 throughout, or a hole, or no address at all. */
 static inline uint64_t random_landing(const struct instance *in)
 {
-	if (in->form->key.mode == MODE_64 && in->z.mnemonic != ZYDIS_MNEMONIC_CALL && one_in(20))
+	if (in->form->key.mode == MODE_64 && one_in(20))
 		return one_in(2) ? 0x0000800000000000 : 0x8000000000000000 | random64();
 	if (one_in(20))
 		return AT(PAGE_LANDING + 1) + below(PAGE_BYTES);
@@ -120,6 +120,25 @@ static inline void aim(struct machine_state *s, const struct instance *in,
 	} else if (indexed) {
 		set_low(index, offset / mem->scale, width);
 	}
+}
+
+/* Where a memory operand really lies: what cannot be solved exactly lies a little beside. */
+static inline uint64_t aimed_at(
+	const struct machine_state *s, const struct instance *in, const ZydisDecodedOperandMem *mem)
+{
+	unsigned width = in->z.address_width;
+	uint64_t offset = mem->disp.has_displacement ? (uint64_t)mem->disp.value : 0;
+
+	if (is_general(mem->base))
+		offset += s->gpr[register_number(mem->base)];
+	else if (mem->base != ZYDIS_REGISTER_NONE)
+		offset += in->address + in->length;
+	if (is_general(mem->index))
+		offset += s->gpr[register_number(mem->index)] * mem->scale;
+	if (width != 64)
+		offset &= (1ULL << width) - 1;
+	offset += segment_base(s, in->form->key.mode, mem->segment);
+	return in->form->key.mode == MODE_64 ? offset : (uint32_t)offset;
 }
 
 /* RIP-relative and absolute operands and relative branches: in the bytes.  Once an instance. */
@@ -267,12 +286,7 @@ static inline void aim_memory(
 	if (size == 16 && !one_in(4))
 		linear &= ~15ULL;
 	aim(s, in, &o->mem, linear);
-	if (!is_general(o->mem.base) && !is_general(o->mem.index)) {
-		linear = (o->mem.disp.has_displacement ? (uint64_t)o->mem.disp.value : 0) +
-			 segment_base(s, mode, o->mem.segment);
-		if (o->mem.base != ZYDIS_REGISTER_NONE)
-			linear += in->address + in->length;
-	}
+	linear = aimed_at(s, in, &o->mem);
 	suit_compare(s, in, linear);
 	if (in->z.mnemonic == ZYDIS_MNEMONIC_BOUND && one_in(2)) {
 		uint64_t bounds = size == 4 ? 0x7fff8000 : 0x7fffffff80000000;
@@ -310,7 +324,7 @@ static inline void suit_stack(struct machine_state *s, const struct instance *in
 	}
 }
 
-static inline void state_environment(struct machine_state *s, unsigned mode)
+static inline void state_environment(struct machine_state *s)
 {
 	static const uint8_t entries[] = {LDT_SHORT, LDT_SHORT, LDT_READ_ONLY, LDT_DOWN, LDT_DOWN,
 		LDT_CODE32, LDT_CODE32, LDT_END};
@@ -319,11 +333,29 @@ static inline void state_environment(struct machine_state *s, unsigned mode)
 	s->gs = entries[below(8)];
 	s->fs_base = (int64_t)(random64() << 17) >> 17 >> below(40);
 	s->gs_base = one_in(2) ? ARENA + below(0x10000) : s->fs_base ^ 0x1000;
-	(void)mode;
+	s->aligned = one_in(24);
 }
 
-/* All registers for one case of this instance. */
-static inline void state_make(struct machine_state *s, const struct instance *in)
+/* Code pages are not the same in both, so no data may come from there. */
+static inline bool reads_code(const struct machine_state *s, const struct instance *in)
+{
+	const ZydisDecodedOperand *o = in->operand;
+	unsigned size = o[0].size / 8;
+	uint64_t at;
+
+	if (in->form->key.mode == MODE_16 && (uint16_t)s->gpr[RSP] < 4 * PAGE_BYTES)
+		return true;
+	if (in->z.meta.category != ZYDIS_CATEGORY_BITBYTE ||
+		o[0].type != ZYDIS_OPERAND_TYPE_MEMORY || !size ||
+		o[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return false;
+	at = aimed_at(s, in, &o[0].mem) +
+	     ((int64_t)soft_sign(s->gpr[register_number(o[1].reg.value)], size) >> 3) / size * size;
+	return at - ARENA + 64 < 4 * PAGE_BYTES;
+}
+
+/* All registers for one case of this instance.  False: there is none this time. */
+static inline bool state_make(struct machine_state *s, const struct instance *in)
 {
 	unsigned mode = in->form->key.mode;
 
@@ -332,7 +364,7 @@ static inline void state_make(struct machine_state *s, const struct instance *in
 	if (one_in(12))
 		s->gpr[below(16)] = s->gpr[below(16)];
 	s->flags = (random64() & F_ARITHMETIC) | 0x202 | (one_in(6) ? F_DF : 0) |
-		   (0 && one_in(24) ? F_AC : 0);
+		   (s->aligned ? F_AC : 0);
 	s->gpr[RSP] = random_stack(mode);
 	s->rip = in->address - (mode == MODE_16 ? ARENA : 0);
 	suit(s, in);
@@ -353,6 +385,7 @@ static inline void state_make(struct machine_state *s, const struct instance *in
 	if (mode != MODE_64)
 		for (unsigned n = 0; n < 16; n++)
 			s->gpr[n] = n < 8 ? (uint32_t)s->gpr[n] : 0;
+	return !reads_code(s, in);
 }
 
 #endif

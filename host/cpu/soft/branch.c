@@ -10,11 +10,15 @@ static unsigned target_size(const struct soft_cpu *c, const struct soft_insn *i)
 	return c->long_mode ? 8 : i->size == 2 ? 2 : 4;
 }
 
+static bool target_allowed(const struct soft_cpu *c, uint64_t target)
+{
+	return c->long_mode ? soft_canonical(target, 1) : target <= c->seg[SEG_CS].limit;
+}
+
 static uint64_t check_target(struct soft_cpu *c, const struct soft_insn *i, uint64_t target)
 {
 	target &= soft_mask(target_size(c, i));
-	if (c->long_mode ? (int64_t)(target << 16) >> 16 != (int64_t)target
-			 : target > c->seg[SEG_CS].limit)
+	if (!target_allowed(c, target))
 		soft_fault(c, V_GP, 0);
 	return target;
 }
@@ -77,8 +81,15 @@ static void op_call(struct soft_cpu *c, const struct soft_insn *i)
 		soft_far_call(c, selector, target, i->size);
 		return;
 	}
-	target = i->op[0].kind == O_IMM ? relative(c, i)
-					: check_target(c, i, soft_get(c, i, 0, size));
+	target = i->op[0].kind == O_IMM ? c->next_rip + i->immediate : soft_get(c, i, 0, size);
+	target &= soft_mask(size);
+	if (!target_allowed(c, target)) {
+		/* A fault of the stack comes before that of the target. */
+		uint64_t sp = (c->gpr[RSP] - size) & soft_mask(soft_stack_size(c));
+
+		soft_load_rmw(c, soft_linear(c, SEG_SS, sp, size, true), size);
+		soft_fault(c, V_GP, 0);
+	}
 	soft_push(c, c->next_rip, size);
 	c->next_rip = target;
 }

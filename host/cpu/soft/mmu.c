@@ -511,6 +511,12 @@ static bool segment_allows(const struct soft_segment *s, uint64_t offset, unsign
 	return last <= s->limit && last >= offset;
 }
 
+bool soft_span_allowed(
+	struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size, bool write)
+{
+	return c->long_mode || segment_allows(&c->seg[segment], offset, size, write);
+}
+
 uint64_t soft_linear(
 	struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size, bool write)
 {

@@ -291,7 +291,7 @@ static void op_enter(struct soft_cpu *c, const struct soft_insn *i)
 		sp = push_below(c, sp, frame, size);
 	sp = (sp - (uint16_t)i->immediate) & mask;
 	/* The new stack pointer must be one that can be written to (SDM 2, ENTER, #PF). */
-	soft_check_write(c, soft_linear(c, SEG_SS, sp, size, true), size);
+	soft_load_rmw(c, soft_linear(c, SEG_SS, sp, size, true), size);
 	c->gpr[RSP] = (c->gpr[RSP] & ~mask) | sp;
 	soft_set_reg(c, RBP, frame, size);
 }

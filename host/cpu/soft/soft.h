@@ -352,6 +352,9 @@ void soft_write_debug(struct soft_cpu *c, unsigned n, uint64_t value);
 /* --- mmu.c --- */
 uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,
 	bool write); /* checks the segment; faults */
+/* Whether the segment has all of them; the pages are not looked at. */
+bool soft_span_allowed(
+	struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size, bool write);
 uint64_t soft_load_slow(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw);
 void soft_store_slow(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
 /* As the processor itself, at privilege 0 (descriptor tables, TSS). */

@@ -181,7 +181,8 @@ static void fast_fill(struct soft_cpu *c, const struct soft_insn *i, unsigned si
 		run = left;
 	if (e->write != soft_page(linear) || run < 2)
 		return;
-	destination(c, i, run * size, true);
+	if (!soft_span_allowed(c, SEG_ES, c->gpr[RDI] & mask, run * size, true))
+		return;
 	at = (uint8_t *)(linear + e->offset);
 	for (uint64_t n = 0; n < run; n++, at += size)
 		memcpy(at, &value, size);
@@ -207,8 +208,9 @@ static void fast_copy(struct soft_cpu *c, const struct soft_insn *i, unsigned si
 	run = left < run ? left : run;
 	if (r->read != soft_page(from) || w->write != soft_page(to) || run < 2)
 		return;
-	soft_linear(c, i->segment, c->gpr[RSI] & mask, run * size, false);
-	destination(c, i, run * size, true);
+	if (!soft_span_allowed(c, i->segment, c->gpr[RSI] & mask, run * size, false) ||
+		!soft_span_allowed(c, SEG_ES, c->gpr[RDI] & mask, run * size, true))
+		return;
 	/* Forward, an element at a time: an overlap copies what it just wrote. */
 	for (uint64_t n = 0; n < run * size; n += size)
 		memmove((uint8_t *)(to + w->offset) + n, (uint8_t *)(from + r->offset) + n, size);
