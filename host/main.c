@@ -19,6 +19,7 @@
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
 #include "machine/machine.h"
+#include "migration/migration.h"
 #include "monitor/monitor.h"
 #include "options/options.h"
 #include "options/process.h"
@@ -160,6 +161,21 @@ static int set_up(struct loop *loop, struct error *err)
 	return rc;
 }
 
+/* A saved state takes the place of power-on. */
+static int take_incoming(struct error *err)
+{
+	int rc = 0;
+
+	if (!options.incoming)
+		return 0;
+	pthread_mutex_lock(&machine.lock);
+	migration_expect(&machine, options.board.start_paused);
+	if (strcmp(options.incoming, "defer") != 0)
+		rc = migration_load(&machine, options.incoming, err);
+	pthread_mutex_unlock(&machine.lock);
+	return rc ? error_prefix(err, rc, "-incoming %s: ", options.incoming) : 0;
+}
+
 static void tear_down(void)
 {
 	monitor_destroy_all();
@@ -175,7 +191,7 @@ static void tear_down(void)
 static int run(struct loop *loop)
 {
 	pthread_mutex_lock(&machine.lock);
-	if (!options.board.start_paused)
+	if (!options.board.start_paused && !options.incoming)
 		machine_start(&machine);
 	pthread_mutex_unlock(&machine.lock);
 	loop_run(loop);
@@ -205,6 +221,8 @@ int main(int argc, char **argv)
 		rc = set_up(loop, &err);
 	if (!rc)
 		rc = signals_watch(loop, &machine, &err);
+	if (!rc)
+		rc = take_incoming(&err);
 	chardev_on_terminate(terminate, NULL);
 	if (!rc && options.daemonize)
 		rc = daemon_ready(&err);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "devices/chipset/i8254.h"
 #include "devices/chipset/i8259.h"
 #include "devices/chipset/ioapic.h"
 #include "devices/devices.h"
@@ -12,7 +13,7 @@
 #define CASCADE	     2
 #define PIN_OF_TIMER 2
 
-static struct device *pics, *ioapic;
+static struct device *pics, *ioapic, *pit;
 
 static void set_gsi(void *opaque, unsigned gsi, bool level)
 {
@@ -31,6 +32,21 @@ static void eoi(void *opaque, uint8_t vector)
 	ioapic_eoi(ioapic, vector);
 }
 
+static int get_chips(void *opaque, struct chips_state *state, struct error *err)
+{
+	i8259_get(pics, state->pic);
+	ioapic_get(ioapic, &state->ioapic);
+	i8254_get(pit, &state->pit);
+	return 0;
+}
+
+static int set_chips(void *opaque, const struct chips_state *state, struct error *err)
+{
+	i8259_set_state(pics, state->pic);
+	ioapic_set_state(ioapic, &state->ioapic);
+	return i8254_set(pit, &state->pit, err);
+}
+
 int irq_models_create(struct machine *machine, struct error *err)
 {
 	pics = device_create(machine, &i8259_type, NULL, NULL, err);
@@ -40,5 +56,7 @@ int irq_models_create(struct machine *machine, struct error *err)
 	for (unsigned i = 0; i < GSI_COUNT; i++)
 		machine->gsi[i] = (struct irq_line){set_gsi, machine, i, "gsi"};
 	machine->eoi = eoi;
-	return device_create(machine, &i8254_type, NULL, NULL, err) ? 0 : -EINVAL;
+	machine->chips = (struct machine_chips){get_chips, set_chips, machine};
+	pit = device_create(machine, &i8254_type, NULL, NULL, err);
+	return pit ? 0 : -EINVAL;
 }

@@ -293,3 +293,47 @@ void msix_fire(struct pci_device *pci, unsigned vector)
 	if (!atomic_load(&v->masked) && pci_is_master(pci) && atomic_exchange(&v->pending, false))
 		irq_route_fire(&v->route);
 }
+
+/* --- saved state --- */
+
+static unsigned table_bytes(const void *state)
+{
+	return ((const struct msix *)state)->count * ENTRY_SIZE;
+}
+
+static unsigned vector_count(const void *state)
+{
+	return ((const struct msix *)state)->count;
+}
+
+static const struct state_field vector_fields[] = {
+	STATE_BOOL(struct msix_vector, pending),
+	STATE_END,
+};
+
+static const struct state_table vector_table = {
+	.name = "vector", .version = 1, .fields = vector_fields};
+
+static const struct state_field msix_fields[] = {
+	STATE_POINTED(struct msix, table, STATE_NUMBER, table_bytes),
+	STATE_POINTED(struct msix, vectors, STATE_GROUP, vector_count, .table = &vector_table),
+	STATE_END,
+};
+
+const struct state_table msix_state_table = {.name = "msix", .version = 1, .fields = msix_fields};
+
+void msix_loaded(struct pci_device *pci)
+{
+	struct msix *msix = &pci->msix;
+	uint8_t control = pci->config[msix->capability + 3];
+
+	for (unsigned i = 0; i < msix->count; i++) {
+		uint8_t *entry = msix->table + i * ENTRY_SIZE + ENTRY_CONTROL;
+
+		entry[0] &= ENTRY_MASKED;
+		memset(entry + 1, 0, 3);
+	}
+	msix->enabled = control & CONTROL_ENABLE;
+	msix->function_masked = control & CONTROL_MASKALL;
+	update_all(pci);
+}

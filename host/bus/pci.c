@@ -333,3 +333,68 @@ void pci_bus_init(struct pci_bus *bus, struct machine *machine, const char *name
 	bus->bus.is_full = bus_is_full;
 	bus_register(&bus->bus, machine, "PCI", name);
 }
+
+/* --- saved state --- */
+
+static bool is_devfn(const void *state, uint64_t value)
+{
+	return (uint64_t)((const struct pci_device *)state)->devfn == value;
+}
+
+static void pci_prepare(void *state)
+{
+	struct pci_device *pci = state;
+
+	memcpy(pci->saved_config, pci->config, sizeof(pci->config));
+}
+
+/* Only what a guest can change may differ: another device, other capabilities or BARs of another
+ * size are another machine. */
+static int check_config(const struct pci_device *pci, struct error *err)
+{
+	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
+		uint8_t fixed = ~(pci->writable[i] | pci->clears[i]);
+
+		if (i == PCI_STATUS)
+			fixed &= ~PCI_STATUS_INTERRUPT;
+		if ((pci->saved_config[i] ^ pci->config[i]) & fixed)
+			return error_set(err, EINVAL,
+				"saved_config: byte 0x%02x is 0x%02x, 0x%02x in this machine", i,
+				pci->saved_config[i], pci->config[i]);
+	}
+	return 0;
+}
+
+static int pci_loaded(void *state, unsigned version, struct error *err)
+{
+	struct pci_device *pci = state;
+	bool intx = pci->intx_wanted;
+	int rc = check_config(pci, err);
+
+	if (rc < 0)
+		return rc;
+	if (intx && !pci->config[PCI_INTERRUPT_PIN])
+		return error_set(err, EINVAL, "intx_wanted: the function has no pin");
+	memcpy(pci->config, pci->saved_config, sizeof(pci->config));
+	update_bars(pci);
+	update_intx(pci);
+	if (pci->msix.count)
+		msix_loaded(pci);
+	return 0;
+}
+
+static const struct state_field pci_fields[] = {
+	STATE_UINT(struct pci_device, devfn, .valid = is_devfn),
+	STATE_UINTS(struct pci_device, saved_config),
+	STATE_BOOL(struct pci_device, intx_wanted),
+	STATE_PART(struct pci_device, msix, msix_state_table),
+	STATE_END,
+};
+
+const struct state_table pci_state_table = {
+	.name = "pci",
+	.version = 1,
+	.fields = pci_fields,
+	.pre_save = pci_prepare,
+	.post_load = pci_loaded,
+};

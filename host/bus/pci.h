@@ -75,6 +75,7 @@ struct pci_device {
 	struct pci_bar bars[PCI_BARS];
 	uint8_t next_capability; /* where pci_add_capability() goes on, from 0x40 */
 	struct msix msix;
+	uint8_t saved_config[PCI_CONFIG_SIZE]; /* on its way out of or into `config` */
 	bool multifunction;
 	char *romfile; /* properties that QEMU has for an option ROM: there is none */
 	uint32_t rombar;
@@ -88,6 +89,9 @@ struct pci_device {
 	/* Optional: MSI-X was enabled, disabled, masked or unmasked (vector, or -1 for all). */
 	void (*msix_changed)(struct pci_device *pci, int vector);
 };
+
+/* What is saved of the function: the first part of a device's own table. */
+extern const struct state_table pci_state_table;
 
 extern const struct property pci_properties[]; /* addr, ...: device_type.more_properties */
 
@@ -122,6 +126,9 @@ int msix_init(struct pci_device *pci, unsigned vectors, unsigned bar, struct err
 void msix_destroy(struct pci_device *pci);
 void msix_config_written(struct pci_device *pci, unsigned offset, unsigned size); /* pci.c */
 void msix_reset(struct pci_device *pci);
+/* The table and the pending bits were loaded, and the capability's control with them. */
+void msix_loaded(struct pci_device *pci);
+extern const struct state_table msix_state_table; /* of a struct msix */
 bool msix_enabled(const struct pci_device *pci);
 /* Under the lock: sends or marks pending.  vector >= count: nothing happens. */
 void msix_notify(struct pci_device *pci, unsigned vector);

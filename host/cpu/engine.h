@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "cpu/context.h"
 #include "cpu/state.h"
 #include "cpu/topology.h"
 #include "machine/machine.h"
@@ -59,6 +60,12 @@ struct cpu_engine_ops {
 	/* Time and vCPUs stand still until it is called with false; the run state does not change.
 	 * NULL: the engine's time is the host's. */
 	void (*hold)(struct cpu_engine *engine, bool held);
+	/* All of a vCPU, for saving it and for going on from it.  vCPUs are stopped.  A context was
+	 * checked by its table; what this engine cannot do is an error.  0 or -errno. */
+	int (*get_context)(struct cpu_engine *engine, unsigned cpu, struct cpu_context *context,
+		struct error *err);
+	int (*set_context)(struct cpu_engine *engine, unsigned cpu,
+		const struct cpu_context *context, struct error *err);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */
 	void (*counters)(

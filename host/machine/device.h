@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/keyval.h"
 #include "base/list.h"
+#include "machine/state-table.h"
 
 struct machine;
 struct bus;
@@ -64,6 +65,9 @@ struct device_type {
 	const char *const
 		*bases; /* NULL-terminated names that -global may use too ("virtio-pci") */
 	bool internal;	/* not for -device: the board makes it */
+	/* What a saved machine carries of it, in the instance's struct (machine/state-table.h);
+	 * &state_nothing for none.  Every type has one. */
+	const struct state_table *state;
 
 	/* Properties are set, the bus is chosen.  0 or -errno; on failure nothing is left mapped.
 	 */

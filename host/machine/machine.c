@@ -28,6 +28,9 @@ static const char *const state_names[] = {
 	[RUN_STATE_INTERNAL_ERROR] = "internal-error",
 	[RUN_STATE_IO_ERROR] = "io-error",
 	[RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+	[RUN_STATE_INMIGRATE] = "inmigrate",
+	[RUN_STATE_FINISH_MIGRATE] = "finish-migrate",
+	[RUN_STATE_POSTMIGRATE] = "postmigrate",
 };
 
 const char *shutdown_cause_name(enum shutdown_cause cause)
@@ -158,7 +161,7 @@ void machine_reset(struct machine *machine, enum shutdown_cause cause)
 		machine->reload(machine->reload_opaque);
 	machine_emit(machine, "RESET", cause);
 	/* A VM that had shut down or failed waits, reset, for cont. */
-	if (!was_running)
+	if (!was_running && machine->state != RUN_STATE_INMIGRATE)
 		machine->state = RUN_STATE_PRELAUNCH;
 	if (was_running)
 		machine->vcpus.start(machine->vcpus.opaque);

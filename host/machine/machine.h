@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "machine/chips.h"
 #include "machine/clock.h"
 #include "machine/device.h"
 #include "machine/irq.h"
@@ -30,6 +31,9 @@ enum run_state {
 	RUN_STATE_INTERNAL_ERROR, /* the engine cannot go on */
 	RUN_STATE_IO_ERROR,	  /* a disk's request failed, and cont tries it again */
 	RUN_STATE_GUEST_PANICKED,
+	RUN_STATE_INMIGRATE,	  /* -incoming: a saved state is awaited */
+	RUN_STATE_FINISH_MIGRATE, /* stopped, being saved */
+	RUN_STATE_POSTMIGRATE,	  /* saved */
 };
 
 /* Why the VM is to end or to be reset; QMP's ShutdownCause, same order as its names. */
@@ -80,6 +84,7 @@ struct machine {
 	struct irq_chip irq_chip;
 	struct irq_line gsi[GSI_COUNT];
 	struct machine_ext_int ext_int;
+	struct machine_chips chips;
 	void (*eoi)(
 		void *opaque, uint8_t vector); /* a local APIC ended a level interrupt; or NULL */
 	struct cpu_engine *engine;
@@ -88,6 +93,7 @@ struct machine {
 	 * vCPU's registers. */
 	void (*reload)(void *opaque);
 	void *reload_opaque;
+	const char *board;   /* the machine type's name */
 	struct list devices; /* of struct device, in the order they were realised */
 	struct list observers;
 

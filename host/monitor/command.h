@@ -75,7 +75,7 @@ char *hmp_run(struct machine *machine, const char *line);
 json_t *monitor_name(void);
 const char *monitor_uuid(void);
 
-/* The commands by file: query.c, run.c, stats.c. */
+/* The commands by file: query.c, run.c, stats.c, migrate.c. */
 typedef json_t *qmp_run(struct machine *machine, const json_t *args, struct qmp_error *err);
 qmp_run run_block_resize, run_cont, run_human_monitor_command, run_inject_nmi, run_quit, run_stop,
 	run_system_powerdown, run_system_reset, run_ringbuf_read;
@@ -84,5 +84,10 @@ qmp_run query_version, query_commands, query_schema, query_status, query_kvm, qu
 	query_current_machine, query_iothreads, query_list_properties, query_list_types,
 	query_cpu_definitions;
 qmp_run query_stats, query_stats_schemas;
+qmp_run run_migrate, run_migrate_cancel, run_migrate_incoming, run_migrate_set_capabilities,
+	query_migrate, query_migrate_capabilities;
+
+/* migrate.c: does anybody want the event MIGRATION? */
+bool monitor_wants_migration_events(void);
 
 #endif

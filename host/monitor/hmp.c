@@ -40,6 +40,7 @@ static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *o
 	}
 
 FORWARD(do_cont, run_cont)
+FORWARD(do_migrate_cancel, run_migrate_cancel)
 FORWARD(do_nmi, run_inject_nmi)
 FORWARD(do_quit, run_quit)
 FORWARD(do_stop, run_stop)
@@ -62,6 +63,40 @@ static void do_block_resize(struct machine *machine, const char *argument, FILE 
 	}
 	json_decref(call(machine, run_block_resize,
 		json_pack("{s:s,s:I}", "device", device, "size", (json_int_t)bytes), out));
+}
+
+/* "migrate [-d] uri": it never waits here, so -d says nothing new. */
+static void do_migrate(struct machine *machine, const char *argument, FILE *out)
+{
+	if (!strncmp(argument, "-d ", 3))
+		argument += 3 + strspn(argument + 3, " ");
+	json_decref(call(machine, run_migrate, json_pack("{s:s}", "uri", argument), out));
+}
+
+static void do_migrate_incoming(struct machine *machine, const char *argument, FILE *out)
+{
+	json_decref(call(machine, run_migrate_incoming, json_pack("{s:s}", "uri", argument), out));
+}
+
+static void info_migrate(struct machine *machine, const char *argument, FILE *out)
+{
+	json_t *info = call(machine, query_migrate, NULL, out), *ram = json_object_get(info, "ram");
+	static const char *const times[] = {"total-time", "downtime", "setup-time"};
+	static const char *const counts[] = {"transferred", "remaining", "total", "duplicate",
+		"normal", "normal-bytes", "page-size"};
+	const char *error = json_string_value(json_object_get(info, "error-desc"));
+
+	if (json_object_get(info, "status"))
+		fprintf(out, "Migration status: %s%s%s%s\r\n",
+			json_string_value(json_object_get(info, "status")), error ? " (" : "",
+			error ? error : "", error ? ")" : "");
+	for (unsigned i = 0; ram && i < sizeof(times) / sizeof(times[0]); i++)
+		fprintf(out, "%s: %" JSON_INTEGER_FORMAT " ms\r\n", times[i],
+			json_integer_value(json_object_get(info, times[i])));
+	for (unsigned i = 0; ram && i < sizeof(counts) / sizeof(counts[0]); i++)
+		fprintf(out, "%s: %" JSON_INTEGER_FORMAT "\r\n", counts[i],
+			json_integer_value(json_object_get(ram, counts[i])));
+	json_decref(info);
 }
 
 static void info_status(struct machine *machine, const char *argument, FILE *out)
@@ -210,6 +245,7 @@ static const struct hmp_command infos[] = {
 	{"chardev", NULL, "", "the character devices", info_chardev},
 	{"cpus", NULL, "", "the processors' threads", info_cpus},
 	{"kvm", NULL, "", "whether KVM runs the guest", info_kvm},
+	{"migrate", NULL, "", "show how far saving the state is", info_migrate},
 	{"name", NULL, "", "the guest's name", info_name},
 	{"registers", NULL, "[-a]", "the first processor's registers, or all processors'",
 		info_registers},
@@ -260,6 +296,10 @@ static const struct hmp_command commands[] = {
 	{"cont", "c", "", "resume the guest", do_cont},
 	{"help", "?", "", "this list", do_help},
 	{"info", NULL, "[subcommand]", "show what there is", do_info},
+	{"migrate", NULL, "[-d] file:path", "save the machine's state", do_migrate},
+	{"migrate_cancel", NULL, "", "do not save it after all", do_migrate_cancel},
+	{"migrate_incoming", NULL, "file:path", "go on from a saved state (-incoming defer)",
+		do_migrate_incoming},
 	{"nmi", NULL, "", "inject an NMI", do_nmi},
 	{"quit", "q", "", "end the VM", do_quit},
 	{"stop", "s", "", "stop the guest", do_stop},

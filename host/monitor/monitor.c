@@ -12,6 +12,7 @@
 #include <sys/time.h>
 
 #include "block/block.h"
+#include "migration/migration.h"
 #include "monitor/command.h"
 #include "monitor/session.h"
 
@@ -180,6 +181,13 @@ static void drive_event(void *opaque, const struct block_failure *failure)
 	send_event("BLOCK_IO_ERROR", data);
 }
 
+static void migration_event(void *opaque, enum migration_status status)
+{
+	if (monitor_wants_migration_events())
+		send_event("MIGRATION",
+			json_pack("{s:s}", "status", migration_status_name(status)));
+}
+
 int monitor_create(
 	struct machine *machine, struct chardev *chr, enum monitor_mode mode, struct error *err)
 {
@@ -207,6 +215,7 @@ int monitor_create(
 		machine_observe(machine, &observer);
 		drive_observer.failed = drive_event;
 		block_observe(machine->loop, &drive_observer);
+		migration_on_status(migration_event, NULL);
 	}
 	return 0;
 }

@@ -6,12 +6,15 @@
 #include "block/block.h"
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
+#include "migration/migration.h"
 #include "monitor/command.h"
 
 json_t *run_stop(struct machine *machine, const json_t *args, struct qmp_error *err)
 {
 	if (machine->state == RUN_STATE_RUNNING)
 		machine_stop(machine, RUN_STATE_PAUSED);
+	else if (machine->state == RUN_STATE_INMIGRATE)
+		migration_set_autostart(false);
 	return json_object();
 }
 
@@ -20,7 +23,11 @@ json_t *run_cont(struct machine *machine, const json_t *args, struct qmp_error *
 	if (machine->state == RUN_STATE_SHUTDOWN || machine->state == RUN_STATE_INTERNAL_ERROR ||
 		machine->state == RUN_STATE_GUEST_PANICKED)
 		return qmp_fail(err, QMP_GENERIC, "Resetting the Virtual Machine is required");
-	if (machine->state != RUN_STATE_RUNNING)
+	if (machine->state == RUN_STATE_INMIGRATE)
+		migration_set_autostart(true);
+	else if (machine->state == RUN_STATE_FINISH_MIGRATE)
+		return qmp_fail(err, QMP_GENERIC, "The machine is being saved");
+	else if (machine->state != RUN_STATE_RUNNING)
 		machine_start(machine);
 	return json_object();
 }

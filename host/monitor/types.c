@@ -24,6 +24,15 @@ static const char *const stats_types[] = {
 	"cumulative", "instant", "peak", "linear-histogram", "log2-histogram", NULL};
 static const char *const data_formats[] = {"utf8", "base64", NULL};
 
+static const char *const migration_states[] = {"none", "setup", "cancelling", "cancelled", "active",
+	"postcopy-active", "postcopy-paused", "postcopy-recover", "completed", "failed", "colo",
+	"pre-switchover", "device", "wait-unplug", NULL};
+static const char *const migration_capabilities[] = {"xbzrle", "rdma-pin-all", "auto-converge",
+	"zero-blocks", "compress", "events", "postcopy-ram", "x-colo", "release-ram", "block",
+	"return-path", "pause-before-switchover", "multifd", "dirty-bitmaps",
+	"postcopy-blocktime", "late-block-activate", "x-ignore-shared",
+	"validate-uuid", "background-snapshot", "zero-copy-send", "postcopy-preempt", NULL};
+
 #define MEMBERS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
 
 static const struct qmp_type types[] = {
@@ -108,6 +117,20 @@ static const struct qmp_type types[] = {
 		.members = MEMBERS({"device", "str"}, {"node-name", "str", true},
 			{"operation", "IoOperationType"}, {"action", "BlockErrorAction"},
 			{"nospace", "bool", true}, {"reason", "str"})},
+	{"MigrationStatus", META_ENUM, .values = migration_states},
+	{"MigrationCapability", META_ENUM, .values = migration_capabilities},
+	{"MigrationCapabilityStatus", META_OBJECT,
+		.members = MEMBERS({"capability", "MigrationCapability"}, {"state", "bool"})},
+	{"MigrationStats", META_OBJECT,
+		.members = MEMBERS({"transferred", "int"}, {"remaining", "int"}, {"total", "int"},
+			{"duplicate", "int"}, {"normal", "int"}, {"normal-bytes", "int"},
+			{"page-size", "int"}, {"dirty-pages-rate", "int"})},
+	{"MigrationInfo", META_OBJECT,
+		.members = MEMBERS({"status", "MigrationStatus", true},
+			{"ram", "MigrationStats", true}, {"total-time", "int", true},
+			{"setup-time", "int", true}, {"downtime", "int", true},
+			{"error-desc", "str", true})},
+	{"MIGRATION-data", META_OBJECT, .members = MEMBERS({"status", "MigrationStatus"})},
 	{"SHUTDOWN-data", META_OBJECT,
 		.members = MEMBERS({"guest", "bool"}, {"reason", "ShutdownCause"})},
 	{"RESET-data", META_OBJECT,
@@ -116,6 +139,7 @@ static const struct qmp_type types[] = {
 
 const struct qmp_event qmp_events[] = {
 	{"BLOCK_IO_ERROR", "BLOCK_IO_ERROR-data"},
+	{"MIGRATION", "MIGRATION-data"},
 	{"POWERDOWN", NULL},
 	{"RESET", "RESET-data"},
 	{"RESUME", NULL},

@@ -247,7 +247,9 @@ const struct option_row option_rows[] = {
 		"                the clock's start\n"),
 	NOTHING("watchdog-action", true),
 	ROW("echr", take_echr, "-echr chr       the terminal's escape key instead of Ctrl-A\n"),
-	REFUSED("incoming", true, "migration is not there yet"),
+	STRING("incoming", incoming,
+		"-incoming file:PATH  go on from a state that 'migrate' saved\n"
+		"-incoming defer      wait for the monitor's migrate-incoming\n"),
 	NOTHING("only-migratable", false),
 	FLAG("nodefaults", board.no_defaults,
 		"-nodefaults     no devices that were not asked for\n"),

@@ -327,6 +327,17 @@ static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 			"on a read error: report, ignore, enospc, stop", error_policies, 0, 0},            \
 		VIRTIO_PROPERTIES(type, blk.conf)
 
+/* --- saved state --- */
+
+static const struct state_field blk_fields[] = {
+	STATE_PART(struct virtio_blk, vdev, virtio_state_table),
+	STATE_BOOL(struct virtio_blk, writeback),
+	STATE_END,
+};
+
+static const struct state_table blk_state = {
+	.name = "virtio-blk", .version = 1, .fields = blk_fields};
+
 /* --- virtio-blk-pci --- */
 
 struct virtio_blk_pci {
@@ -386,12 +397,21 @@ static const struct property blk_pci_transitional_properties[] = {
 	PROPERTY_END,
 };
 
+static const struct state_field blk_pci_fields[] = {
+	STATE_PART(struct virtio_blk_pci, transport, virtio_pci_state_table),
+	STATE_PART(struct virtio_blk_pci, blk, blk_state),
+	STATE_END,
+};
+
+static const struct state_table blk_pci_state = {
+	.name = "virtio-blk-pci", .version = 1, .fields = blk_pci_fields};
+
 #define BLK_PCI_TYPE(text, table)                                                                  \
 	{                                                                                          \
 		.name = text, .bus = "PCI", .description = "virtio block device",                  \
 		.category = "Storage", .properties = table, .more_properties = pci_properties,     \
 		.size = sizeof(struct virtio_blk_pci), .realize = pci_realize, .reset = pci_reset, \
-		.unrealize = pci_unrealize, .bases = blk_pci_bases,                                \
+		.unrealize = pci_unrealize, .bases = blk_pci_bases, .state = &blk_pci_state,                                \
 	}
 
 static const char *const blk_pci_bases[] = {
@@ -441,6 +461,14 @@ static const struct property blk_device_properties[] = {
 
 static const char *const blk_device_bases[] = {"virtio-device", NULL};
 
+static const struct state_field blk_device_fields[] = {
+	STATE_PART(struct virtio_blk_device, blk, blk_state),
+	STATE_END,
+};
+
+static const struct state_table blk_device_state = {
+	.name = "virtio-blk-device", .version = 1, .fields = blk_device_fields};
+
 const struct device_type virtio_blk_device_type = {
 	.name = "virtio-blk-device",
 	.bus = "virtio-bus",
@@ -451,5 +479,6 @@ const struct device_type virtio_blk_device_type = {
 	.bases = blk_device_bases,
 	.realize = mmio_realize,
 	.reset = mmio_reset,
+	.state = &blk_device_state,
 	.unrealize = mmio_unrealize,
 };

@@ -362,6 +362,33 @@ static const struct property mmio_properties[] = {
 	PROPERTY_END,
 };
 
+static void slot_prepare(void *state)
+{
+	update_line(state);
+}
+
+static int slot_loaded(void *state, unsigned version, struct error *err)
+{
+	update_line(state);
+	return 0;
+}
+
+static const struct state_field slot_fields[] = {
+	STATE_UINT(struct virtio_mmio, device_feature_select),
+	STATE_UINT(struct virtio_mmio, driver_feature_select),
+	STATE_UINT(struct virtio_mmio, queue_select),
+	STATE_UINT(struct virtio_mmio, interrupt_status),
+	STATE_END,
+};
+
+static const struct state_table slot_state = {
+	.name = "virtio-mmio",
+	.version = 1,
+	.fields = slot_fields,
+	.pre_save = slot_prepare,
+	.post_load = slot_loaded,
+};
+
 const struct device_type virtio_mmio_type = {
 	.name = "virtio-mmio",
 	.bus = "System",
@@ -370,4 +397,5 @@ const struct device_type virtio_mmio_type = {
 	.size = sizeof(struct virtio_mmio),
 	.internal = true,
 	.unrealize = slot_unrealize,
+	.state = &slot_state,
 };

@@ -546,3 +546,58 @@ void virtio_pci_reset(struct virtio_pci *p)
 	virtio_reset(p->vdev);
 	virtio_set_access(p->vdev, pci_is_master(&p->pci));
 }
+
+/* --- saved state --- */
+
+static unsigned saved_queues(const void *state)
+{
+	return ((const struct virtio_pci *)state)->vdev->queue_count;
+}
+
+static bool is_vector(const void *state, uint64_t value)
+{
+	return value == NO_VECTOR || value < ((const struct virtio_pci *)state)->pci.msix.count;
+}
+
+/* An interrupt that an iothread has only posted yet. */
+static void prepare(void *state)
+{
+	update_intx(state);
+}
+
+static int loaded(void *state, unsigned version, struct error *err)
+{
+	struct virtio_pci *p = state;
+
+	for (unsigned i = 0; i < p->vdev->queue_count; i++) {
+		uint16_t vector = p->queue_vector[i];
+
+		p->queue_vector[i] = NO_VECTOR;
+		set_queue_vector(p, i, vector);
+		if (p->queue_vector[i] != vector)
+			return error_set(err, EINVAL, "queue_vector: %u cannot be used", vector);
+	}
+	update_routes(p);
+	virtio_set_access(p->vdev, pci_is_master(&p->pci));
+	return 0;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_PART(struct virtio_pci, pci, pci_state_table),
+	STATE_UINT(struct virtio_pci, device_feature_select),
+	STATE_UINT(struct virtio_pci, driver_feature_select),
+	STATE_UINT(struct virtio_pci, queue_select),
+	STATE_UINT(struct virtio_pci, isr, .max = ISR_QUEUE | ISR_CONFIG),
+	STATE_UINT(struct virtio_pci, config_vector, .valid = is_vector),
+	STATE_POINTED(struct virtio_pci, queue_vector, STATE_NUMBER, saved_queues,
+		.valid = is_vector),
+	STATE_END,
+};
+
+const struct state_table virtio_pci_state_table = {
+	.name = "virtio-pci",
+	.version = 1,
+	.fields = state_fields,
+	.pre_save = prepare,
+	.post_load = loaded,
+};

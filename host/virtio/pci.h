@@ -57,4 +57,7 @@ int virtio_pci_realize(
 void virtio_pci_unrealize(struct virtio_pci *p);
 void virtio_pci_reset(struct virtio_pci *p); /* the device's power-on reset */
 
+/* For the tables of device types: of a struct virtio_pci; its virtio device comes after it. */
+extern const struct state_table virtio_pci_state_table;
+
 #endif

@@ -192,6 +192,9 @@ void virtio_config_changed(struct virtio_device *vdev);
 void virtio_break(struct virtio_device *vdev, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* What is saved, whatever the transport and the device (virtio-state.c). */
+extern const struct state_table virtio_state_table;
+
 /* --- between virtio.c and virtio-queue.c --- */
 
 int virtio_queue_init(struct virtio_queue *vq, struct virtio_device *vdev, unsigned index,

@@ -72,7 +72,7 @@ static void route_fired(void *opaque, uint32_t events)
 	take_message(opaque);
 }
 
-static void take_messages(struct soft_engine *soft)
+void soft_take_messages(struct soft_engine *soft)
 {
 	struct list *pos;
 
@@ -183,7 +183,7 @@ static bool take_interrupts(struct soft_cpu *c)
 
 	atomic_store(&c->attention, false);
 	if (atomic_exchange(&c->engine->messages_wait, false))
-		take_messages(c->engine);
+		soft_take_messages(c->engine);
 	if (c->init_pending)
 		soft_lapic_init(c);
 	if (c->waits_for_sipi)
@@ -623,6 +623,8 @@ const struct cpu_engine_ops soft_engine_ops = {
 	.hold = soft_hold,
 	.set_state = soft_set_state,
 	.get_state = soft_get_state,
+	.get_context = soft_get_context,
+	.set_context = soft_set_context,
 	.inject_nmi = soft_nmi,
 	.counters = soft_counters,
 	.thread_id = soft_thread_id,

@@ -702,6 +702,58 @@ void soft_lapic_reset(struct soft_cpu *c)
 		l->lvt[3] = MODE_EXTINT << 8;
 }
 
+void soft_lapic_get(const struct soft_cpu *c, struct cpu_lapic *to)
+{
+	const struct soft_lapic *l = c->lapic;
+
+	*to = (struct cpu_lapic){
+		.base = c->apic_base,
+		.id = l->id,
+		.tpr = l->tpr,
+		.ldr = l->ldr,
+		.dfr = l->dfr,
+		.svr = l->svr,
+		.esr = l->esr,
+		.icr = l->icr,
+		.icr_high = l->icr_high,
+		.initial = l->initial,
+		.current = current(l),
+		.divide = l->divide,
+	};
+	memcpy(to->lvt, l->lvt, sizeof(to->lvt));
+	memcpy(to->isr, l->isr, sizeof(to->isr));
+	memcpy(to->tmr, l->tmr, sizeof(to->tmr));
+	memcpy(to->irr, l->irr, sizeof(to->irr));
+}
+
+/* The timer goes on where it stood; a count of 0 has run out.  c->tsc_deadline is set before. */
+void soft_lapic_set(struct soft_cpu *c, const struct cpu_lapic *from)
+{
+	struct soft_lapic *l = c->lapic;
+
+	c->apic_base = from->base;
+	l->id = from->id;
+	l->tpr = from->tpr;
+	l->ldr = from->ldr;
+	l->dfr = from->dfr;
+	l->svr = from->svr & 0x1ff;
+	l->esr = from->esr;
+	l->esr_next = 0;
+	l->icr = from->icr;
+	l->icr_high = from->icr_high;
+	for (unsigned i = 0; i < 6; i++)
+		l->lvt[i] = from->lvt[i] & lvt_writable[i];
+	memcpy(l->isr, from->isr, sizeof(l->isr));
+	memcpy(l->tmr, from->tmr, sizeof(l->tmr));
+	memcpy(l->irr, from->irr, sizeof(l->irr));
+	l->initial = from->initial;
+	l->divide = from->divide & 0xb;
+	l->start = vm_clock_now(&machine_of(l)->clock) -
+		   (int64_t)(from->initial - from->current) * divider(l);
+	arm(l);
+	soft_attend(c);
+}
+
 int soft_lapic_create(struct soft_cpu *c, struct error *err)
 {
 	c->lapic = calloc(1, sizeof(*c->lapic));

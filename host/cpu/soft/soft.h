@@ -320,6 +320,15 @@ void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */
 uint64_t soft_hash_due(const struct soft_engine *soft); /* after how many instructions; 0: now */
 void soft_hash_print(struct soft_engine *soft);
 
+/* Messages that other threads have sent arrive. */
+void soft_take_messages(struct soft_engine *soft);
+
+/* --- context.c: the engine's get_context and set_context --- */
+int soft_get_context(
+	struct cpu_engine *engine, unsigned cpu, struct cpu_context *context, struct error *err);
+int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,
+	struct error *err);
+
 /* --- fault.c: exceptions and interrupts --- */
 _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);
 _Noreturn void soft_page_fault(struct soft_cpu *c, uint64_t linear, uint32_t error);
@@ -441,6 +450,8 @@ uint8_t soft_lapic_tpr(const struct soft_cpu *c);
 void soft_lapic_set_tpr(struct soft_cpu *c, uint8_t tpr);
 void soft_lapic_set_base(struct soft_cpu *c, uint64_t base);	/* IA32_APIC_BASE */
 void soft_lapic_set_deadline(struct soft_cpu *c, uint64_t tsc); /* IA32_TSC_DEADLINE */
+void soft_lapic_get(const struct soft_cpu *c, struct cpu_lapic *to);
+void soft_lapic_set(struct soft_cpu *c, const struct cpu_lapic *from); /* and arms its timer */
 void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
 
 /* --- segment.c --- */

@@ -117,6 +117,20 @@ static const struct property isa_serial_properties[] = {
 	PROPERTY_END,
 };
 
+static bool is_iobase(const void *state, uint64_t value)
+{
+	return ((const struct isa_serial *)state)->iobase == value;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_UINT(struct isa_serial, iobase, .valid = is_iobase),
+	STATE_PART(struct isa_serial, serial, serial_state_table),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "isa-serial", .version = 1, .fields = state_fields};
+
 const struct device_type isa_serial_type = {
 	.name = "isa-serial",
 	.bus = "ISA",
@@ -125,5 +139,6 @@ const struct device_type isa_serial_type = {
 	.size = sizeof(struct isa_serial),
 	.realize = isa_serial_realize,
 	.reset = isa_serial_reset,
+	.state = &state,
 	.unrealize = isa_serial_unrealize,
 };

@@ -12,8 +12,11 @@
  * Left out: the DMA signals (FCR bit 3), framing and parity errors (the host's side has no line),
  * writes to LSR and MSR (factory tests), a break towards the host.
  */
-#include "base/log.h"
 #include "devices/char/serial.h"
+
+#include <errno.h>
+
+#include "base/log.h"
 
 /* Registers (8, table II); the first two are the divisor latch while LCR bit 7 is set. */
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
@@ -514,3 +517,62 @@ void serial_destroy(struct serial *serial)
 	if (serial->chr)
 		chardev_detach(serial->chr, &serial->user);
 }
+
+/* --- saved state --- */
+
+static int serial_loaded(void *opaque, unsigned version, struct error *err)
+{
+	struct serial *serial = opaque;
+	unsigned capacity = rx_capacity(serial);
+
+	if (serial->rx_count > capacity)
+		return error_set(err, EINVAL, "rx_count: %u of %u", serial->rx_count, capacity);
+	if (serial->tx_count > capacity)
+		return error_set(err, EINVAL, "tx_count: %u of %u", serial->tx_count, capacity);
+	update_timeout(serial);
+	update_irq(serial);
+	/* What waited for the old host's side goes to this one's. */
+	serial->tx_blocked = false;
+	if (serial->tx_count)
+		tx_drain(serial);
+	if (serial->chr)
+		chardev_accept_input(serial->chr);
+	return 0;
+}
+
+#define VM_TIME_MAX INT64_C(0x0fffffffffffffff)
+
+static const struct state_field char_fields[] = {
+	STATE_UINT(struct serial_char, data),
+	STATE_UINT(struct serial_char, errors),
+	STATE_END,
+};
+
+static const struct state_table char_table = {
+	.name = "char", .version = 1, .fields = char_fields};
+
+static const struct state_field serial_fields[] = {
+	STATE_UINT(struct serial, divisor),
+	STATE_UINT(struct serial, ier, .max = IER_BITS),
+	STATE_UINT(struct serial, lcr),
+	STATE_UINT(struct serial, mcr, .max = MCR_BITS),
+	STATE_UINT(struct serial, scr),
+	STATE_UINT(struct serial, msr),
+	STATE_BOOL(struct serial, fifo_enabled),
+	STATE_UINT(struct serial, fcr_trigger),
+	STATE_BOOL(struct serial, overrun),
+	STATE_UINT(struct serial, lsr_errors),
+	STATE_BOOL(struct serial, thre_pending),
+	STATE_BOOL(struct serial, timeout_pending),
+	STATE_PARTS(struct serial, rx, char_table),
+	STATE_UINT(struct serial, rx_head, .max = SERIAL_FIFO_SIZE - 1),
+	STATE_UINT(struct serial, rx_count, .max = SERIAL_FIFO_SIZE),
+	STATE_UINTS(struct serial, tx),
+	STATE_UINT(struct serial, tx_head, .max = SERIAL_FIFO_SIZE - 1),
+	STATE_UINT(struct serial, tx_count, .max = SERIAL_FIFO_SIZE),
+	STATE_UINT(struct serial, rx_activity, .max = VM_TIME_MAX),
+	STATE_END,
+};
+
+const struct state_table serial_state_table = {
+	.name = "serial", .version = 1, .fields = serial_fields, .post_load = serial_loaded};

@@ -50,6 +50,7 @@ struct serial {
 int serial_init(struct serial *serial, struct machine *machine, struct error *err);
 void serial_reset(struct serial *serial);
 void serial_destroy(struct serial *serial);
+extern const struct state_table serial_state_table;
 
 /* dev: an isa-serial.  Which of COM1 to COM4 (0 to 3) it is by its port, or -1. */
 int isa_serial_place(const struct device *dev);

@@ -398,6 +398,16 @@ static int fw_cfg_realize(struct device *dev, struct error *err)
 	return 0;
 }
 
+static const struct state_field state_fields[] = {
+	STATE_UINT(struct fw_cfg, key),
+	STATE_UINT(struct fw_cfg, position),
+	STATE_UINT(struct fw_cfg, dma_address),
+	STATE_END,
+};
+
+/* The items are the board's, which makes the same ones from the same command line. */
+static const struct state_table state = {.name = "fw_cfg", .version = 1, .fields = state_fields};
+
 const struct device_type fw_cfg_type = {
 	.name = "fw_cfg_io",
 	.bus = "System",
@@ -406,5 +416,6 @@ const struct device_type fw_cfg_type = {
 	.internal = true,
 	.realize = fw_cfg_realize,
 	.reset = fw_cfg_reset,
+	.state = &state,
 	.unrealize = fw_cfg_unrealize,
 };

@@ -145,6 +145,20 @@ static void i440fx_unrealize(struct device *dev)
 	dev->bus = NULL;
 }
 
+/* The bits that a guest can write. */
+static bool valid_address(const void *state, uint64_t value)
+{
+	return (value & ~UINT64_C(0x80fffffc)) == 0;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_PART(struct i440fx, pci, pci_state_table),
+	STATE_UINT(struct i440fx, address, .valid = valid_address),
+	STATE_END,
+};
+
+static const struct state_table state = {.name = "i440FX", .version = 1, .fields = state_fields};
+
 const struct device_type i440fx_type = {
 	.name = "i440FX",
 	.bus = "System",
@@ -154,5 +168,6 @@ const struct device_type i440fx_type = {
 	.internal = true,
 	.realize = i440fx_realize,
 	.reset = i440fx_reset,
+	.state = &state,
 	.unrealize = i440fx_unrealize,
 };

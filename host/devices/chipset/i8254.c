@@ -9,6 +9,11 @@
  * A new count written in modes 2 and 3 takes effect at the end of the current period (231164,
  * "Mode 2"); in the others at once.
  */
+#include "devices/chipset/i8254.h"
+
+#include <errno.h>
+#include <string.h>
+
 #include "devices/devices.h"
 #include "machine/machine.h"
 
@@ -33,28 +38,10 @@
 
 enum access { ACCESS_LATCH, ACCESS_LSB, ACCESS_MSB, ACCESS_WORD };
 
-struct counter {
-	uint8_t control; /* access, mode and BCD as written: the low six bits of the status */
-	uint8_t mode;	 /* 0 to 5 */
-	uint8_t access;
-	bool bcd, gate;
-	bool loaded;		  /* a count was written since the control word */
-	uint32_t reload;	  /* 1 to 65536 (10000 in BCD) */
-	uint32_t next;		  /* written in mid-period, modes 2 and 3; 0: none */
-	int64_t start;		  /* VM time at which the count was loaded */
-	int64_t paused;		  /* ticks counted when the gate went low; -1: it counts */
-	bool triggered;		  /* modes 1 and 5: the gate has risen */
-	bool write_msb, read_msb; /* the next byte of a word */
-	uint8_t write_lsb;
-	bool count_latched, status_latched;
-	uint16_t latch;
-	uint8_t status;
-};
-
 struct pit {
 	struct device dev;
 	struct region region, region61;
-	struct counter counters[3];
+	struct pit_counter counters[3];
 	struct vm_timer timer; /* the next edge of counter 0 */
 	bool speaker;
 };
@@ -80,18 +67,18 @@ static int64_t to_ns(int64_t ticks)
 	return ((__int128)ticks * NS + FREQUENCY - 1) / FREQUENCY;
 }
 
-static bool is_periodic(const struct counter *c)
+static bool is_periodic(const struct pit_counter *c)
 {
 	return c->mode == 2 || c->mode == 3;
 }
 
-static bool is_triggered_by_gate(const struct counter *c)
+static bool is_triggered_by_gate(const struct pit_counter *c)
 {
 	return c->mode == 1 || c->mode == 5;
 }
 
 /* Ticks since the load; periods that ended are taken off, and a waiting count then begins. */
-static int64_t elapsed(struct counter *c, int64_t at)
+static int64_t elapsed(struct pit_counter *c, int64_t at)
 {
 	int64_t ticks = c->paused >= 0 ? c->paused : to_ticks(at - c->start);
 
@@ -106,13 +93,13 @@ static int64_t elapsed(struct counter *c, int64_t at)
 	return ticks;
 }
 
-static bool counts(const struct counter *c)
+static bool counts(const struct pit_counter *c)
 {
 	return c->loaded && (!is_triggered_by_gate(c) || c->triggered);
 }
 
 /* OUT (231164, "Mode definitions"). */
-static bool output(struct counter *c, int64_t at)
+static bool output(struct pit_counter *c, int64_t at)
 {
 	int64_t ticks;
 
@@ -140,7 +127,7 @@ static uint32_t from_bcd(uint16_t value)
 	       (value >> 12) * 1000;
 }
 
-static uint16_t count(struct counter *c, int64_t at)
+static uint16_t count(struct pit_counter *c, int64_t at)
 {
 	uint32_t modulus = c->bcd ? 10000 : 65536, value;
 	int64_t ticks, half;
@@ -164,7 +151,7 @@ static uint16_t count(struct counter *c, int64_t at)
 }
 
 /* The tick, from the load, of the next edge after `ticks`; -1: none comes. */
-static int64_t next_edge(const struct counter *c, int64_t ticks)
+static int64_t next_edge(const struct pit_counter *c, int64_t ticks)
 {
 	int64_t period = c->reload, within = ticks % period, base = ticks - within;
 
@@ -182,7 +169,7 @@ static int64_t next_edge(const struct counter *c, int64_t ticks)
 /* Sets interrupt 0 to OUT and arms the timer for its next edge. */
 static void update_irq(struct pit *pit)
 {
-	struct counter *c = &pit->counters[0];
+	struct pit_counter *c = &pit->counters[0];
 	int64_t at = now(pit), edge;
 
 	irq_set(&pit->dev.machine->gsi[0], output(c, at));
@@ -205,7 +192,7 @@ static void timer_expired(void *opaque)
 	update_irq(pit);
 }
 
-static void load(struct pit *pit, struct counter *c, uint16_t written)
+static void load(struct pit *pit, struct pit_counter *c, uint16_t written)
 {
 	uint32_t value = c->bcd ? from_bcd(written) : written;
 	int64_t at = now(pit);
@@ -228,7 +215,7 @@ static void load(struct pit *pit, struct counter *c, uint16_t written)
 	c->paused = c->gate || is_triggered_by_gate(c) ? -1 : 0;
 }
 
-static void set_gate(struct pit *pit, struct counter *c, bool gate)
+static void set_gate(struct pit *pit, struct pit_counter *c, bool gate)
 {
 	int64_t at = now(pit);
 	bool rises = gate && !c->gate;
@@ -253,7 +240,7 @@ static void set_gate(struct pit *pit, struct counter *c, bool gate)
 	c->gate = gate;
 }
 
-static void latch_count(struct pit *pit, struct counter *c)
+static void latch_count(struct pit *pit, struct pit_counter *c)
 {
 	if (c->count_latched)
 		return;
@@ -261,7 +248,7 @@ static void latch_count(struct pit *pit, struct counter *c)
 	c->count_latched = true;
 }
 
-static void latch_status(struct pit *pit, struct counter *c)
+static void latch_status(struct pit *pit, struct pit_counter *c)
 {
 	if (c->status_latched)
 		return;
@@ -285,7 +272,7 @@ static void read_back(struct pit *pit, uint8_t word)
 static void write_control(struct pit *pit, uint8_t word)
 {
 	unsigned index = CONTROL_COUNTER(word);
-	struct counter *c = &pit->counters[index];
+	struct pit_counter *c = &pit->counters[index];
 	bool gate;
 
 	if (index == READ_BACK) {
@@ -297,7 +284,7 @@ static void write_control(struct pit *pit, uint8_t word)
 		return;
 	}
 	gate = c->gate;
-	*c = (struct counter){
+	*c = (struct pit_counter){
 		.control = word & 0x3f,
 		.access = CONTROL_ACCESS(word),
 		.mode = CONTROL_MODE(word) > 5 ? CONTROL_MODE(word) - 4 : CONTROL_MODE(word),
@@ -312,7 +299,7 @@ static void write_control(struct pit *pit, uint8_t word)
 
 static void write_counter(struct pit *pit, unsigned index, uint8_t value)
 {
-	struct counter *c = &pit->counters[index];
+	struct pit_counter *c = &pit->counters[index];
 
 	switch (c->access) {
 	case ACCESS_LSB: load(pit, c, value); break;
@@ -336,7 +323,7 @@ static void write_counter(struct pit *pit, unsigned index, uint8_t value)
 
 static uint8_t read_counter(struct pit *pit, unsigned index)
 {
-	struct counter *c = &pit->counters[index];
+	struct pit_counter *c = &pit->counters[index];
 	uint16_t value;
 	bool msb;
 
@@ -371,7 +358,7 @@ static void pit_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 static uint64_t port61_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct pit *pit = opaque;
-	struct counter *c = &pit->counters[2];
+	struct pit_counter *c = &pit->counters[2];
 
 	return c->gate | pit->speaker << 1 | (to_ticks(now(pit)) / 18 & 1) << 4 |
 	       output(c, now(pit)) << 5;
@@ -398,7 +385,7 @@ static void pit_reset(struct device *dev)
 	struct pit *pit = to_pit(dev);
 
 	for (unsigned i = 0; i < 3; i++)
-		pit->counters[i] = (struct counter){
+		pit->counters[i] = (struct pit_counter){
 			.control = ACCESS_WORD << 4 | 3 << 1,
 			.access = ACCESS_WORD,
 			.mode = 3,
@@ -432,6 +419,35 @@ static void pit_unrealize(struct device *dev)
 	space_unmap(&pit->region61);
 }
 
+void i8254_get(struct device *dev, struct pit_state *state)
+{
+	const struct pit *pit = to_pit(dev);
+
+	memcpy(state->counters, pit->counters, sizeof(state->counters));
+	state->speaker = pit->speaker;
+}
+
+int i8254_set(struct device *dev, const struct pit_state *state, struct error *err)
+{
+	struct pit *pit = to_pit(dev);
+	struct pit_counter *c = &pit->counters[0];
+	int64_t edge;
+
+	for (unsigned i = 0; i < 3; i++)
+		if (state->counters[i].start > now(pit))
+			return error_set(
+				err, EINVAL, "field pit.counters.%u.start: in the future", i);
+	memcpy(pit->counters, state->counters, sizeof(pit->counters));
+	pit->speaker = state->speaker;
+	/* Interrupt 0 is at its level already: it is the controllers' state. */
+	edge = counts(c) ? next_edge(c, elapsed(c, now(pit))) : -1;
+	if (edge < 0)
+		vm_timer_cancel(&pit->timer);
+	else
+		vm_timer_arm(&pit->timer, c->start + to_ns(edge));
+	return 0;
+}
+
 const struct device_type i8254_type = {
 	.name = "isa-pit",
 	.bus = "ISA",
@@ -440,5 +456,6 @@ const struct device_type i8254_type = {
 	.internal = true,
 	.realize = pit_realize,
 	.reset = pit_reset,
+	.state = &state_nothing, /* it goes with the chips: board/irq-models.c */
 	.unrealize = pit_unrealize,
 };

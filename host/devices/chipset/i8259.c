@@ -334,6 +334,61 @@ static void i8259_unrealize(struct device *dev)
 	space_unmap(&pair->elcr);
 }
 
+static void get_one(const struct pic *pic, struct pic_state *state)
+{
+	*state = (struct pic_state){
+		.irr = pic->irr,
+		.isr = pic->isr,
+		.imr = pic->imr,
+		.elcr = pic->elcr,
+		.input = pic->input,
+		.vector_base = pic->vector_base,
+		.lowest = pic->lowest,
+		.init = pic->init,
+		.needs_icw4 = pic->needs_icw4,
+		.single = pic->single,
+		.read_isr = pic->read_isr,
+		.poll = pic->poll,
+		.special_mask = pic->special_mask,
+		.auto_eoi = pic->auto_eoi,
+		.rotate_on_aeoi = pic->rotate_on_aeoi,
+		.special_nested = pic->special_nested,
+	};
+}
+
+static void set_one(struct pic *pic, const struct pic_state *state)
+{
+	pic->irr = state->irr;
+	pic->isr = state->isr;
+	pic->imr = state->imr;
+	pic->elcr = state->elcr & pic->elcr_mask;
+	pic->input = state->input;
+	pic->vector_base = state->vector_base;
+	pic->lowest = state->lowest;
+	pic->init = state->init;
+	pic->needs_icw4 = state->needs_icw4;
+	pic->single = state->single;
+	pic->read_isr = state->read_isr;
+	pic->poll = state->poll;
+	pic->special_mask = state->special_mask;
+	pic->auto_eoi = state->auto_eoi;
+	pic->rotate_on_aeoi = state->rotate_on_aeoi;
+	pic->special_nested = state->special_nested;
+}
+
+void i8259_get(struct device *dev, struct pic_state state[2])
+{
+	get_one(&to_i8259(dev)->master, &state[0]);
+	get_one(&to_i8259(dev)->slave, &state[1]);
+}
+
+void i8259_set_state(struct device *dev, const struct pic_state state[2])
+{
+	set_one(&to_i8259(dev)->master, &state[0]);
+	set_one(&to_i8259(dev)->slave, &state[1]);
+	update(to_i8259(dev));
+}
+
 const struct device_type i8259_type = {
 	.name = "isa-i8259",
 	.bus = "ISA",
@@ -342,5 +397,6 @@ const struct device_type i8259_type = {
 	.internal = true,
 	.realize = i8259_realize,
 	.reset = i8259_reset,
+	.state = &state_nothing, /* it goes with the chips: board/irq-models.c */
 	.unrealize = i8259_unrealize,
 };

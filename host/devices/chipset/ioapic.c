@@ -210,6 +210,34 @@ static void ioapic_unrealize(struct device *dev)
 	space_unmap(&to_ioapic(dev)->region);
 }
 
+void ioapic_get(struct device *dev, struct ioapic_state *state)
+{
+	const struct ioapic *io = to_ioapic(dev);
+
+	state->select = io->select;
+	state->id = io->id;
+	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+		state->table[i] = io->table[i];
+		state->input[i] = io->input[i];
+		state->pending[i] = io->pending[i];
+	}
+}
+
+/* Nothing is sent: what was owed has been sent by who saved it, or waits for its mask. */
+void ioapic_set_state(struct device *dev, const struct ioapic_state *state)
+{
+	struct ioapic *io = to_ioapic(dev);
+
+	io->select = state->select;
+	io->id = state->id;
+	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+		io->table[i] = state->table[i];
+		io->input[i] = state->input[i];
+		io->pending[i] = state->pending[i];
+		tell_engine(io, i);
+	}
+}
+
 const struct device_type ioapic_type = {
 	.name = "ioapic",
 	.bus = "System",
@@ -218,5 +246,6 @@ const struct device_type ioapic_type = {
 	.internal = true,
 	.realize = ioapic_realize,
 	.reset = ioapic_reset,
+	.state = &state_nothing, /* it goes with the chips: board/irq-models.c */
 	.unrealize = ioapic_unrealize,
 };

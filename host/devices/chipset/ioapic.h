@@ -5,9 +5,12 @@
 
 #include "machine/machine.h"
 
-#define IOAPIC_PINS 24
+#define IOAPIC_PINS IOAPIC_PIN_COUNT
 
 void ioapic_set(struct device *dev, unsigned pin, bool level); /* pin: below IOAPIC_PINS */
 void ioapic_eoi(struct device *dev, uint8_t vector); /* a local APIC ended a level interrupt */
+
+void ioapic_get(struct device *dev, struct ioapic_state *state);
+void ioapic_set_state(struct device *dev, const struct ioapic_state *state);
 
 #endif

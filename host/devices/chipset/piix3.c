@@ -187,6 +187,23 @@ static void piix3_unrealize(struct device *dev)
 	space_unmap(&piix->port64_region);
 }
 
+/* The levels follow from the functions' pins, and from where their state stands in the stream. */
+static int piix3_loaded(void *opaque, unsigned version, struct error *err)
+{
+	update_irqs(opaque);
+	return 0;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_PART(struct piix3, pci, pci_state_table),
+	STATE_UINT(struct piix3, rc),
+	STATE_UINT(struct piix3, port92),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "PIIX3", .version = 1, .fields = state_fields, .post_load = piix3_loaded};
+
 const struct device_type piix3_type = {
 	.name = "PIIX3",
 	.bus = "PCI",
@@ -197,5 +214,6 @@ const struct device_type piix3_type = {
 	.internal = true,
 	.realize = piix3_realize,
 	.reset = piix3_reset,
+	.state = &state,
 	.unrealize = piix3_unrealize,
 };

@@ -314,6 +314,30 @@ static void piix4_pm_unrealize(struct device *dev)
 	space_unmap(&pm->apm);
 }
 
+static int piix4_pm_loaded(void *opaque, unsigned version, struct error *err)
+{
+	struct piix4_pm *pm = opaque;
+
+	follow_base(pm);
+	update(pm);
+	return 0;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_PART(struct piix4_pm, pci, pci_state_table),
+	STATE_UINT(struct piix4_pm, status),
+	STATE_UINT(struct piix4_pm, enable),
+	STATE_UINT(struct piix4_pm, control),
+	STATE_UINT(struct piix4_pm, half_turns),
+	STATE_UINTS(struct piix4_pm, gpe_enable),
+	STATE_UINT(struct piix4_pm, apm_control),
+	STATE_UINT(struct piix4_pm, apm_status),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "PIIX4_PM", .version = 1, .fields = state_fields, .post_load = piix4_pm_loaded};
+
 const struct device_type piix4_pm_type = {
 	.name = "PIIX4_PM",
 	.bus = "PCI",
@@ -324,5 +348,6 @@ const struct device_type piix4_pm_type = {
 	.internal = true,
 	.realize = piix4_pm_realize,
 	.reset = piix4_pm_reset,
+	.state = &state,
 	.unrealize = piix4_pm_unrealize,
 };

@@ -13,6 +13,8 @@
  *
  * Left out: daylight saving (DSE), the square wave, other crystals than 32768 Hz.
  */
+#include <errno.h>
+
 #include "base/log.h"
 #include "devices/chipset/calendar.h"
 #include "devices/chipset/rtc.h"
@@ -460,6 +462,36 @@ static void rtc_unrealize(struct device *dev)
 	space_unmap(&rtc->region);
 }
 
+#define BASE_MAX (INT64_C(1) << 40) /* s: the calendar's sums stay within their type */
+
+static bool valid_base(const void *state, uint64_t value)
+{
+	return (int64_t)value >= -BASE_MAX && (int64_t)value <= BASE_MAX;
+}
+
+static int rtc_loaded(void *opaque, unsigned version, struct error *err)
+{
+	struct rtc *rtc = opaque;
+
+	if (rtc->evaluated < 0 || rtc->evaluated > vm_now(rtc))
+		return error_set(err, EINVAL, "evaluated: not in the past");
+	update(rtc);
+	return 0;
+}
+
+static const struct state_field state_fields[] = {
+	STATE_UINT(struct rtc, index, .max = CMOS_SIZE - 1),
+	STATE_UINTS(struct rtc, cmos),
+	STATE_UINT(struct rtc, base, .valid = valid_base),
+	STATE_UINT(struct rtc, phase, .max = SECOND - 1),
+	STATE_UINT(struct rtc, evaluated),
+	STATE_UINT(struct rtc, weekday_shift, .max = 6),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "mc146818rtc", .version = 1, .fields = state_fields, .post_load = rtc_loaded};
+
 const struct device_type mc146818rtc_type = {
 	.name = "mc146818rtc",
 	.bus = "ISA",
@@ -468,5 +500,6 @@ const struct device_type mc146818rtc_type = {
 	.internal = true,
 	.realize = rtc_realize,
 	.reset = rtc_reset,
+	.state = &state,
 	.unrealize = rtc_unrealize,
 };

@@ -359,6 +359,16 @@ static const struct ide_command commands[256] = {
 };
 /* clang-format on */
 
+const struct ide_command *ide_command_find(uint8_t opcode)
+{
+	return commands[opcode].run ? &commands[opcode] : NULL;
+}
+
+uint8_t ide_command_opcode(const struct ide_command *command)
+{
+	return command - commands;
+}
+
 /* The command register was written; the drive is neither busy nor in a transfer. */
 void ide_command(struct ide_drive *drive, uint8_t opcode)
 {

@@ -164,6 +164,13 @@ static const struct property properties[] = {
 };
 /* clang-format on */
 
+static const struct state_field state_fields[] = {
+	STATE_PART(struct ide_hd, ide.drive, ide_drive_table),
+	STATE_END,
+};
+
+static const struct state_table state = {.name = "ide-hd", .version = 1, .fields = state_fields};
+
 const struct device_type ide_hd_type = {
 	.name = "ide-hd",
 	.bus = "IDE",
@@ -173,4 +180,5 @@ const struct device_type ide_hd_type = {
 	.size = sizeof(struct ide_hd),
 	.realize = ide_hd_realize,
 	.unrealize = ide_hd_unrealize,
+	.state = &state,
 };

@@ -279,3 +279,25 @@ void ide_trim(struct ide_drive *drive)
 	}
 	trim_next(drive, 0);
 }
+
+/* ---- for a saved state ---- */
+
+static void (*const steps[IDE_STEPS])(struct ide_drive *drive) = {
+	[IDE_STEP_OFFERED] = offered_all,
+	[IDE_STEP_TAKEN] = block_taken,
+	[IDE_STEP_GIVEN] = block_given,
+};
+
+enum ide_step ide_step(const struct ide_drive *drive)
+{
+	enum ide_step step = IDE_STEP_OFFERED;
+
+	while (step < IDE_STEPS - 1 && steps[step] != drive->block_done)
+		step++;
+	return steps[step] == drive->block_done ? step : IDE_STEP_OFFERED;
+}
+
+void ide_set_step(struct ide_drive *drive, enum ide_step step)
+{
+	drive->block_done = steps[step];
+}

@@ -132,6 +132,12 @@ struct ide_drive {
 	struct ide_transfer transfer;
 	uint8_t *buffer; /* IDE_BUFFER_SECTORS */
 
+	struct { /* what stands for pointers in a saved state */
+		uint16_t opcode;
+		uint8_t step;
+		uint32_t at, left; /* bytes of `buffer` */
+	} saved;
+
 	struct block_request request;
 	struct iovec iov;
 	bool in_flight, disowned;
@@ -201,6 +207,9 @@ void ide_fail(struct ide_drive *drive, uint8_t error);
 void ide_fail_at(struct ide_drive *drive, uint8_t error, uint64_t lba);
 void ide_set_transfer_mode_default(struct ide_drive *drive);
 
+const struct ide_command *ide_command_find(uint8_t opcode); /* NULL: not a command */
+uint8_t ide_command_opcode(const struct ide_command *command);
+
 /* ide-identify.c */
 void ide_identify(struct ide_drive *drive, uint16_t words[256]);
 
@@ -217,6 +226,15 @@ void ide_offer(struct ide_drive *drive, uint8_t *from, uint32_t bytes,
 void ide_submit(struct ide_drive *drive, enum block_operation operation, uint64_t lba,
 	uint32_t sectors, const struct iovec *iov, int iov_count,
 	void (*done)(struct ide_drive *drive, int result));
+
+/* What follows the last word of a block: drive->block_done as a number. */
+enum ide_step { IDE_STEP_OFFERED, IDE_STEP_TAKEN, IDE_STEP_GIVEN, IDE_STEPS };
+enum ide_step ide_step(const struct ide_drive *drive);
+void ide_set_step(struct ide_drive *drive, enum ide_step step);
+
+/* ide-state.c */
+extern const struct state_table ide_channel_table, ide_drive_table;
+unsigned ide_saved_bytes(const void *state); /* of the buffer */
 
 /* ide-dma.c */
 int ide_dma_init(struct ide_channel *channel, struct error *err);

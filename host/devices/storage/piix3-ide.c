@@ -143,6 +143,15 @@ static void piix3_ide_reset(struct device *dev)
 		ide_channel_reset(&ide->channels[i]);
 }
 
+static const struct state_field state_fields[] = {
+	STATE_PART(struct piix3_ide, pci, pci_state_table),
+	STATE_PARTS(struct piix3_ide, channels, ide_channel_table),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "piix3-ide", .version = 1, .fields = state_fields};
+
 const struct device_type piix3_ide_type = {
 	.name = "piix3-ide",
 	.bus = "PCI",
@@ -153,5 +162,6 @@ const struct device_type piix3_ide_type = {
 	.internal = true,
 	.realize = piix3_ide_realize,
 	.reset = piix3_ide_reset,
+	.state = &state,
 	.unrealize = piix3_ide_unrealize,
 };

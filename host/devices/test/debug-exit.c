@@ -76,5 +76,6 @@ const struct device_type isa_debug_exit_type = {
 	.properties = debug_exit_properties,
 	.size = sizeof(struct debug_exit),
 	.realize = debug_exit_realize,
+	.state = &state_nothing,
 	.unrealize = debug_exit_unrealize,
 };

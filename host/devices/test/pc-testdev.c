@@ -140,6 +140,15 @@ static void pc_testdev_unrealize(struct device *dev)
 	space_unmap(&test->memory);
 }
 
+static const struct state_field state_fields[] = {
+	STATE_UINTS(struct pc_testdev, ports),
+	STATE_UINTS(struct pc_testdev, data),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "pc-testdev", .version = 1, .fields = state_fields};
+
 const struct device_type pc_testdev_type = {
 	.name = "pc-testdev",
 	.bus = "ISA",
@@ -147,4 +156,5 @@ const struct device_type pc_testdev_type = {
 	.size = sizeof(struct pc_testdev),
 	.realize = pc_testdev_realize,
 	.unrealize = pc_testdev_unrealize,
+	.state = &state,
 };

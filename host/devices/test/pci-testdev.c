@@ -199,6 +199,43 @@ static void pci_testdev_reset(struct device *dev)
 	}
 }
 
+/* Signals that nobody has counted yet are counted. */
+static void bar_prepare(void *state)
+{
+	collect(state);
+}
+
+static const struct state_field header_fields[] = {
+	STATE_UINT(struct header, test),
+	STATE_UINT(struct header, width),
+	STATE_UINT(struct header, offset),
+	STATE_UINT(struct header, data),
+	STATE_UINT(struct header, count),
+	STATE_UINTS(struct header, name),
+	STATE_END,
+};
+
+static const struct state_table header_table = {
+	.name = "header", .version = 1, .fields = header_fields};
+
+static const struct state_field bar_fields[] = {
+	STATE_UINT(struct test_bar, current, .max = NO_TEST),
+	STATE_PART(struct test_bar, header, header_table),
+	STATE_END,
+};
+
+static const struct state_table bar_table = {
+	.name = "bar", .version = 1, .fields = bar_fields, .pre_save = bar_prepare};
+
+static const struct state_field state_fields[] = {
+	STATE_PART(struct pci_testdev, pci, pci_state_table),
+	STATE_PARTS(struct pci_testdev, bars, bar_table),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "pci-testdev", .version = 1, .fields = state_fields};
+
 const struct device_type pci_testdev_type = {
 	.name = "pci-testdev",
 	.bus = "PCI",
@@ -208,5 +245,6 @@ const struct device_type pci_testdev_type = {
 	.size = sizeof(struct pci_testdev),
 	.realize = pci_testdev_realize,
 	.reset = pci_testdev_reset,
+	.state = &state,
 	.unrealize = pci_testdev_unrealize,
 };

@@ -49,6 +49,7 @@ struct probe {
 	uint32_t current, select;
 	uint64_t latched[PROBE_COUNTERS];
 	struct probe_region regions[REGIONS];
+	uint64_t saved_at[PROBE_COUNTERS]; /* the counters when it was saved */
 };
 
 void probe_set_source(struct device *dev,
@@ -167,6 +168,54 @@ static void probe_unrealize(struct device *dev)
 	space_unmap(&container_of(dev, struct probe, dev)->region);
 }
 
+static void probe_prepare(void *opaque)
+{
+	struct probe *probe = opaque;
+
+	read_counters(probe, probe->saved_at);
+}
+
+/* The counters of this process began anew: what an open region has counted so far stays. */
+static int probe_loaded(void *opaque, unsigned version, struct error *err)
+{
+	struct probe *probe = opaque;
+	uint64_t now[PROBE_COUNTERS];
+
+	read_counters(probe, now);
+	for (unsigned r = 0; r < REGIONS; r++)
+		for (unsigned i = 0; i < PROBE_COUNTERS && probe->regions[r].open; i++)
+			probe->regions[r].begin[i] += now[i] - probe->saved_at[i];
+	return 0;
+}
+
+static const struct state_field region_fields[] = {
+	STATE_BOOL(struct probe_region, open),
+	STATE_UINT(struct probe_region, passes),
+	STATE_UINTS(struct probe_region, begin),
+	STATE_UINTS(struct probe_region, sum),
+	STATE_END,
+};
+
+static const struct state_table region_table = {
+	.name = "region", .version = 1, .fields = region_fields};
+
+static const struct state_field state_fields[] = {
+	STATE_UINT(struct probe, current, .max = REGIONS - 1),
+	STATE_UINT(struct probe, select),
+	STATE_UINTS(struct probe, latched),
+	STATE_UINTS(struct probe, saved_at),
+	STATE_PARTS(struct probe, regions, region_table),
+	STATE_END,
+};
+
+static const struct state_table state = {
+	.name = "assay-probe",
+	.version = 1,
+	.fields = state_fields,
+	.pre_save = probe_prepare,
+	.post_load = probe_loaded,
+};
+
 const struct device_type assay_probe_type = {
 	.name = "assay-probe",
 	.bus = "System",
@@ -175,5 +224,6 @@ const struct device_type assay_probe_type = {
 	.internal = true,
 	.realize = probe_realize,
 	.reset = probe_reset,
+	.state = &state,
 	.unrealize = probe_unrealize,
 };

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is saved of a virtio device and its queues.  The VM is stopped, so all queues are parked and
+ * nothing is in flight: what a driver made available and the device did not take stays in the
+ * ring, and is taken when the machine goes on.
+ */
+#include <errno.h>
+
+#include "virtio/virtio.h"
+
+#define STATUS_KNOWN                                                                  \
+	(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK | \
+		STATUS_FAILED | STATUS_NEEDS_RESET)
+
+static bool valid_status(const void *state, uint64_t value)
+{
+	return (value & ~(uint64_t)STATUS_KNOWN) == 0;
+}
+
+static bool valid_size(const void *state, uint64_t value)
+{
+	const struct virtio_queue *vq = state;
+
+	return value && value <= vq->ring.size_max && !(value & (value - 1));
+}
+
+/* The ring's areas are checked as if the driver had just enabled the queue. */
+static int queue_loaded(void *state, unsigned version, struct error *err)
+{
+	struct virtio_queue *vq = state;
+	struct queue *ring = &vq->ring;
+	struct split_ring place = ring->split;
+
+	vq->kicked = vq->enabled;
+	if (!vq->enabled || vq->vdev->broken)
+		return 0;
+	if (!ring->descriptor_area || !ring->driver_area || !ring->device_area)
+		return error_set(err, EINVAL, "enabled: without addresses");
+	if (queue_start(ring, ring->features) < 0)
+		return error_set(err, EINVAL, "enabled: %s", ring->broken);
+	ring->split.avail_next = ring->split.avail_seen = place.avail_next;
+	ring->split.used_next = place.used_next;
+	ring->split.used_signalled = place.used_signalled;
+	return 0;
+}
+
+static const struct state_field queue_fields[] = {
+	STATE_BOOL(struct virtio_queue, enabled),
+	STATE_UINT(struct virtio_queue, ring.size, .valid = valid_size),
+	STATE_UINT(struct virtio_queue, ring.descriptor_area),
+	STATE_UINT(struct virtio_queue, ring.driver_area),
+	STATE_UINT(struct virtio_queue, ring.device_area),
+	STATE_UINT(struct virtio_queue, ring.features),
+	STATE_UINT(struct virtio_queue, ring.split.avail_next),
+	STATE_UINT(struct virtio_queue, ring.split.used_next),
+	STATE_UINT(struct virtio_queue, ring.split.used_signalled),
+	STATE_END,
+};
+
+static const struct state_table queue_table = {
+	.name = "queue", .version = 1, .fields = queue_fields, .post_load = queue_loaded};
+
+static uint64_t offered(struct virtio_device *vdev)
+{
+	return virtio_offered(vdev, 0) | (uint64_t)virtio_offered(vdev, 1) << 32;
+}
+
+static int device_loaded(void *state, unsigned version, struct error *err)
+{
+	struct virtio_device *vdev = state;
+	uint64_t excess = vdev->features & ~offered(vdev);
+
+	if (excess)
+		return error_set(err, EINVAL, "features: %llx are not offered here",
+			(unsigned long long)excess);
+	if (vdev->status & STATUS_FEATURES_OK && !(vdev->features & FEATURE(VIRTIO_F_VERSION_1)))
+		return error_set(err, EINVAL, "features: without VERSION_1");
+	if (vdev->features && vdev->ops->negotiated)
+		vdev->ops->negotiated(vdev, vdev->features);
+	/* RESUME lets the queues serve. */
+	vdev->paused = true;
+	if (vdev->config_pending)
+		loop_post(vdev->machine->loop, &vdev->config_task);
+	return 0;
+}
+
+static unsigned queue_count(const void *state)
+{
+	return ((const struct virtio_device *)state)->queue_count;
+}
+
+static const struct state_field device_fields[] = {
+	STATE_UINT(struct virtio_device, status, .valid = valid_status),
+	STATE_BOOL(struct virtio_device, broken),
+	STATE_UINTS(struct virtio_device, driver_features),
+	STATE_BOOL(struct virtio_device, driver_features_beyond),
+	STATE_UINT(struct virtio_device, features),
+	STATE_UINT(struct virtio_device, config_generation),
+	STATE_BOOL(struct virtio_device, config_unread),
+	STATE_BOOL(struct virtio_device, config_pending),
+	STATE_POINTED(
+		struct virtio_device, queues, STATE_GROUP, queue_count, .table = &queue_table),
+	STATE_END,
+};
+
+const struct state_table virtio_state_table = {
+	.name = "virtio", .version = 1, .fields = device_fields, .post_load = device_loaded};
