@@ -188,7 +188,7 @@ static const struct state_field context_fields[] = {
 	STATE_UINT(struct cpu_context, event_vector),
 	STATE_BOOL(struct cpu_context, event_has_error),
 	STATE_UINT(struct cpu_context, event_error),
-	STATE_BOOL(struct cpu_context, shadow),
+	STATE_UINT(struct cpu_context, shadow, .max = CPU_SHADOW_SS),
 	STATE_BOOL(struct cpu_context, nmi_pending),
 	STATE_BOOL(struct cpu_context, nmi_blocked),
 	STATE_PART(struct cpu_context, lapic, lapic_table),

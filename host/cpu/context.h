@@ -14,6 +14,9 @@ enum cpu_activity { CPU_RUNNING, CPU_HALTED, CPU_WAITS_FOR_SIPI };
 /* What is on its way into the guest between two instructions. */
 enum cpu_event_kind { CPU_EVENT_NONE, CPU_EVENT_INTERRUPT, CPU_EVENT_EXCEPTION, CPU_EVENT_NMI };
 
+/* Interrupts are held back for one instruction; after MOV SS debug exceptions, too. */
+enum cpu_shadow { CPU_SHADOW_NONE, CPU_SHADOW_STI, CPU_SHADOW_SS };
+
 /* The local APIC's registers (SDM 3A, 11.4.1), those of xAPIC mode but for what is said. */
 struct cpu_lapic {
 	uint64_t base; /* IA32_APIC_BASE */
@@ -50,7 +53,7 @@ struct cpu_context {
 	uint8_t event_vector;
 	bool event_has_error;
 	uint32_t event_error;
-	bool shadow; /* interrupts are held back for one instruction (STI, MOV SS) */
+	uint8_t shadow; /* enum cpu_shadow */
 	bool nmi_pending, nmi_blocked;
 
 	struct cpu_lapic lapic;

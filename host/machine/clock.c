@@ -2,6 +2,8 @@
 /* VM time over the host's monotonic clock or over an engine's count (clock.h). */
 #include "machine/clock.h"
 
+#define DEADLINE_MAX (INT64_MAX / 2) /* 146 years: sums with the host's time stay in their type */
+
 void vm_clock_init(struct vm_clock *clock, struct loop *loop)
 {
 	*clock = (struct vm_clock){.loop = loop};
@@ -75,6 +77,13 @@ void vm_clock_stop(struct vm_clock *clock)
 		loop_timer_cancel(clock->loop, &container_of(pos, struct vm_timer, link)->host);
 }
 
+void vm_clock_set(struct vm_clock *clock, int64_t now)
+{
+	clock->frozen = now;
+	if (clock->source)
+		clock->source->set(clock->source->opaque, now);
+}
+
 int64_t vm_clock_now(const struct vm_clock *clock)
 {
 	if (clock->source)
@@ -112,7 +121,7 @@ static void insert(struct vm_timer *timer)
 void vm_timer_arm(struct vm_timer *timer, int64_t deadline_ns)
 {
 	vm_timer_cancel(timer);
-	timer->deadline = deadline_ns;
+	timer->deadline = deadline_ns < DEADLINE_MAX ? deadline_ns : DEADLINE_MAX;
 	timer->armed = true;
 	if (timer->clock->source) {
 		insert(timer);

@@ -20,6 +20,7 @@
 struct vm_clock_source {
 	int64_t (*now)(void *opaque); /* ns; never goes back */
 	void (*deadline)(void *opaque, int64_t deadline); /* the earliest one is this now */
+	void (*set)(void *opaque, int64_t now);		  /* a saved machine's time */
 	void *opaque;
 };
 
@@ -51,6 +52,7 @@ int64_t vm_clock_deadline(const struct vm_clock *clock); /* the earliest; INT64_
 void vm_clock_expire(struct vm_clock *clock); /* with a source: runs what is due, in order */
 void vm_clock_start(struct vm_clock *clock);
 void vm_clock_stop(struct vm_clock *clock);
+void vm_clock_set(struct vm_clock *clock, int64_t now); /* while stopped */
 int64_t vm_clock_now(const struct vm_clock *clock); /* ns, from 0; any thread */
 
 void vm_timer_init(struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque),

@@ -57,7 +57,7 @@ static const struct state_table general_table = {
 static void set_clock(struct machine *machine, const struct general *general)
 {
 	machine->random_state = general->random_state;
-	machine->clock.frozen = general->vm_time;
+	vm_clock_set(&machine->clock, general->vm_time);
 	machine->clock.rtc_offset = general->rtc_offset;
 }
 
@@ -114,15 +114,17 @@ static unsigned instance_of(const struct machine *machine, const struct device *
 	return instance;
 }
 
+/* Twice: what the first round ended may have left an interrupt for the second to see. */
 static void prepare_devices(struct machine *machine)
 {
 	struct list *pos;
 
-	list_for_each (pos, &machine->devices) {
-		struct device *dev = container_of(pos, struct device, link);
+	for (unsigned round = 0; round < 2; round++)
+		list_for_each (pos, &machine->devices) {
+			struct device *dev = container_of(pos, struct device, link);
 
-		fields_prepare(dev->type->state, dev);
-	}
+			fields_prepare(dev->type->state, dev);
+		}
 }
 
 static void save_devices(struct stream *s, struct machine *machine)

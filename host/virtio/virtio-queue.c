@@ -175,6 +175,22 @@ void virtio_park(struct virtio_device *vdev, bool discard)
 		finish_park(&vdev->queues[i]);
 }
 
+static void finish(void *opaque)
+{
+	struct virtio_queue *vq = opaque;
+
+	if (vq->ring.in_flight)
+		vq->vdev->ops->drain(vq->vdev, vq->loop, false);
+	interrupt_if_wanted(vq);
+}
+
+void virtio_finish(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i].ring.started)
+			on_loop(&vdev->queues[i], finish);
+}
+
 /* An area at 0 was never set: memory there is real, but no driver's ring. */
 static int start_ring(struct virtio_queue *vq)
 {

@@ -84,6 +84,12 @@ static int device_loaded(void *state, unsigned version, struct error *err)
 	return 0;
 }
 
+/* Requests that failed and were held for another try (werror=stop) are decided now. */
+static void device_prepare(void *state)
+{
+	virtio_finish(state);
+}
+
 static unsigned queue_count(const void *state)
 {
 	return ((const struct virtio_device *)state)->queue_count;
@@ -104,4 +110,9 @@ static const struct state_field device_fields[] = {
 };
 
 const struct state_table virtio_state_table = {
-	.name = "virtio", .version = 1, .fields = device_fields, .post_load = device_loaded};
+	.name = "virtio",
+	.version = 1,
+	.fields = device_fields,
+	.pre_save = device_prepare,
+	.post_load = device_loaded,
+};

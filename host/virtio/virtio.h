@@ -203,5 +203,7 @@ void virtio_queue_destroy(struct virtio_queue *vq);
 void virtio_queue_clear(struct virtio_queue *vq); /* parked: as at power-on */
 void virtio_unpark(struct virtio_device *vdev);	  /* serves every queue that may be served */
 void virtio_park(struct virtio_device *vdev, bool discard);
+/* Parked: ends also the requests that wait for the VM to go on. */
+void virtio_finish(struct virtio_device *vdev);
 
 #endif

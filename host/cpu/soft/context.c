@@ -88,12 +88,12 @@ int soft_get_context(
 	context->tsc_khz = TSC_KHZ;
 	context->tsc_deadline = c->tsc_deadline;
 	context->xcr0 = c->xcr0;
-	memcpy(context->fxsave, c->fpu.image, sizeof(context->fxsave));
+	soft_fpu_save(c, context->fxsave);
 	context->activity = c->waits_for_sipi ? CPU_WAITS_FOR_SIPI
 			    : c->halted	      ? CPU_HALTED
 					      : CPU_RUNNING;
 	get_event(c, context);
-	context->shadow = c->inhibit;
+	context->shadow = c->inhibit; /* the same numbers */
 	context->nmi_pending = c->nmi_pending;
 	context->nmi_blocked = c->nmi_blocked;
 	soft_lapic_get(c, &context->lapic);
@@ -126,6 +126,8 @@ int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_c
 
 	if (rc < 0)
 		return rc;
+	if (soft_fpu_load(c, context->fxsave) < 0)
+		return error_set(err, EINVAL, "field fxsave: a reserved bit of MXCSR");
 	soft_engine_ops.set_state(engine, cpu, &context->regs);
 	memcpy(c->dr, context->dr, sizeof(c->dr));
 	memcpy(c->pdpte, context->pdpte, sizeof(c->pdpte));
@@ -133,13 +135,13 @@ int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_c
 	c->tsc_offset = context->tsc - vm_clock_now(&engine->machine->clock);
 	c->tsc_deadline = cpu_deadline_at(context, context->tsc, TSC_KHZ);
 	c->xcr0 = context->xcr0;
-	memcpy(c->fpu.image, context->fxsave, sizeof(c->fpu.image));
 	c->waits_for_sipi = context->activity == CPU_WAITS_FOR_SIPI;
 	c->halted = context->activity != CPU_RUNNING;
 	set_event(c, context);
 	c->inhibit = context->shadow;
 	c->nmi_pending = context->nmi_pending;
 	c->nmi_blocked = context->nmi_blocked;
+	soft_debug_changed(c);
 	soft_lapic_set(c, &context->lapic);
 	soft_blocks_flush(soft);
 	soft_tlb_flush(c, true);

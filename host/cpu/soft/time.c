@@ -48,6 +48,14 @@ static void deadline_is(void *opaque, int64_t deadline)
 	}
 }
 
+/* Between two turns, and no vCPU runs. */
+static void set_now(void *opaque, int64_t value)
+{
+	struct soft_time *time = opaque;
+
+	time->base = value;
+}
+
 static void skip(struct soft_engine *soft)
 {
 	struct vm_clock *clock = &soft->engine.machine->clock;
@@ -77,7 +85,7 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 	time->random = config->seed * 0x9e3779b97f4a7c15 + 0xd1b54a32d192ed03;
 	time->idle_sleeps = config->idle_sleeps;
 	time->wake = (struct loop_timer){.expired = slept, .opaque = soft};
-	time->source = (struct vm_clock_source){now, deadline_is, time};
+	time->source = (struct vm_clock_source){now, deadline_is, set_now, time};
 	if (time->is_virtual)
 		vm_clock_follow(&soft->engine.machine->clock, &time->source);
 }
