@@ -18,7 +18,7 @@
 
 #define SCI_IRQ	   9
 #define SMI_CMD	   0xb2
-#define PM_BASE	   0x600
+#define PM_BASE	   0x600 /* where SeaBIOS puts it, too */
 #define GPE_BASE   0xafe0
 #define RESET_PORT 0xcf9
 
@@ -306,19 +306,33 @@ static bool build(struct area *area, const struct acpi_config *config)
 	return true;
 }
 
+uint8_t *acpi_tables(const struct acpi_config *config, size_t *length, struct error *err)
+{
+	struct area area = {.data = calloc(1, AREA_SIZE)};
+
+	if (!area.data) {
+		error_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	if (config->smp.cpus > CPUS_MAX || !build(&area, config)) {
+		error_set(err, ENOSPC, "the ACPI tables do not fit below 1 MiB");
+		free(area.data);
+		return NULL;
+	}
+	*length = area.used;
+	return area.data;
+}
+
 int acpi_build(struct machine *machine, const struct acpi_config *config, uint64_t *rsdp,
 	struct error *err)
 {
-	struct area area = {.data = calloc(1, AREA_SIZE)};
-	int rc = 0;
+	size_t length = 0;
+	uint8_t *tables = acpi_tables(config, &length, err);
+	int rc = tables ? 0 : -ENOSPC;
 
-	if (!area.data)
-		return error_set(err, ENOMEM, "out of memory");
-	if (config->smp.cpus > CPUS_MAX || !build(&area, config))
-		rc = error_set(err, ENOSPC, "the ACPI tables do not fit below 1 MiB");
-	else if (guest_load(&machine->memory, AREA, area.data, area.used))
+	if (tables && guest_load(&machine->memory, AREA, tables, length))
 		rc = error_set(err, EFAULT, "-m: no memory below 1 MiB for the ACPI tables");
 	*rsdp = AREA;
-	free(area.data);
+	free(tables);
 	return rc;
 }

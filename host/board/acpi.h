@@ -25,6 +25,9 @@ struct acpi_config {
 int acpi_build(struct machine *machine, const struct acpi_config *config, uint64_t *rsdp,
 	struct error *err);
 
+/* The same tables as bytes for MEMMAP_BIOS_START, the RSDP first.  malloc'ed; NULL with err set. */
+uint8_t *acpi_tables(const struct acpi_config *config, size_t *length, struct error *err);
+
 /* The DSDT's code alone; returns its length, or 0 if it does not fit.  For acpi_build(). */
 size_t acpi_dsdt(const struct acpi_config *config, uint8_t *to, size_t capacity);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "block/block.h"
+#include "board/bios.h"
 #include "board/boot.h"
 #include "board/counters.h"
 #include "board/drive.h"
@@ -221,7 +222,12 @@ static int load(struct machine *machine, const struct reload *reload, struct err
 
 	if (rc < 0)
 		return rc;
-	if (!config->kernel) {
+	if (bios_wanted(config)) {
+		rc = bios_load(machine, err);
+		if (rc < 0)
+			return rc;
+		cpu_state_reset(&state);
+	} else if (!config->kernel) {
 		halt_state(machine, &state);
 	} else {
 		rc = load_kernel(machine, reload, rsdp, &entry, err);
@@ -292,6 +298,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 	machine->no_shutdown = config->no_shutdown;
 	watch_drives(machine);
 	rc = add_memory(machine, config->memory ? config->memory : type->default_memory, err);
+	if (rc == 0)
+		rc = bios_create(machine, config, err);
 	if (rc == 0)
 		rc = start_engine(machine, type, config, err);
 	if (rc == 0)

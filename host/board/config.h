@@ -15,6 +15,14 @@
 #define SERIAL_MAX   4
 #define ICOUNT_SHIFT 3 /* unless told: 125 million instructions a second of VM time */
 
+/* -boot */
+struct board_boot {
+	char order[20], once[20]; /* letters; empty: not given */
+	bool menu, strict;
+	int splash_time;    /* ms, -1: not given */
+	int reboot_timeout; /* ms, -1: never */
+};
+
 struct board_config {
 	const char *machine;	    /* "pc", "microvm"; aliases are resolved by board_find() */
 	struct keyvals *machine_kv; /* -machine's further pairs, or NULL */
@@ -30,8 +38,8 @@ struct board_config {
 	const char *kernel, *initrd, *append; /* NULL: not given */
 	const char *firmware_path;	      /* -L */
 	const char *bios;		      /* -bios */
-	const char *boot;		      /* -boot's order/text, or NULL */
 	const char *uuid, *name;
+	struct board_boot boot;
 	struct keyvals *rtc; /* -rtc base=,clock=,driftfix=; or NULL */
 	bool no_defaults, no_reboot, no_shutdown, no_acpi;
 	bool start_paused; /* -S */

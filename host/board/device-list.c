@@ -14,6 +14,7 @@ const struct device_type *const device_types[] = {
 	&ide_hd_type,
 	&ioapic_type,
 	&isa_debug_exit_type,
+	&isa_debugcon_type,
 	&i8259_type,
 	&i8254_type,
 	&isa_serial_type,

@@ -13,6 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "board/acpi-loader.h"
+#include "board/acpi.h"
+#include "board/bios.h"
+#include "board/boot-order.h"
 #include "board/memmap.h"
 #include "devices/chipset/fw-cfg.h"
 #include "devices/devices.h"
@@ -122,10 +126,35 @@ int firmware_create(struct machine *machine, struct error *err)
 	return device_create(machine, &fw_cfg_type, NULL, NULL, err) ? 0 : -EINVAL;
 }
 
-static int add_e820(struct device *fw_cfg, struct error *err)
+/* What firmware is told: where RAM is as far as it can matter to it; it makes a map of that with
+ * what it keeps for itself. */
+static unsigned raw_map(const struct guest_memory *mem, struct memmap_entry map[MEMMAP_MAX])
 {
+	unsigned count = 0;
+	uint64_t low = 0;
+
+	for (unsigned i = 0; i < mem->count; i++) {
+		const struct ram_block *block = &mem->blocks[i];
+
+		if (block->readonly)
+			continue;
+		if (block->address >> 32)
+			map[++count] =
+				(struct memmap_entry){block->address, block->size, MEMMAP_RAM};
+		else
+			low = block->address + block->size;
+	}
+	map[0] = (struct memmap_entry){0, low, MEMMAP_RAM};
+	/* KVM's identity map and task state segment, in RAM or not. */
+	map[++count] = (struct memmap_entry){0xfeffc000, 0x4000, MEMMAP_RESERVED};
+	return count + 1;
+}
+
+static int add_e820(struct device *fw_cfg, const struct board_config *config, struct error *err)
+{
+	const struct guest_memory *mem = &fw_cfg->machine->memory;
 	struct memmap_entry map[MEMMAP_MAX];
-	unsigned count = memmap_build(&fw_cfg->machine->memory, map);
+	unsigned count = bios_wanted(config) ? raw_map(mem, map) : memmap_build(mem, map);
 	uint8_t table[MEMMAP_MAX * 20];
 
 	for (unsigned i = 0; i < count; i++) {
@@ -246,7 +275,6 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 		{FW_CFG_NOGRAPHIC, 1, 2},
 		{FW_CFG_NB_CPUS, config->smp.cpus, 2},
 		{FW_CFG_MAX_CPUS, config->smp.cpus, 2},
-		{FW_CFG_BOOT_MENU, 0, 2},
 		{FW_CFG_IRQ0_OVERRIDE, 1, 4},
 	};
 	int rc = 0;
@@ -254,6 +282,9 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 	/* What -m said: the VGA window is no RAM here, but no loss to the guest's account. */
 	for (unsigned i = 0; i < mem->count; i++) {
 		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
+
+		if (mem->blocks[i].readonly)
+			continue;
 
 		memory = end <= 1ull << 32 ? end : memory + mem->blocks[i].size;
 	}
@@ -264,6 +295,28 @@ static int add_numbers(struct device *fw_cfg, const struct board_config *config,
 	return rc;
 }
 
+int firmware_add_acpi(struct machine *machine, const struct acpi_config *config, struct error *err)
+{
+	struct device *fw_cfg = find_fw_cfg(machine);
+	struct acpi_loader loader;
+	size_t length = 0;
+	uint8_t *tables = acpi_tables(config, &length, err);
+	int rc = tables ? acpi_loader_make(tables, length, &loader, err) : -EINVAL;
+
+	free(tables);
+	if (rc < 0)
+		return rc;
+	rc = fw_cfg_add_file(fw_cfg, ACPI_LOADER_RSDP, loader.rsdp, sizeof(loader.rsdp), err);
+	if (rc == 0)
+		rc = fw_cfg_add_file(
+			fw_cfg, ACPI_LOADER_TABLES, loader.tables, loader.tables_length, err);
+	if (rc == 0)
+		rc = fw_cfg_add_file(
+			fw_cfg, ACPI_LOADER_SCRIPT, loader.script, loader.script_length, err);
+	acpi_loader_free(&loader);
+	return rc;
+}
+
 int firmware_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,
 	struct error *err)
 {
@@ -271,9 +324,11 @@ int firmware_load(struct machine *machine, const struct board_config *config, ui
 	int rc = add_numbers(fw_cfg, config, err);
 
 	if (rc == 0)
-		rc = add_e820(fw_cfg, err);
+		rc = add_e820(fw_cfg, config, err);
 	if (rc == 0)
 		rc = add_kernel(fw_cfg, config, err);
+	if (rc == 0)
+		rc = boot_order_load(machine, fw_cfg, config, err);
 	if (rc == 0)
 		rc = add_options(fw_cfg, config, err);
 	return rc;

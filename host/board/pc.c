@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "board/acpi.h"
+#include "board/bios.h"
 #include "board/firmware.h"
 #include "devices/char/serial.h"
 #include "devices/chipset/i440fx.h"
@@ -31,7 +32,7 @@ static const struct {
 #define CMOS_ABOVE_16M	  0x34 /* 16 bits: 64 KiB units above 16 MiB, below 4 GiB */
 #define CMOS_ABOVE_4G	  0x5b /* 24 bits: 64 KiB units */
 #define CMOS_EQUIPMENT	  0x14
-#define CMOS_BOOT	  0x3d
+#define CMOS_PROCESSORS	  0x5f /* less one */
 
 static void set_number(struct device *rtc, unsigned index, uint64_t value, unsigned size)
 {
@@ -47,6 +48,8 @@ static void set_cmos(struct device *rtc)
 	for (unsigned i = 0; i < mem->count; i++) {
 		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
 
+		if (mem->blocks[i].readonly)
+			continue;
 		if (end <= 4096 * MIB && end > low)
 			low = end;
 		if (end > 4096 * MIB)
@@ -60,7 +63,6 @@ static void set_cmos(struct device *rtc)
 	set_number(rtc, CMOS_ABOVE_16M, above_16m > 65535 ? 65535 : above_16m, 2);
 	set_number(rtc, CMOS_ABOVE_4G, high >> 16, 3);
 	rtc_set_cmos(rtc, CMOS_EQUIPMENT, 0x06); /* a coprocessor and a PS/2 port */
-	rtc_set_cmos(rtc, CMOS_BOOT, 0x32);
 }
 
 static int add_function(struct machine *machine, const struct device_type *type,
@@ -94,6 +96,7 @@ static int pc_build(struct machine *machine, const struct board_config *config, 
 	if (!rtc)
 		return error_prefix(err, -EINVAL, "%s: ", mc146818rtc_type.name);
 	set_cmos(rtc);
+	rtc_set_cmos(rtc, CMOS_PROCESSORS, config->smp.cpus - 1);
 	return firmware_create(machine, err);
 }
 
@@ -108,7 +111,7 @@ static int build_acpi(struct machine *machine, const struct board_config *config
 	for (unsigned i = 0; i < mem->count; i++) {
 		uint64_t end = mem->blocks[i].address + mem->blocks[i].size;
 
-		if (end < 4096 * MIB && end > acpi.pci_memory_start)
+		if (!mem->blocks[i].readonly && end < 4096 * MIB && end > acpi.pci_memory_start)
 			acpi.pci_memory_start = end;
 	}
 	list_for_each (pos, &machine->devices) {
@@ -118,7 +121,9 @@ static int build_acpi(struct machine *machine, const struct board_config *config
 		if (place >= 0)
 			acpi.coms[place] = true;
 	}
-	return acpi_build(machine, &acpi, rsdp, err);
+	if (firmware_add_acpi(machine, &acpi, err) < 0)
+		return -EINVAL;
+	return bios_wanted(config) ? 0 : acpi_build(machine, &acpi, rsdp, err);
 }
 
 static int pc_load(struct machine *machine, const struct board_config *config, uint64_t *rsdp,

@@ -452,12 +452,10 @@ int take_seed(struct options *options, const struct option_row *row, const char 
 	return parse_uint("seed", argument, UINT64_MAX, &options->board.seed, err);
 }
 
-/* -bios: a kernel given by -kernel starts without firmware, so there the file changes nothing. */
+/* -bios: the board looks for it, in the folder of an -L that may come later. */
 int take_bios(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
-	if (access(argument, R_OK))
-		return error_set_errno(err, errno, "could not load PC BIOS '%s'", argument);
 	options->board.bios = argument;
 	return 0;
 }

@@ -459,28 +459,64 @@ static int check_boot_order(const char *order, struct error *err)
 	return 0;
 }
 
+static int take_letters(struct keyvals *kv, const char *key, char to[20], struct error *err)
+{
+	const char *letters = keyvals_take(kv, key);
+	int rc = letters ? check_boot_order(letters, err) : 0;
+
+	/* Each of a to p at most once. */
+	if (letters && !rc)
+		snprintf(to, 20, "%s", letters);
+	return rc;
+}
+
+static int take_switch(struct keyvals *kv, const char *key, bool *on, struct error *err)
+{
+	const char *value = keyvals_take(kv, key);
+
+	return value ? parse_bool(key, value, on, err) : 0;
+}
+
+/* Milliseconds, or -1. */
+static int take_wait(struct keyvals *kv, const char *key, int64_t most, int *out, struct error *err)
+{
+	const char *value = keyvals_take(kv, key);
+	uint64_t number;
+	int rc;
+
+	*out = -1;
+	if (!value || !strcmp(value, "-1"))
+		return 0;
+	rc = parse_uint(key, value, most, &number, err);
+	if (!rc)
+		*out = (int)number;
+	return rc;
+}
+
 int take_boot(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
-	static const char *const others[] = {
-		"menu", "splash", "splash-time", "reboot-timeout", "strict"};
+	struct board_boot *boot = &options->board.boot;
 	struct keyvals *kv = keyvals_parse_strict("-boot", argument, "order", err);
-	const char *order, *once;
 	int rc;
 
 	if (!kv)
 		return -EINVAL;
-	order = keyvals_take(kv, "order");
-	once = keyvals_take(kv, "once");
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		keyvals_take(kv, others[i]);
-	rc = refuse_left(kv, err);
-	if (!rc && order)
-		rc = check_boot_order(order, err);
-	if (!rc && once)
-		rc = check_boot_order(once, err);
+	keyvals_take(kv, "splash"); /* a picture: there is no display */
+	rc = take_letters(kv, "order", boot->order, err);
+	if (!rc)
+		rc = take_letters(kv, "once", boot->once, err);
+	if (!rc)
+		rc = take_switch(kv, "menu", &boot->menu, err);
+	if (!rc)
+		rc = take_switch(kv, "strict", &boot->strict, err);
+	if (!rc)
+		rc = take_wait(kv, "splash-time", 0xffff, &boot->splash_time, err);
+	if (!rc)
+		rc = take_wait(kv, "reboot-timeout", 0xffff, &boot->reboot_timeout, err);
+	if (!rc)
+		rc = refuse_left(kv, err);
 	keyvals_free(kv);
-	options->board.boot = argument;
 	return rc;
 }
 

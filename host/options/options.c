@@ -51,9 +51,6 @@ static int settle(struct options *options, struct error *err)
 		return error_set(err, EINVAL, "-initrd only allowed with -kernel option");
 	if (!board->kernel && options->dtb)
 		return error_set(err, EINVAL, "-dtb only allowed with -kernel option");
-	if (!board->kernel && board->bios)
-		return error_set(err, ENOTSUP, "-bios %s: firmware is not run yet, give a -kernel",
-			board->bios);
 	if (options->accel_list && options->accel_by_machine)
 		return error_set(err, EINVAL,
 			"-accel %s: the -accel and \"-machine accel=\" options are incompatible",
@@ -99,6 +96,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	list_init(&options->board.devices);
 	list_init(&options->board.drives);
 	list_init(&options->board.fw_cfg);
+	options->board.boot.splash_time = options->board.boot.reboot_timeout = -1;
 	list_init(&options->chardevs);
 	list_init(&options->objects);
 	list_init(&options->blockdevs);

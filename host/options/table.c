@@ -189,7 +189,7 @@ const struct option_row option_rows[] = {
 
 	OPTION_SECTION("Boot Image or Kernel specific:"),
 	ROW("bios", take_bios,
-		"-bios file      accepted with -kernel, which starts without firmware\n"),
+		"-bios file      firmware to start with (no effect with -kernel)\n"),
 	STRING("kernel", board.kernel,
 		"-kernel file    boot 'file': a 64-bit ELF with a PVH note, or a multiboot "
 		"image\n"),

@@ -18,10 +18,12 @@
 #define CLASS_BRIDGE_OTHER 0x068000
 
 /* Configuration space */
-#define CFG_PMBASE	 0x40
-#define CFG_PMBASE_MASK	 0xffc0u
-#define CFG_PMREGMISC	 0x80
-#define PMREGMISC_ENABLE 0x01
+#define CFG_PMBASE	    0x40
+#define CFG_PMBASE_MASK	    0xffc0u
+#define CFG_PMREGMISC	    0x80
+#define PMREGMISC_ENABLE    0x01
+#define CFG_DEVACTB	    0x58
+#define DEVACTB_APMC_ENABLE 0x02 /* bit 25 of the dword */
 
 /* I/O at PMBASE */
 #define PM_LENGTH 64
@@ -262,6 +264,9 @@ static void piix4_pm_reset(struct device *dev)
 	config[CFG_PMBASE + 1] = FIRMWARE_PMBASE >> 8;
 	config[CFG_PMREGMISC] = PMREGMISC_ENABLE;
 	config[PCI_INTERRUPT_LINE] = SCI_IRQ;
+	/* There is no system management mode: the APM ports raise no SMI, and firmware that finds
+	 * this bit takes the SMM of others for set up, as under QEMU without SMM. */
+	config[CFG_DEVACTB + 3] = DEVACTB_APMC_ENABLE;
 	pm->status = pm->enable = pm->control = 0;
 	pm->gpe_enable[0] = pm->gpe_enable[1] = 0;
 	pm->apm_control = pm->apm_status = 0;

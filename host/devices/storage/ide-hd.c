@@ -25,7 +25,7 @@ struct ide_hd {
 	uint64_t wwn, discard_granularity;
 	uint32_t cylinders, heads, track;
 	uint16_t logical_block_size, physical_block_size, rotation_rate;
-	uint32_t bootindex; /* for firmware; none reads it yet */
+	uint32_t bootindex; /* for firmware */
 	enum tristate write_cache;
 	int werror, rerror;
 	char default_serial[16];
@@ -155,7 +155,8 @@ static const struct property properties[] = {
 	{"rotation_rate", PROPERTY_UINT16, FIELD(rotation_rate), .help = "1: not rotating; else rpm"},
 	{"write-cache", PROPERTY_TRISTATE, FIELD(write_cache), .initial = "auto",
 		.help = "at reset; auto: as the drive's cache="},
-	{"bootindex", PROPERTY_UINT32, FIELD(bootindex), .help = "order of boot devices"},
+	{"bootindex", PROPERTY_UINT32, FIELD(bootindex), .initial = "4294967295",
+		.help = "order of boot devices"},
 	{"werror", PROPERTY_ENUM, FIELD(werror), .initial = "auto", .names = error_policies,
 		.help = "on a write error: report, ignore, enospc, stop"},
 	{"rerror", PROPERTY_ENUM, FIELD(rerror), .initial = "auto", .names = error_policies,
