@@ -21,12 +21,13 @@
 #define ARENA_INSNS (1u << 18)
 #define CODE_PAGES  (1ULL << 24) /* 64 GiB of guest-physical addresses */
 #define INSN_BYTES  15
+#define HOT	    16 /* executions after which a block is translated */
 
 struct decoder {
 	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
 	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 	struct soft_insn single; /* one that is not kept */
-	struct soft_block single_block;
+	struct soft_block single_block; /* its host is NULL */
 };
 
 static uint32_t mode_of(const struct soft_cpu *c)
@@ -49,6 +50,10 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	struct decoder *d = calloc(1, sizeof(*d));
 
 	engine->zydis = d;
+#if !defined(ASSAY_FAULTS) /* faults change instructions behind their bytes */
+	engine->translates = true;
+#endif
+	engine->hot = HOT;
 	engine->blocks = calloc(BLOCK_SLOTS, sizeof(*engine->blocks));
 	engine->arena_size = ARENA_INSNS;
 	engine->arena = mmap(NULL, ARENA_INSNS * sizeof(struct soft_insn), PROT_READ | PROT_WRITE,
@@ -71,6 +76,7 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 
 void soft_decode_destroy(struct soft_engine *engine)
 {
+	soft_translate_destroy(engine);
 	free(engine->zydis);
 	free(engine->blocks);
 	if (engine->arena && engine->arena != MAP_FAILED)
@@ -326,6 +332,7 @@ void soft_blocks_flush(struct soft_engine *engine)
 {
 	memset(engine->blocks, 0, BLOCK_SLOTS * sizeof(*engine->blocks));
 	engine->arena_used = 0;
+	soft_translate_flush(engine);
 	madvise(engine->code_pages, CODE_PAGES / 8, MADV_DONTNEED);
 	for (unsigned i = 0; i < engine->engine.cpus; i++) {
 		engine->cpus[i].break_block = true;
@@ -343,7 +350,7 @@ static uint64_t hash(const uint8_t *host, uint32_t mode)
 static void forget_page(struct soft_engine *engine, const uint8_t *page)
 {
 	for (unsigned offset = 0; offset < 0x1000; offset++)
-		for (uint32_t mode = 0; mode < 3; mode++) {
+		for (uint32_t mode = 0; mode < 8; mode++) {
 			struct soft_block *b = &engine->blocks[hash(page + offset, mode)];
 
 			if (b->host == page + offset)
@@ -364,13 +371,15 @@ void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t l
 				forget_page(
 					engine, mem->blocks[i].host +
 							((page << 12) - mem->blocks[i].address));
-		for (unsigned i = 0; i < engine->engine.cpus; i++)
+		for (unsigned i = 0; i < engine->engine.cpus; i++) {
 			engine->cpus[i].break_block = true;
+			soft_new_generation(&engine->cpus[i]);
+		}
 	}
 }
 
 /* An instruction over the end of a page, or outside of RAM: byte by byte, and not kept. */
-static const struct soft_block *decode_single(struct soft_cpu *c, uint64_t linear)
+static struct soft_block *decode_single(struct soft_cpu *c, uint64_t linear)
 {
 	struct decoder *d = c->engine->zydis;
 	uint8_t bytes[INSN_BYTES];
@@ -406,8 +415,7 @@ static void decode_block(
 	struct soft_engine *engine = c->engine;
 	unsigned at = 0;
 
-	b->insns = engine->arena + engine->arena_used;
-	b->count = 0;
+	*b = (struct soft_block){.insns = engine->arena + engine->arena_used};
 	while (b->count < BLOCK_MAX && at < room) {
 		struct soft_insn *i = &b->insns[b->count];
 		unsigned length = decode_one(
@@ -415,7 +423,7 @@ static void decode_block(
 
 		if (!length || (i->length > room - at))
 			break;
-		b->count++;
+		i->number = b->count++;
 		at += length;
 		if (i->ends_block)
 			break;
@@ -423,11 +431,11 @@ static void decode_block(
 	engine->arena_used += b->count;
 }
 
-const struct soft_block *soft_block_at(struct soft_cpu *c)
+struct soft_block *soft_block_at(struct soft_cpu *c)
 {
 	struct soft_engine *engine = c->engine;
 	uint64_t linear = c->long_mode ? c->rip : (uint32_t)(c->seg[SEG_CS].base + c->rip);
-	uint32_t mode = mode_of(c);
+	uint32_t mode = mode_of(c) | (c->user ? 4 : 0); /* host code is for one privilege */
 	struct soft_block *b;
 	const uint8_t *host;
 

@@ -202,7 +202,7 @@ static bool take_interrupts(struct soft_cpu *c)
 /* One block, or one instruction when something must be looked at after each. */
 static void run_block(struct soft_cpu *c)
 {
-	const struct soft_block *block;
+	struct soft_block *block;
 	const struct soft_insn *i, *end;
 	bool step = c->flags & F_TF, single = step || c->inhibit || c->debug_execute;
 	uint64_t left = c->slice_end - c->instructions;
@@ -216,6 +216,8 @@ static void run_block(struct soft_cpu *c)
 	c->break_block = false;
 	c->inhibit = INHIBIT_NONE;
 	c->after = 0;
+	if (!single && soft_execute_translated(c, block))
+		i = end;
 	for (; i < end; i++) {
 		c->next_rip = (c->rip + i->length) & mask;
 		i->run(c, i);
@@ -349,6 +351,8 @@ static void memory_written(void *opaque, uint64_t address, uint64_t length)
 			fault_cpu("code-written", CODE_BY_DEVICE, &unused) == FAULT_DROP)
 			continue;
 		atomic_store(&soft->code_stale, true);
+		for (unsigned i = 0; i < soft->engine.cpus; i++)
+			atomic_store(&soft->cpus[i].attention, true);
 		return;
 	}
 }

@@ -242,6 +242,19 @@ static bool needs_look(const struct soft_cpu *c, uint64_t page, bool user)
 	       (c->debug_data && soft_debug_watches(c, page));
 }
 
+/* For host code: what the entry allows. */
+static void set_fast(struct soft_cpu *c, const struct tlb_entry *e)
+{
+	size_t n = e - &c->tlb[0][0];
+	uint64_t never = -((n % TLB_ENTRIES ^ 1) << 12);
+
+	(&c->fast[0][0])[n] = (struct fast_page){
+		.minus_read = e->read == TLB_INVALID ? never : -e->read,
+		.minus_write = e->write == TLB_INVALID ? never : -e->write,
+		.host = e->offset + (e->read == TLB_INVALID ? e->write : e->read),
+	};
+}
+
 /* Makes the slot one of this page, keeping what it knows if it is already. */
 static void fill(struct soft_cpu *c, const struct walk *w, struct tlb_entry *e)
 {
@@ -261,15 +274,17 @@ static void fill(struct soft_cpu *c, const struct walk *w, struct tlb_entry *e)
 		e->checked_read = page;
 	if (w->write)
 		e->checked_write = page;
-	if (!block)
-		return;
-	e->offset = (uint64_t)(block->host + (physical - block->address)) - page;
-	if (w->fetch)
-		e->execute = page;
-	else if (!needs_look(c, page, w->user))
-		e->read = page;
-	if (w->write && e->read == page && !block->readonly && !soft_is_code(c->engine, physical))
-		e->write = page;
+	if (block) {
+		e->offset = (uint64_t)(block->host + (physical - block->address)) - page;
+		if (w->fetch)
+			e->execute = page;
+		else if (!needs_look(c, page, w->user))
+			e->read = page;
+		if (w->write && e->read == page && !block->readonly &&
+			!soft_is_code(c->engine, physical))
+			e->write = page;
+	}
+	set_fast(c, e);
 }
 
 static struct tlb_entry *look_up(
@@ -462,10 +477,18 @@ const uint8_t *soft_fetch(struct soft_cpu *c, uint64_t linear)
 	return e->execute == soft_page(linear) ? (const uint8_t *)(linear + e->offset) : NULL;
 }
 
-static void invalidate(struct tlb_entry *e)
+static void invalidate(struct soft_cpu *c, struct tlb_entry *e)
 {
 	e->read = e->write = e->execute = TLB_INVALID;
 	e->checked_read = e->checked_write = e->checked_execute = TLB_INVALID;
+	set_fast(c, e);
+}
+
+void soft_new_generation(struct soft_cpu *c)
+{
+	for (unsigned user = 0; user < 2; user++)
+		c->generations[user] = ++c->engine->generation;
+	c->generation = c->generations[c->user];
 }
 
 void soft_tlb_flush(struct soft_cpu *c, bool global_too)
@@ -473,21 +496,25 @@ void soft_tlb_flush(struct soft_cpu *c, bool global_too)
 	for (unsigned user = 0; user < 2; user++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
 			if (global_too || !c->tlb[user][i].global)
-				invalidate(&c->tlb[user][i]);
+				invalidate(c, &c->tlb[user][i]);
+	soft_new_generation(c);
 }
 
 void soft_tlb_flush_page(struct soft_cpu *c, uint64_t linear)
 {
 	for (unsigned user = 0; user < 2; user++)
-		invalidate(slot(c, linear, user));
+		invalidate(c, slot(c, linear, user));
+	soft_new_generation(c);
 }
 
 void soft_tlb_forget_writes(struct soft_cpu *c, uint64_t physical)
 {
 	for (unsigned user = 0; user < 2; user++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			if (c->tlb[user][i].physical == soft_page(physical))
+			if (c->tlb[user][i].physical == soft_page(physical)) {
 				c->tlb[user][i].write = TLB_INVALID;
+				set_fast(c, &c->tlb[user][i]);
+			}
 }
 
 uint64_t soft_probe(struct soft_cpu *c, uint64_t linear)

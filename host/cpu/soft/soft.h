@@ -132,8 +132,25 @@ struct tlb_entry {
 	bool global;
 };
 
+/* The same for host code (translate.c), 32 bytes: minus the page's address where RAM may be accessed
+ * so, else minus one that no address of the entry has. */
+struct fast_page {
+	uint64_t minus_read, minus_write;
+	uint64_t host; /* of the page */
+	uint64_t unused;
+};
+
+/* Where a computed jump to `rip` goes in host code, while the generation is that. */
+#define SOFT_JUMPS 1024
+struct soft_jump {
+	uint64_t rip;
+	const void *code;
+	uint64_t generation, unused;
+};
+
 struct soft_cpu;
 struct soft_insn;
+struct soft_translator;
 typedef void soft_handler(struct soft_cpu *c, const struct soft_insn *i);
 
 enum operand_kind {
@@ -172,11 +189,13 @@ struct soft_insn {
 	bool lock, far, ends_block; /* far: the transfer carries or reads a selector */
 	uint8_t opcode;
 	uint8_t condition; /* Jcc, SETcc, CMOVcc */
+	uint8_t number;	   /* within its block */
 	uint16_t mnemonic;
 	int64_t displacement;
 	uint64_t immediate, immediate2;
 	uint8_t bytes[15];
 	void *native; /* cached stub of native.c */
+	uint64_t rip; /* once translated */
 };
 
 /* x87, MMX and SSE.  FXSAVE's image of it: soft_fpu_save(), soft_fpu_load(). */
@@ -195,7 +214,9 @@ struct soft_block {
 	uint32_t mode;
 	uint32_t count;
 	struct soft_insn *insns;
-	struct soft_block *next_in_page;
+	const void *code; /* translated for `code_rip`, or NULL */
+	uint64_t code_rip;
+	uint32_t runs; /* before it was translated */
 };
 
 struct soft_lapic;
@@ -236,7 +257,16 @@ struct soft_cpu {
 	atomic_bool attention;		  /* look at interrupts, NMI, stop before the next block */
 	uint64_t instructions, slice_end; /* executed; where the turn ends */
 
+	/* translate.c; while host code runs, gpr, rip, flags and instructions are partly there */
+	int64_t budget;		 /* instructions left of the turn */
+	uint16_t host_flags;	 /* LAHF's byte in the high half, OF in the low one */
+	uint32_t generation;	 /* new when addresses, rights or code may have changed */
+	uint32_t generations[2]; /* by user */
+	uint64_t jump_target;
+
 	struct tlb_entry tlb[2][TLB_ENTRIES]; /* by user */
+	struct fast_page fast[2][TLB_ENTRIES];
+	struct soft_jump jumps[SOFT_JUMPS];
 	struct soft_segment seg[SEGMENTS];
 	struct cpu_table gdt, idt;
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
@@ -295,6 +325,10 @@ struct soft_engine {
 	uint8_t *code_pages;	/* one bit a guest page below 64 GiB: it holds decoded code */
 	atomic_bool code_stale; /* a thread wrote to a code page: forget all blocks */
 	void *zydis;
+	struct soft_translator *translator; /* NULL: nothing is translated yet, or ever */
+	bool translates;		    /* the host allows it, as far as is known */
+	uint32_t hot;			    /* executions after which a block is translated */
+	uint32_t generation;		    /* the last one given */
 };
 
 /* --- engine.c --- */
@@ -475,7 +509,7 @@ void soft_set_flags(struct soft_cpu *c, uint32_t value, uint32_t changeable);
 
 /* --- decode.c --- */
 /* The block at RIP, decoded or from the cache.  Faults as the fetch does. */
-const struct soft_block *soft_block_at(struct soft_cpu *c);
+struct soft_block *soft_block_at(struct soft_cpu *c);
 int soft_decode_init(struct soft_engine *engine, struct error *err);
 void soft_decode_destroy(struct soft_engine *engine);
 void soft_blocks_flush(struct soft_engine *engine);
@@ -484,6 +518,16 @@ enum { CODE_BY_STORE, CODE_BY_WALK, CODE_BY_DEVICE };
 /* A write to physical memory: forgets what was decoded there. */
 void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length);
 bool soft_is_code(const struct soft_engine *engine, uint64_t physical);
+
+/* Host code that was linked or looked up before is not gone to any more without a look. */
+void soft_new_generation(struct soft_cpu *c);
+
+/* --- translate.c --- */
+/* Executes the block as host code, and those behind it until the interpreter is needed.  False: it
+ * is not translated (yet), nothing happened. */
+bool soft_execute_translated(struct soft_cpu *c, struct soft_block *b);
+void soft_translate_flush(struct soft_engine *engine); /* with all blocks */
+void soft_translate_destroy(struct soft_engine *engine);
 
 /* --- handlers, by mnemonic --- */
 struct soft_handlers {
