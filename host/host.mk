@@ -16,7 +16,7 @@ HOST_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wstrict-prototypes 
 HOST_LDFLAGS := -pthread $(if $(SAN),-fsanitize=address$(,)undefined)
 # Static where the archive is there: three libraries less to load is a third of a VM's start.
 static-if-there = $(if $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)),-l:lib$(1).a,-l$(1))
-HOST_LIBS := $(foreach lib,Zydis jansson uring aio xxhash,$(call static-if-there,$(lib)))
+HOST_LIBS := $(foreach lib,Zydis jansson uring aio xxhash mpfr gmp,$(call static-if-there,$(lib)))
 
 HOST_SRC  := $(shell find host -name '*.c' | sort)
 HOST_MAIN := host/main.c
