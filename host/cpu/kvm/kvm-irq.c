@@ -226,6 +226,7 @@ int kvm_irq_create(struct kvm_engine *kvm, const struct engine_config *config, s
 		ioctl(kvm->vm_fd, KVM_GET_IRQCHIP, &kvm->poweron_chips[i]);
 	}
 	machine->irq_chip = (struct irq_chip){&kvm_irq_ops, kvm, &machine->interrupts};
+	kvm_chips_init(kvm);
 	for (unsigned i = 0; i < GSI_COUNT; i++)
 		machine->gsi[i] = (struct irq_line){set_gsi, kvm, i, "gsi"};
 	return 0;

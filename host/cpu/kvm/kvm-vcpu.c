@@ -172,6 +172,17 @@ static void park(struct kvm_vcpu *vcpu)
 	vcpu->run->immediate_exit = 0;
 }
 
+/* The kernel does not tell whether it holds such a vector still.  It has gone when the guest has
+ * moved: its handler ends the interrupt with an exit at the latest. */
+static void remember_offer(struct kvm_vcpu *vcpu, int vector)
+{
+	struct kvm_regs regs;
+
+	vcpu->offered = ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 ? -1 : vector;
+	vcpu->offered_rip = regs.rip;
+	vcpu->offered_rsp = regs.rsp;
+}
+
 /* With a PIC of our own: hands its interrupt over when the vCPU takes one, else asks to be told
  * when it does. */
 static void offer_interrupt(struct kvm_vcpu *vcpu)
@@ -186,6 +197,7 @@ static void offer_interrupt(struct kvm_vcpu *vcpu)
 	if (vcpu->run->ready_for_interrupt_injection) {
 		interrupt.irq = ext->acknowledge(ext->opaque);
 		ioctl(vcpu->fd, KVM_INTERRUPT, &interrupt);
+		remember_offer(vcpu, interrupt.irq);
 	}
 	vcpu->run->request_interrupt_window = kvm->intr;
 }
@@ -241,9 +253,10 @@ static void *vcpu_main(void *opaque)
 		vcpu->io_unfinished = false;
 		vcpu->run->immediate_exit = 0;
 		vcpu->counters.exits++;
-		if (rc == 0)
+		if (rc == 0) {
+			vcpu->offered = -1;
 			handle_exit(vcpu);
-		else if (rc == -EINTR || rc == -EAGAIN)
+		} else if (rc == -EINTR || rc == -EAGAIN)
 			vcpu->counters.interrupted_exits++;
 		else
 			handle_failure(vcpu, "KVM_RUN failed, error", -rc);
@@ -314,6 +327,7 @@ int kvm_vcpu_create(struct kvm_engine *kvm, unsigned index, const struct engine_
 
 	vcpu->kvm = kvm;
 	vcpu->index = index;
+	vcpu->offered = -1;
 	/* The kernel takes its id of a vCPU for the APIC id. */
 	vcpu->fd = ioctl(kvm->vm_fd, KVM_CREATE_VCPU, topology_apic_id(&config->smp, index));
 	if (vcpu->fd < 0)

@@ -36,6 +36,8 @@ struct kvm_vcpu {
 	bool thread_started;
 	bool parked;	    /* executes no guest code, and will not before start */
 	bool io_unfinished; /* the last exit's result is not in the registers yet */
+	int offered; /* a vector of our own PIC that the kernel got and may still hold; -1: none */
+	uint64_t offered_rip, offered_rsp; /* where the guest stood then */
 	struct engine_counters counters;
 	atomic_bool measured; /* somebody asked for the counters: outside_ns is kept */
 	uint64_t left_at;     /* the thread's CPU time when KVM_RUN returned; 0: not measured */
@@ -71,6 +73,9 @@ struct kvm_engine {
 int kvm_irq_create(struct kvm_engine *kvm, const struct engine_config *config, struct error *err);
 void kvm_irq_reset(struct kvm_engine *kvm);
 
+/* kvm-chips.c: the state of the in-kernel chips, for the machine. */
+void kvm_chips_init(struct kvm_engine *kvm);
+
 /* kvm-vcpu.c */
 int kvm_vcpu_create(struct kvm_engine *kvm, unsigned index, const struct engine_config *config,
 	struct error *err);
@@ -84,6 +89,12 @@ int kvm_state_capture(struct kvm_vcpu *vcpu, struct error *err);
 void kvm_state_reset(struct kvm_vcpu *vcpu);
 int kvm_state_set(struct kvm_vcpu *vcpu, const struct cpu_state *state);
 int kvm_state_get(struct kvm_vcpu *vcpu, struct cpu_state *state);
+
+/* kvm-context.c: the engine's get_context and set_context */
+int kvm_get_context(
+	struct cpu_engine *engine, unsigned cpu, struct cpu_context *context, struct error *err);
+int kvm_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,
+	struct error *err);
 
 /* kvm-cpuid.c */
 int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err);
