@@ -41,6 +41,7 @@ struct walk {
 	uint64_t rights;   /* AND of U and W, OR of NX of all levels */
 	uint64_t physical; /* result: of the byte */
 	bool global;
+	uint8_t shift; /* of the page's size */
 };
 
 static struct guest_memory *memory(struct soft_cpu *c)
@@ -135,6 +136,7 @@ static bool walk32(struct walk *w)
 		w->physical =
 			(pde & 0xffc00000) | (pde >> 13 & 0xff) << 32 | (w->linear & 0x3fffff);
 		w->global = pde & PTE_GLOBAL;
+		w->shift = 22;
 		return true;
 	}
 	pte_at = (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4;
@@ -160,7 +162,7 @@ static uint64_t reserved_bits(const struct soft_cpu *c, unsigned level, uint64_t
 		bits |= PTE_NX;
 	if (pae)
 		bits |= level == 2 ? 0xfff00000000001e6ULL : 0x7ff0000000000000ULL;
-	if (level == 3)
+	if (level == 3 || (level == 2 && !(c->cpuid_features[FEATURE_80000001_EDX] >> 26 & 1)))
 		bits |= PTE_LARGE;
 	if (entry & PTE_LARGE && level == 2)
 		bits |= 0x3fffe000;
@@ -203,6 +205,7 @@ static bool walk64(struct walk *w)
 		if (!(pae && i == 2))
 			mark(w, at[i], entry[i], 8, i == level);
 	w->global = entry[level] & PTE_GLOBAL;
+	w->shift = 12 + 9 * level;
 	w->physical = entry[level] & PTE_ADDRESS & ~((1ULL << (12 + 9 * level)) - 1);
 	w->physical |= w->linear & ((1ULL << (12 + 9 * level)) - 1);
 	return true;
@@ -268,6 +271,7 @@ static void fill(struct soft_cpu *c, const struct walk *w, struct tlb_entry *e)
 	}
 	e->physical = physical;
 	e->global = w->global;
+	e->large = w->shift > 12 ? w->shift : 0;
 	if (w->fetch)
 		e->checked_execute = page;
 	else
@@ -477,8 +481,16 @@ const uint8_t *soft_fetch(struct soft_cpu *c, uint64_t linear)
 	return e->execute == soft_page(linear) ? (const uint8_t *)(linear + e->offset) : NULL;
 }
 
+static uint64_t page_of(const struct tlb_entry *e)
+{
+	return e->checked_read != TLB_INVALID	 ? e->checked_read
+	       : e->checked_write != TLB_INVALID ? e->checked_write
+						 : e->checked_execute;
+}
+
 static void invalidate(struct soft_cpu *c, struct tlb_entry *e)
 {
+	e->large = 0;
 	e->read = e->write = e->execute = TLB_INVALID;
 	e->checked_read = e->checked_write = e->checked_execute = TLB_INVALID;
 	set_fast(c, e);
@@ -502,8 +514,16 @@ void soft_tlb_flush(struct soft_cpu *c, bool global_too)
 
 void soft_tlb_flush_page(struct soft_cpu *c, uint64_t linear)
 {
-	for (unsigned user = 0; user < 2; user++)
+	for (unsigned user = 0; user < 2; user++) {
 		invalidate(c, slot(c, linear, user));
+		/* All that is known of a large page goes with any address in it (4.10.4.1). */
+		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+			struct tlb_entry *e = &c->tlb[user][i];
+
+			if (e->large && (page_of(e) ^ linear) >> e->large == 0)
+				invalidate(c, e);
+		}
+	}
 	soft_new_generation(c);
 }
 

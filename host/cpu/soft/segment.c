@@ -586,15 +586,17 @@ void soft_set_cr0(struct soft_cpu *c, uint64_t value)
 void soft_set_cr3(struct soft_cpu *c, uint64_t value)
 {
 	bool keep = c->cr4 & CR4_PCIDE && value >> 63;
-	uint64_t old = c->cr3;
+	uint64_t old = c->cr3, flushed = value;
 
-	value &= ~(1ULL << 63);
+	if (c->cr4 & CR4_PCIDE)
+		value &= ~(1ULL << 63);
 	if (c->long_mode && value >> 40)
 		soft_fault(c, V_GP, 0);
 	c->cr3 = value;
 	load_pdpte(c);
 	/* One set of translations is kept: those of another PCID go with the switch. */
-	if (!keep || (old & 0xfff) != (value & 0xfff))
+	if ((!keep || (old & 0xfff) != (value & 0xfff)) &&
+		fault_cpu("flush", 3, &flushed) != FAULT_DROP)
 		soft_tlb_flush(c, false);
 }
 

@@ -130,6 +130,7 @@ struct tlb_entry {
 	uint64_t physical;	       /* of the page */
 	uint64_t checked_read, checked_write, checked_execute; /* rights were found to allow this */
 	bool global;
+	uint8_t large; /* this is a part of a page of 2^large bytes; 0: a page of 4 KiB */
 };
 
 /* The same for host code (translate.c), 32 bytes: minus the page's address where RAM may be accessed

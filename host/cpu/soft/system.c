@@ -275,8 +275,15 @@ static void op_invlpg(struct soft_cpu *c, const struct soft_insn *i)
 
 static void op_invpcid(struct soft_cpu *c, const struct soft_insn *i)
 {
+	uint64_t type = c->gpr[i->op[0].reg] & soft_mask(c->long_mode ? 8 : 4), linear, pcid, address;
+
 	need_level0(c);
-	if (c->gpr[i->op[0].reg] > 3)
+	linear = soft_address(c, i, 16, false);
+	pcid = soft_load(c, linear, 8);
+	address = soft_load(c, linear + 8, 8);
+	/* The descriptor: twelve bits of PCID, the rest of its first word reserved. */
+	if (type > 3 || pcid >> 12 || (type < 2 && pcid && !(c->cr4 & CR4_PCIDE)) ||
+		(type == 0 && (int64_t)(address << 16) >> 16 != (int64_t)address))
 		soft_fault(c, V_GP, 0);
 	soft_tlb_flush(c, true);
 	c->break_block = true;
