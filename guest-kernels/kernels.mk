@@ -17,11 +17,15 @@ GUEST_CFLAGS := -std=c17 -O2 -g -ffreestanding -fno-builtin -mgeneral-regs-only 
 
 KERNEL_NAMES := $(sort $(basename $(notdir $(wildcard $(G)/kernels/*.c))) \
 	$(notdir $(patsubst %/,%,$(dir $(wildcard $(G)/kernels/*/*.c)))))
-kernel-src = $(wildcard $(G)/kernels/$(1).c $(G)/kernels/$(1)/*.c)
+kernel-src = $(wildcard $(G)/kernels/$(1).c $(G)/kernels/$(1)/*.c $(G)/kernels/$(1)/*.asm)
 
 RUNTIME_SRC := $(wildcard $(G)/runtime/*.c $(G)/runtime/*.asm) $(G)/boot/ap.asm
 DRIVER_SRC  := $(wildcard $(G)/drivers/*.c virtio-drivers/*.c virtio-drivers/*/*.c)
 guest-obj = $(patsubst %,$(GOUT)/$(1)/%.o,$(basename $(2)))
+
+# A kernel with code for outside of long mode has it in kernels/NAME/32/ (stage32/stage32.h).
+STAGED_KERNELS := $(foreach k,$(KERNEL_NAMES),$(if $(wildcard $(G)/kernels/$(k)/32/*.c),$(k)))
+stage-obj = $(if $(filter $(2),$(STAGED_KERNELS)),$(GOUT)/$(1)/$(G)/kernels/$(2)/stage32.o)
 
 .PHONY: kernels
 kernels: $(foreach k,$(KERNEL_NAMES),$(KOUT)/$(k).elf $(KOUT)/$(k).mb.elf)
@@ -71,18 +75,38 @@ EFI_BOOT := $(GOUT)/efi/$(G)/boot/efi.o $(GOUT)/efi/$(G)/boot/vectors.o
 EFI_LIBS := $(GOUT)/efi/runtime.a $(GOUT)/efi/drivers.a
 EFI_SECTIONS := $(addprefix -j ,.text .data .dynamic .dynsym .rela .reloc)
 
+STAGE_CFLAGS := -m32 -march=i686 $(filter-out -mcmodel=small -mno-red-zone,$(GUEST_CFLAGS)) -fno-pic
+$(GOUT)/32/%.o: %.c
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(STAGE_CFLAGS) -c -o $@ $<
+
+$(GOUT)/32/%.o: %.asm $(G)/stage32/layout.inc
+	@mkdir -p $(@D)
+	$(NASM) -f elf32 -I $(G)/stage32/ -o $@ $<
+
+STAGE_SRC := $(wildcard $(G)/stage32/stage32.c $(G)/stage32/start.asm)
+define stage-rules
+$(GOUT)/32/$(1).bin: $(call guest-obj,32,$(STAGE_SRC) $(wildcard $(G)/kernels/$(1)/32/*.c $(G)/kernels/$(1)/32/*.asm)) $(G)/stage32/stage32.ld
+	ld -m elf_i386 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T $(G)/stage32/stage32.ld -o $$@.elf $$(filter %.o,$$^)
+	objcopy -O binary $$@.elf $$@
+$(GOUT)/elf/$(G)/kernels/$(1)/stage32.o $(GOUT)/efi/$(G)/kernels/$(1)/stage32.o: $(GOUT)/32/$(1).bin $(G)/stage32/image.asm
+	@mkdir -p $$(@D)
+	$(NASM) -f elf64 -DIMAGE='"$(GOUT)/32/$(1).bin"' -o $$@ $(G)/stage32/image.asm
+endef
+$(foreach k,$(STAGED_KERNELS),$(eval $(call stage-rules,$(k))))
+
 define kernel-rules
-$(KOUT)/$(1).elf: $(ELF_BOOT) $(call guest-obj,elf,$(call kernel-src,$(1))) $(ELF_LIBS) $(G)/boot/kernel.ld
+$(KOUT)/$(1).elf: $(ELF_BOOT) $(call guest-obj,elf,$(call kernel-src,$(1))) $(call stage-obj,elf,$(1)) $(ELF_LIBS) $(G)/boot/kernel.ld
 	@mkdir -p $$(@D)
 	$(ELF_LINK) -o $$@ $$(filter %.o,$$^) --start-group $(ELF_LIBS) --end-group
 
-$(KOUT)/$(1).mb.elf: $(GOUT)/elf/$(G)/boot/multiboot.o $(ELF_BOOT) $(call guest-obj,elf,$(call kernel-src,$(1))) $(ELF_LIBS) $(G)/boot/kernel.ld
+$(KOUT)/$(1).mb.elf: $(GOUT)/elf/$(G)/boot/multiboot.o $(ELF_BOOT) $(call guest-obj,elf,$(call kernel-src,$(1))) $(call stage-obj,elf,$(1)) $(ELF_LIBS) $(G)/boot/kernel.ld
 	@mkdir -p $$(@D)
 	$(ELF_LINK) -e mb_entry --strip-debug -o $$@.64 $$(filter %.o,$$^) --start-group $(ELF_LIBS) --end-group
 	objcopy -I elf64-x86-64 -O elf32-i386 $$@.64 $$@
 	@rm -f $$@.64
 
-$(KOUT)/$(1).efi: $(EFI_BOOT) $(call guest-obj,efi,$(call kernel-src,$(1))) $(EFI_LIBS) $(G)/boot/efi.ld
+$(KOUT)/$(1).efi: $(EFI_BOOT) $(call guest-obj,efi,$(call kernel-src,$(1))) $(call stage-obj,efi,$(1)) $(EFI_LIBS) $(G)/boot/efi.ld
 	@mkdir -p $$(@D)
 	ld -nostdlib -shared -Bsymbolic -z nocombreloc -z noexecstack --no-warn-rwx-segments --no-undefined \
 		-T $(G)/boot/efi.ld -o $$@.so $(EFI_CRT) $$(filter %.o,$$^) --start-group $(EFI_LIBS) --end-group \

@@ -68,6 +68,8 @@ INSTRUCTIONS = {
     "clac": b"\x0f\x01\xca",
     "bmi": b"\xc4\xe2\x78\xf2\xc0",
     "monitor": b"\x0f\x01\xc8",
+    # mov esp, 0x90000; pushfd; push cs; call next; next: add dword [esp], 5; iretd
+    "iret32": b"\xbc\x00\x00\x09\x00\x9c\x0e\xe8\x00\x00\x00\x00\x83\x04\x24\x05\xcf",
 }
 OSFXSR = b"\x0f\x20\xe0\x66\x0d\x00\x02\x0f\x22\xe0"  # mov eax,cr4; or ax,0x200; mov cr4,eax
 SPIN = b"\xeb\xfe"

@@ -26,7 +26,7 @@
 struct decoder {
 	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
 	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
-	struct soft_insn single; /* one that is not kept */
+	struct soft_insn single;	/* one that is not kept */
 	struct soft_block single_block; /* its host is NULL */
 };
 
@@ -386,8 +386,11 @@ static struct soft_block *decode_single(struct soft_cpu *c, uint64_t linear)
 	unsigned have = 0, length = 0;
 
 	while (have < INSN_BYTES && !length) {
-		const uint8_t *host = soft_fetch(c, linear + have);
+		const uint8_t *host;
 
+		if (!c->long_mode && c->rip + have > c->seg[SEG_CS].limit)
+			soft_fault(c, V_GP, 0);
+		host = soft_fetch(c, c->long_mode ? linear + have : (uint32_t)(linear + have));
 		/* Execution from MMIO is nothing this machine can do: as if nothing decoded there.
 		 */
 		bytes[have++] = host ? *host : 0xff;
@@ -428,7 +431,14 @@ static void decode_block(
 		if (i->ends_block)
 			break;
 	}
+	b->bytes = at;
 	engine->arena_used += b->count;
+}
+
+/* Whether the block ends within the code segment: its limit is no part of what finds a block. */
+static bool within_limit(const struct soft_cpu *c, const struct soft_block *b)
+{
+	return c->long_mode || c->rip + b->bytes - 1 <= c->seg[SEG_CS].limit;
 }
 
 struct soft_block *soft_block_at(struct soft_cpu *c)
@@ -445,7 +455,7 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 		return decode_single(c, linear);
 	b = &engine->blocks[hash(host, mode)];
 	if (b->host == host && b->mode == mode)
-		return b;
+		return within_limit(c, b) ? b : decode_single(c, linear);
 	if (engine->arena_used + BLOCK_MAX > engine->arena_size)
 		soft_blocks_flush(engine);
 	decode_block(c, b, host, 0x1000 - (linear & 0xfff));
@@ -456,5 +466,5 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	b->host = host;
 	b->mode = mode;
 	set_code_bit(c, c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)].physical);
-	return b;
+	return within_limit(c, b) ? b : decode_single(c, linear);
 }

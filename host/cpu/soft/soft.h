@@ -213,7 +213,7 @@ struct soft_fpu {
 struct soft_block {
 	const uint8_t *host; /* of the first byte; NULL: free */
 	uint32_t mode;
-	uint32_t count;
+	uint32_t count, bytes;
 	struct soft_insn *insns;
 	const void *code; /* translated for `code_rip`, or NULL */
 	uint64_t code_rip;
