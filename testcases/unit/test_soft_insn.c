@@ -190,9 +190,11 @@ static void read_frame(struct outcome *out)
 
 static void run_soft(const struct instance *in, const struct machine_state *s, struct outcome *out)
 {
+	static unsigned turns;
 	unsigned mode = in->form->key.mode;
 	uint64_t fs_base, gs_base;
 
+	soft->hot = turns++ % 2 ? 1 : UINT32_MAX; /* as host code, and interpreted */
 	memcpy(cpu->gpr, s->gpr, sizeof(cpu->gpr));
 	soft_set_flags(cpu, s->flags, UINT32_MAX);
 	cpu->rip = s->rip;
