@@ -11,6 +11,7 @@ const struct device_type *const device_types[] = {
 	&assay_probe_type,
 	&fw_cfg_type,
 	&i440fx_type,
+	&i8042_type,
 	&ide_hd_type,
 	&ioapic_type,
 	&isa_debug_exit_type,

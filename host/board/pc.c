@@ -92,6 +92,8 @@ static int pc_build(struct machine *machine, const struct board_config *config, 
 	rc = firmware_set_clock(machine, config, err);
 	if (rc < 0)
 		return rc;
+	if (!device_create(machine, &i8042_type, NULL, NULL, err))
+		return error_prefix(err, -EINVAL, "%s: ", i8042_type.name);
 	rtc = device_create(machine, &mc146818rtc_type, NULL, NULL, err);
 	if (!rtc)
 		return error_prefix(err, -EINVAL, "%s: ", mc146818rtc_type.name);

@@ -24,6 +24,7 @@ extern const struct device_type piix3_ide_type;
 
 /* test/ */
 extern const struct device_type assay_probe_type;
+extern const struct device_type i8042_type;
 extern const struct device_type isa_debug_exit_type;
 extern const struct device_type isa_debugcon_type;
 extern const struct device_type pc_testdev_type;

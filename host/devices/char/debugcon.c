@@ -103,5 +103,6 @@ const struct device_type isa_debugcon_type = {
 	.properties = debugcon_properties,
 	.size = sizeof(struct debugcon),
 	.realize = debugcon_realize,
+	.state = &state_nothing,
 	.unrealize = debugcon_unrealize,
 };

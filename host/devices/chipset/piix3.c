@@ -4,9 +4,7 @@
  * interrupts (PIRQRC, 0x60 to 0x63).  The interrupt controllers are the engine's; an ISA interrupt
  * is a GSI, which reaches the PIC and the IOAPIC pin of the same number.
  *
- * Also at home here, as ports: the reset control register (RC, 0xCF9), port 0x92, and of the
- * keyboard controller at 0x64 its status and its reset pulse; the rest of the 8042 is not there
- * yet.
+ * Also at home here, as ports: the reset control register (RC, 0xCF9) and port 0x92.
  */
 #include "bus/pci.h"
 #include "devices/devices.h"
@@ -20,14 +18,10 @@
 #define PORT92	       0x92
 #define PORT92_RESET   0x01
 #define PORT92_A20     0x02
-#define PORT64	       0x64
-#define PORT64_IDLE    0x1c /* system flag, last was a command, not locked; buffers empty */
-#define PORT64_PULSE   0xf0 /* pulse output port bits 3:0 that are 0 */
-#define PORT64_RESET   0x01
 
 struct piix3 {
 	struct pci_device pci;
-	struct region rc_region, port92_region, port64_region;
+	struct region rc_region, port92_region;
 	bool pirq_level[4];
 	bool isa_level[16]; /* what the PIRQs together hold up */
 	uint8_t rc, port92;
@@ -115,26 +109,6 @@ static const struct region_ops port92_ops = {
 	.max_access = 1,
 };
 
-static uint64_t port64_read(void *opaque, uint64_t offset, unsigned size)
-{
-	return PORT64_IDLE;
-}
-
-/* Commands F0h to FFh pulse output port lines; line 0 is the processor's reset. */
-static void port64_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-	struct piix3 *piix = opaque;
-
-	if ((value & PORT64_PULSE) == PORT64_PULSE && !(value & PORT64_RESET))
-		machine_request_reset(piix->pci.dev.machine, CAUSE_GUEST_RESET);
-}
-
-static const struct region_ops port64_ops = {
-	.read = port64_read,
-	.write = port64_write,
-	.max_access = 1,
-};
-
 static void piix3_reset(struct device *dev)
 {
 	struct piix3 *piix = to_piix3(dev);
@@ -169,10 +143,7 @@ static int piix3_realize(struct device *dev, struct error *err)
 	piix->port92_region =
 		(struct region){.name = "port92", .length = 1, .ops = &port92_ops, .opaque = piix};
 	space_map(&dev->machine->ports, &piix->rc_region, RC_PORT);
-	piix->port64_region =
-		(struct region){.name = "port64", .length = 1, .ops = &port64_ops, .opaque = piix};
 	space_map(&dev->machine->ports, &piix->port92_region, PORT92);
-	space_map(&dev->machine->ports, &piix->port64_region, PORT64);
 	return 0;
 }
 
@@ -184,7 +155,6 @@ static void piix3_unrealize(struct device *dev)
 	bus->set_pirq = NULL;
 	space_unmap(&piix->rc_region);
 	space_unmap(&piix->port92_region);
-	space_unmap(&piix->port64_region);
 }
 
 /* The levels follow from the functions' pins, and from where their state stands in the stream. */
