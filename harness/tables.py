@@ -71,9 +71,9 @@ def _numbers(text):
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
-def ambiguous():
+def ambiguous(path=None):
     """clause id -> the two sentences that contradict each other"""
-    return {cells[0]: cells[1:3] for cells in rows(HERE / "ambiguous.tsv", 3)}
+    return {cells[0]: cells[1:3] for cells in rows(path or HERE / "ambiguous.tsv", 3)}
 
 
 def clauses():

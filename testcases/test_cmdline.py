@@ -71,6 +71,7 @@ REFUSED = [
     ("-mon chardev=absent,mode=control", ["-mon", "absent"], ""),
     ("-object nosuch,id=a", ["-object", "nosuch"], ""),
     ("-object iothread", ["-object", "id"], ""),
+    ("-object iothread,id=a,poll-max-ns=much", ["-object", "poll-max-ns"], ""),
     ("-device virtio-blk-pci,drive=a,iothread=absent -drive if=none,id=a,file={img},format=raw",
      ["absent"], OURS),
     ("-boot order=z", ["z"], ""),

@@ -2,12 +2,14 @@
 """The harness tested without a VMM of anybody: a script plays one (fakes.py)."""
 
 import time
+from types import SimpleNamespace
 
 import fakes
 import pytest
 
 from harness import elf, ktap, probe, tables
 from harness import session as sessions
+from harness.items import Failed, KernelItem
 from harness.session import Session, run_once
 from harness.vmm import Vmm
 
@@ -45,6 +47,47 @@ def test_verdict_stays_with_its_test(tmp_path, test, verdict):
     tests = ["passes_before", test, "passes_after"]
     session = run_fake(tmp_path, tests, silence=3.0)
     assert verdicts(session) == {"passes_before": "PASS", test: verdict, "passes_after": "PASS"}
+
+
+def judged(session, name, clauses, ambiguous):
+    """The outcome of one TEST as its item makes it of the kernel's verdict and the tables."""
+    item = SimpleNamespace(
+        config=SimpleNamespace(assay=SimpleNamespace(ambiguous=ambiguous)),
+        expected_failure=lambda test: None,
+        kernel="fake",
+        lacking=None,
+        machine="pc",
+        missing=None,
+        session_of_vm=session,
+        test=SimpleNamespace(name=name, clauses=clauses),
+        user_properties=[],
+        vmm=session.vmm,
+    )
+    item._judge = lambda outcome: KernelItem._judge(item, outcome)
+    try:
+        KernelItem.runtest(item)
+    except (pytest.xfail.Exception, Failed) as raised:
+        return item.verdict, raised
+    return item.verdict, None
+
+
+def test_a_clause_that_contradicts_itself_is_ambiguous(tmp_path):
+    table = tmp_path / "ambiguous.tsv"
+    table.write_text("# id, one, the other\nA-7\tit is set (1.2)\tit is clear (3.4)\n")
+    ambiguous = tables.ambiguous(table)
+    assert ambiguous == {"A-7": ["it is set (1.2)", "it is clear (3.4)"]}
+    session = run_fake(tmp_path, ["passes", "fails", "deviates", "errs"])
+    for name in ("fails", "deviates"):
+        verdict, raised = judged(session, name, ("A-1", "A-7"), ambiguous)
+        assert verdict == "AMBIGUOUS"
+        assert isinstance(raised, pytest.xfail.Exception)  # counted, no failure of the run
+        assert "A-7" in str(raised) and "it is set (1.2)" in str(raised)
+        assert "it is clear (3.4)" in str(raised)
+    # Another clause, a TEST that broke, and one that passed are what they were.
+    verdict, raised = judged(session, "fails", ("A-1",), ambiguous)
+    assert verdict == "FAIL" and isinstance(raised, Failed)
+    assert judged(session, "errs", ("A-7",), ambiguous)[0] == "ERROR"
+    assert judged(session, "passes", ("A-7",), ambiguous) == ("PASS", None)
 
 
 def test_a_failed_vm_is_discarded_and_a_good_one_is_not(tmp_path):

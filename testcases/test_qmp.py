@@ -87,6 +87,15 @@ def test_which_engine_runs_is_said(start, vmm, bench):
         assert info.splitlines()[1] == f"engine: {vmm.accel}"
 
 
+def test_an_iothread_says_how_long_it_polls(start, vmm):
+    """QEMU polls for as long as it is told; ours takes the number and does not poll."""
+    given = "iothread,id=io0,poll-max-ns=4096,poll-grow=2,poll-shrink=3"
+    qmp = start(probe.HALT, "-object", given).qmp
+    (thread,) = qmp.command("query-iothreads")
+    assert thread["id"] == "io0" and thread["thread-id"] > 0
+    assert thread["poll-max-ns"] == (4096 if vmm.is_qemu else 0)
+
+
 @pytest.mark.parametrize("id_", [7, "text", [1, {"a": None}], {"x": 1.5}, True, None])
 def test_any_json_id_comes_back(start, id_):
     qmp = start().qmp
