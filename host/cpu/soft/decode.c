@@ -63,6 +63,8 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	if (!d || !engine->blocks || engine->arena == MAP_FAILED ||
 		engine->code_pages == MAP_FAILED)
 		return error_set(err, ENOMEM, "out of memory");
+	if (soft_zydis_load(err) < 0)
+		return -ENOENT;
 	for (unsigned i = 0; i < 3; i++)
 		ZydisDecoderInit(&d->by_mode[i], modes[i], stacks[i]);
 	register_table(d, soft_alu_handlers);

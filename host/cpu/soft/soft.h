@@ -508,6 +508,9 @@ void soft_set_cr3(struct soft_cpu *c, uint64_t value);
 void soft_set_cr4(struct soft_cpu *c, uint64_t value);
 void soft_set_flags(struct soft_cpu *c, uint32_t value, uint32_t changeable);
 
+/* --- zydis.c --- */
+int soft_zydis_load(struct error *err); /* once a process; again is no harm */
+
 /* --- decode.c --- */
 /* The block at RIP, decoded or from the cache.  Faults as the fetch does. */
 struct soft_block *soft_block_at(struct soft_cpu *c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Blocks of 64-bit code that are executed often become host code (translate.c has the whole
- * picture).  Private to translate.c, which makes the blocks' frame, and translate-insn.c, which
- * makes the instructions.
+ * picture).  Private to translate.c (the frame of blocks), translate-insn.c and
+ * translate-flow.c (instructions), translate-flags.c.
  */
 #ifndef CPU_SOFT_TRANSLATE_H
 #define CPU_SOFT_TRANSLATE_H
@@ -63,7 +63,24 @@ extern const int8_t soft_host_register[16];
 /* Emits `i`, which is no FLAGS_SLOW and no FLAGS_FLOW. */
 void soft_translate_insn(struct translation *t, const struct soft_insn *i);
 
+/* Emits `i`, a FLAGS_FLOW whose target, where it is a constant, is right: a wrong one faults, which
+ * is for the interpreter. */
+bool soft_target_is_right(const struct soft_insn *i);
+void soft_translate_flow(struct translation *t, const struct soft_insn *i);
+/* The end of the block: on to the one at `rip`. */
+void soft_emit_goto(struct translation *t, uint64_t rip);
+
+/* --- translate-flags.c --- */
+/* Will all flags be set again before an instruction that may fault, tests them or ends the block?
+ */
+bool soft_flags_are_dead(const struct translation *t, const struct soft_insn *i);
+/* Right behind a FLAGS_SHIFT, _ROTATE or _PRODUCT: gives undefined flags our value. */
+void soft_define_flags(struct translation *t, const struct soft_insn *i, enum flags_use use);
+
 /* --- shared pieces --- */
+bool soft_touches_memory(const struct soft_insn *i);
+bool soft_has_high_byte(const struct soft_insn *i); /* then its registers are all the host's own */
+unsigned soft_shift_count(const struct soft_insn *i); /* of FLAGS_SHIFT, _ROTATE */
 static inline uint32_t field_of_register(unsigned reg)
 {
 	return offsetof(struct soft_cpu, gpr) + 8 * reg;
@@ -71,7 +88,7 @@ static inline uint32_t field_of_register(unsigned reg)
 
 /* The guest's register in a host register: its own, or `spare`, loaded. */
 int soft_in_host(struct translation *t, unsigned reg, int spare);
-/* Before the host's flags are changed: they are kept in memory. */
+/* Before the host's flags are changed: they are kept in memory.  Uses H_TEMP, as the next. */
 void soft_keep_flags(struct translation *t);
 void soft_need_flags(struct translation *t); /* in the host's */
 /* The linear address into H_ADDRESS; then, if RAM may be accessed so, its host address there. Uses
