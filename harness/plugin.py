@@ -104,6 +104,8 @@ class Bench:
         key = item.group + (seed,)
         if key not in self.sessions:
             control = any("ctl" in test.needs for test in self.tests(item.kernel))
+            tells = any("tells" in test.needs for test in self.tests(item.kernel))
+            partial = tells and probe.missing_parts(item.vmm.path, item.vmm.accel)
             label = "-".join(str(part) for part in key if part is not None)
             self.sessions[key] = Session(
                 item.kernel,
@@ -116,6 +118,7 @@ class Bench:
                 seed=seed,
                 control=control,
                 boot=item.boot,
+                append="exact=0" if partial else "",
             )
             self.pool.add(self.sessions[key])
         return self.sessions[key]

@@ -105,7 +105,23 @@ class Report:
             for clause in item.test.clauses:
                 by_clause.setdefault(clause, []).append((name, where, verdict))
         (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        self._write_popek(folder, results)
         self._write_clauses(folder, by_clause)
+
+    def _write_popek(self, folder, results):
+        """Can a guest tell?  By TEST and engine: 0 no, 1 yes, - the TEST did not get so far."""
+        rows = [row for row in results if row["test"].startswith("popek.")]
+        if not rows:
+            return
+        engines = sorted({row["on"] for row in rows})
+        table = {}
+        for row in rows:
+            told = row.get("metrics", {}).get("tells", "-")
+            table.setdefault(row["test"].removeprefix("popek."), {})[row["on"]] = told
+        lines = ["\t".join(["# the guest can tell by", *engines])]
+        for test, cells in table.items():
+            lines.append("\t".join([test, *(cells.get(engine, "-") for engine in engines)]))
+        (folder / "popek.tsv").write_text("\n".join(lines) + "\n")
 
     def _write_clauses(self, folder, by_clause):
         known = tables.clauses()

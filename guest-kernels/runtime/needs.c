@@ -108,6 +108,7 @@ static const struct need {
 	{"efi", by_efi},
 	{"life", NULL},
 	{"exact", NULL},
+	{"tells", NULL},
 	{"insn:", NULL},
 };
 

@@ -244,6 +244,7 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 	uint64_t low, high, at = c->idt.base + vector * 16, target;
 	unsigned type, dpl, ist, old_cpl = c->cpl;
 	uint32_t ext = software ? 0 : EXT;
+	uint64_t saved_cs = c->seg[SEG_CS].selector;
 
 	if (vector * 16 + 15 > c->idt.limit)
 		soft_fault(c, V_GP, idt_error(c, vector, software));
@@ -278,7 +279,8 @@ static void interrupt_long(struct soft_cpu *c, unsigned vector, bool software, i
 	frame_push(&f, c->seg[SEG_SS].selector);
 	frame_push(&f, c->gpr[RSP]);
 	frame_push(&f, flags_image(c, vector));
-	frame_push(&f, c->seg[SEG_CS].selector);
+	fault_cpu("cs", vector, &saved_cs);
+	frame_push(&f, saved_cs);
 	frame_push(&f, return_rip);
 	if (has_error)
 		frame_push(&f, error);

@@ -2,6 +2,7 @@
 /* Moving data: MOV and its kin, stack, exchange, compare-and-exchange, bit tests (SDM 2). */
 #include <Zydis/Mnemonic.h>
 
+#include "base/fault.h"
 #include "cpu/soft/soft.h"
 
 #define MOV(size)                                                                \
@@ -24,9 +25,11 @@ static void mov_segment(struct soft_cpu *c, const struct soft_insn *i)
 		if (i->op[0].reg == SEG_SS)
 			c->inhibit = INHIBIT_SS;
 	} else {
+		uint64_t selector = c->seg[i->op[1].reg].selector;
+
 		/* To a register: zero-extended to the operand size; to memory always 16 bits. */
-		soft_put(c, i, 0, c->seg[i->op[1].reg].selector,
-			i->op[0].kind == O_MEM ? 2 : i->op[0].size);
+		fault_cpu("read-segment", i->op[1].reg, &selector);
+		soft_put(c, i, 0, selector, i->op[0].kind == O_MEM ? 2 : i->op[0].size);
 	}
 }
 

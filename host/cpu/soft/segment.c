@@ -326,11 +326,12 @@ void soft_far_jump(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsig
 
 void soft_far_call(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsigned size)
 {
-	uint64_t rsp = c->gpr[RSP], raw;
+	uint64_t rsp = c->gpr[RSP], raw, pushed = c->seg[SEG_CS].selector;
 	struct soft_segment cs;
 
+	fault_cpu("far-cs", c->cpl, &pushed);
 	if (is_real(c)) {
-		soft_push(c, c->seg[SEG_CS].selector, size);
+		soft_push(c, pushed, size);
 		soft_push(c, c->next_rip, size);
 		jump_real(c, selector, offset);
 		return;
@@ -344,7 +345,7 @@ void soft_far_call(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsig
 		soft_linear(
 			c, SEG_SS, (rsp - 2 * size) & soft_mask(soft_stack_size(c)), size, true),
 		size);
-	soft_push(c, c->seg[SEG_CS].selector, size);
+	soft_push(c, pushed, size);
 	soft_push(c, c->next_rip, size);
 	jump_to(c, &cs, c->cpl, offset);
 }
