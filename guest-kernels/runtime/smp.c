@@ -164,6 +164,8 @@ static void __attribute__((noreturn)) ap_entry(struct smp_cpu *c)
 	load_segments(c);
 	x2apic_off();
 	c->x2apic = false;
+	c->svr = lapic_read(LAPIC_SVR);
+	c->tpr = lapic_read(LAPIC_TPR);
 	lapic_write(LAPIC_SVR, 0x100 | IRQ_SPURIOUS);
 	idle(c);
 }
@@ -171,17 +173,32 @@ static void __attribute__((noreturn)) ap_entry(struct smp_cpu *c)
 /* --- on the first --- */
 
 /* A page of RAM below 640 KiB: boot/kernel.ld's kernels find 0x8000 free, UEFI may keep it. */
+static bool is_free(uint64_t at)
+{
+	for (unsigned i = 0; i < boot_info.range_count; i++) {
+		const struct memory_range *r = &boot_info.ranges[i];
+
+		if (r->type == MEMORY_RAM && at >= r->base && at + PAGE <= r->base + r->size)
+			return true;
+	}
+	return false;
+}
+
 static struct ap_page *find_page(void)
 {
 	for (uint64_t at = 0x8000; at < 0x90000; at += PAGE)
-		for (unsigned i = 0; i < boot_info.range_count; i++) {
-			const struct memory_range *r = &boot_info.ranges[i];
-
-			if (r->type == MEMORY_RAM && at >= r->base &&
-				at + PAGE <= r->base + r->size)
-				return (struct ap_page *)at;
-		}
+		if (is_free(at))
+			return (struct ap_page *)at;
 	ERROR("no page below 640 KiB is free");
+}
+
+bool smp_use_next_page(void)
+{
+	uint64_t at = (uint64_t)find_page() + PAGE;
+
+	if (is_free(at))
+		page = (struct ap_page *)at;
+	return is_free(at);
 }
 
 static void clear(struct smp_cpu *c)
@@ -203,6 +220,7 @@ static void send_back(void *opaque)
 	if (count > 1)
 		smp_ipi(0, IPI_INIT | IPI_ASSERT | IPI_OTHERS);
 	memset(handlers, 0, sizeof(handlers));
+	page = find_page();
 	for (unsigned i = 0; i < count; i++)
 		clear(&cpus[i]);
 }
@@ -220,7 +238,6 @@ void smp_init(void)
 		cpus[i].apic_id = found->apic_id[i];
 	}
 	wrmsr(MSR_GS_BASE, (uint64_t)&cpus[0]);
-	page = find_page();
 	cpus[0].online = true;
 	count = found->count;
 	irq_elsewhere = take_interrupt;
@@ -268,6 +285,21 @@ uint8_t smp_prepare(unsigned cpu)
 	c->online = c->trapped = false;
 	c->fn = NULL;
 	return (uint64_t)page / PAGE;
+}
+
+static void __attribute__((noreturn)) park(struct smp_cpu *c)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+/* All have the stack of one, but put the same return address on it and nothing else. */
+uint8_t smp_prepare_parked(void)
+{
+	uint8_t number = smp_prepare(smp_count() - 1);
+
+	page->entry = (uint64_t)park;
+	return number;
 }
 
 void smp_start(unsigned cpu)

@@ -33,6 +33,7 @@ struct smp_cpu {
 	uint32_t apic_id;
 	volatile bool online; /* runs the idle loop or a function */
 	bool x2apic;	      /* its local APIC is in x2APIC mode */
+	uint32_t svr, tpr;    /* its APIC's, as found at its start */
 	smp_fn *volatile fn;  /* NULL: idle */
 	void *arg;
 	volatile uint64_t result;
@@ -64,6 +65,10 @@ void smp_start(unsigned cpu);
 void smp_start_all(void);
 /* The start page for one processor, without any IPI: its number is what the IPI carries. */
 uint8_t smp_prepare(unsigned cpu);
+/* The same for any number at once: they come to rest in an endless HLT. */
+uint8_t smp_prepare_parked(void);
+/* Another page to start from, the next behind the usual one; false: it is not free RAM. */
+bool smp_use_next_page(void);
 struct ap_seen *smp_seen(void);
 
 /* fn(arg) on another processor; _run does not wait. The TEST fails if it traps there or takes

@@ -33,6 +33,7 @@ const struct qmp_command qmp_commands[] = {
 	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]", query_cpu_definitions},
 	{"query-cpus-fast", NULL, "[CpuInfoFast]", query_cpus_fast},
 	{"query-current-machine", NULL, "CurrentMachineParams", query_current_machine},
+	{"query-hotpluggable-cpus", NULL, "[HotpluggableCPU]", query_hotpluggable_cpus},
 	{"query-iothreads", NULL, "[IOThreadInfo]", query_iothreads},
 	{"query-kvm", NULL, "KvmInfo", query_kvm},
 	{"query-machines", NULL, "[MachineInfo]", query_machines},

@@ -80,9 +80,9 @@ typedef json_t *qmp_run(struct machine *machine, const json_t *args, struct qmp_
 qmp_run run_block_resize, run_cont, run_human_monitor_command, run_inject_nmi, run_quit, run_stop,
 	run_system_powerdown, run_system_reset, run_ringbuf_read;
 qmp_run query_version, query_commands, query_schema, query_status, query_kvm, query_name,
-	query_uuid, query_chardev, query_block, query_cpus_fast, query_machines,
-	query_current_machine, query_iothreads, query_list_properties, query_list_types,
-	query_cpu_definitions;
+	query_uuid, query_chardev, query_block, query_cpus_fast, query_hotpluggable_cpus,
+	query_machines, query_current_machine, query_iothreads, query_list_properties,
+	query_list_types, query_cpu_definitions;
 qmp_run query_stats, query_stats_schemas;
 qmp_run run_migrate, run_migrate_cancel, run_migrate_incoming, run_migrate_set_capabilities,
 	query_migrate, query_migrate_capabilities;

@@ -108,6 +108,17 @@ json_t *query_block(struct machine *machine, const json_t *args, struct qmp_erro
 	return list;
 }
 
+static json_t *place_of(const struct cpu_engine *engine, unsigned cpu)
+{
+	struct cpu_place place = topology_place(&engine->smp, cpu);
+	json_t *props = json_pack("{s:i,s:i,s:i}", "core-id", (int)place.core, "thread-id",
+		(int)place.thread, "socket-id", (int)place.socket);
+
+	if (engine->smp.dies > 1)
+		json_object_set_new(props, "die-id", json_integer(place.die));
+	return props;
+}
+
 json_t *query_cpus_fast(struct machine *machine, const json_t *args, struct qmp_error *err)
 {
 	const struct cpu_engine *engine = machine->engine;
@@ -117,11 +128,27 @@ json_t *query_cpus_fast(struct machine *machine, const json_t *args, struct qmp_
 		char path[48];
 
 		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
-		json_array_append_new(
-			list, json_pack("{s:i,s:{s:i,s:i,s:i},s:s,s:i,s:s}", "thread-id",
-				      engine->ops->thread_id(engine, i), "props", "core-id", 0,
-				      "thread-id", 0, "socket-id", (int)i, "qom-path", path,
-				      "cpu-index", (int)i, "target", "x86_64"));
+		json_array_append_new(list,
+			json_pack("{s:i,s:o,s:s,s:i,s:s}", "thread-id",
+				engine->ops->thread_id(engine, i), "props", place_of(engine, i),
+				"qom-path", path, "cpu-index", (int)i, "target", "x86_64"));
+	}
+	return list;
+}
+
+/* All there are: none can be added later.  The last first, as QEMU lists them. */
+json_t *query_hotpluggable_cpus(struct machine *machine, const json_t *args, struct qmp_error *err)
+{
+	const struct cpu_engine *engine = machine->engine;
+	json_t *list = json_array();
+
+	for (unsigned i = engine->cpus; i--;) {
+		char path[48];
+
+		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+		json_array_append_new(list,
+			json_pack("{s:o,s:i,s:s,s:s}", "props", place_of(engine, i), "vcpus-count",
+				1, "qom-path", path, "type", "qemu64-x86_64-cpu"));
 	}
 	return list;
 }

@@ -29,9 +29,9 @@ static const char *const migration_states[] = {"none", "setup", "cancelling", "c
 	"pre-switchover", "device", "wait-unplug", NULL};
 static const char *const migration_capabilities[] = {"xbzrle", "rdma-pin-all", "auto-converge",
 	"zero-blocks", "compress", "events", "postcopy-ram", "x-colo", "release-ram", "block",
-	"return-path", "pause-before-switchover", "multifd", "dirty-bitmaps",
-	"postcopy-blocktime", "late-block-activate", "x-ignore-shared",
-	"validate-uuid", "background-snapshot", "zero-copy-send", "postcopy-preempt", NULL};
+	"return-path", "pause-before-switchover", "multifd", "dirty-bitmaps", "postcopy-blocktime",
+	"late-block-activate", "x-ignore-shared", "validate-uuid", "background-snapshot",
+	"zero-copy-send", "postcopy-preempt", NULL};
 
 #define MEMBERS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
 
@@ -57,9 +57,8 @@ static const struct qmp_type types[] = {
 	{"CommandInfo", META_OBJECT, .members = MEMBERS({"name", "str"})},
 	{"SchemaInfo", META_OBJECT, .members = MEMBERS({"name", "str"}, {"meta-type", "str"})},
 	{"StatusInfo", META_OBJECT,
-		.members = MEMBERS(
-			{"running", "bool"}, {"singlestep", "bool"}, {"status", "RunState"},
-			{"engine", "str"})},
+		.members = MEMBERS({"running", "bool"}, {"singlestep", "bool"},
+			{"status", "RunState"}, {"engine", "str"})},
 	{"KvmInfo", META_OBJECT,
 		.members = MEMBERS({"enabled", "bool"}, {"present", "bool"}, {"engine", "str"})},
 	{"NameInfo", META_OBJECT, .members = MEMBERS({"name", "str", true})},
@@ -79,7 +78,10 @@ static const struct qmp_type types[] = {
 			{"inserted", "BlockDeviceInfo", true})},
 	{"CpuInstanceProperties", META_OBJECT,
 		.members = MEMBERS({"socket-id", "int", true}, {"core-id", "int", true},
-			{"thread-id", "int", true})},
+			{"thread-id", "int", true}, {"die-id", "int", true})},
+	{"HotpluggableCPU", META_OBJECT,
+		.members = MEMBERS({"type", "str"}, {"vcpus-count", "int"},
+			{"props", "CpuInstanceProperties"}, {"qom-path", "str", true})},
 	{"CpuInfoFast", META_OBJECT,
 		.members = MEMBERS({"cpu-index", "int"}, {"qom-path", "str"}, {"thread-id", "int"},
 			{"props", "CpuInstanceProperties", true}, {"target", "str"})},

@@ -143,7 +143,10 @@ static void raise_error(struct soft_lapic *l, uint32_t bit);
 /* Disabled by software it takes INIT, NMI and start-up messages only (10.4.7.2). */
 static bool accepts(const struct soft_lapic *l)
 {
-	return is_enabled(l) && l->svr & SVR_ENABLED;
+	uint64_t enabled = is_enabled(l) && l->svr & SVR_ENABLED;
+
+	fault_cpu("apic-accepts", l->cpu->index, &enabled);
+	return enabled;
 }
 
 static void deliver_fixed(struct soft_lapic *l, uint8_t vector, bool level)
@@ -346,7 +349,7 @@ enum { TO_SELF = 1, TO_ALL, TO_OTHERS };
 static void send_ipi(struct soft_lapic *l)
 {
 	struct soft_engine *soft = l->cpu->engine;
-	uint64_t shorthand = l->icr >> 18 & 3;
+	uint64_t shorthand = l->icr >> 18 & 3, asserted = l->icr >> 14 & 1;
 	bool x2 = is_x2apic(l), level = l->icr >> 15 & 1;
 	struct message m = {
 		.destination = x2 ? l->icr_high : l->icr_high >> 24,
@@ -357,7 +360,8 @@ static void send_ipi(struct soft_lapic *l)
 	};
 
 	/* INIT level de-assert does nothing on processors of today. */
-	if (m.mode == MODE_INIT && level && !(l->icr >> 14 & 1))
+	fault_cpu("ipi-assert", m.mode, &asserted);
+	if (m.mode == MODE_INIT && level && !asserted)
 		return;
 	if (m.vector < 16 && (m.mode == MODE_FIXED || m.mode == MODE_LOWEST)) {
 		raise_error(l, ERROR_SEND_VECTOR);
