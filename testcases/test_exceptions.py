@@ -5,5 +5,4 @@ KERNEL = "exceptions"
 MACHINES = {"pc": "pc"}
 NO_FAULTS = {
     "ac_nowhere_else": "its fault would be an exception where none is due, and no seam raises one",
-    "nm_of_ts_and_em": "skipped where the software processor has no x87",
 }
