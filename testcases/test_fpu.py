@@ -2,4 +2,4 @@
 """x87, MMX and SSE to SSE4.2, FXSAVE and XSAVE."""
 
 KERNEL = "fpu"
-MACHINES = {"pc": "pc"}
+MACHINES = {"pc": "pc cpu:model=max", "baseline": "pc"}
