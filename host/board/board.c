@@ -234,8 +234,12 @@ static int load(struct machine *machine, const struct reload *reload, struct err
 		if (rc < 0)
 			return rc;
 		cpu_state_flat32(&state, entry.rip);
+		if (entry.mode == BOOT_LONG64)
+			cpu_state_long64(&state, entry.page_table,
+				(struct cpu_table){entry.gdt, entry.gdt_limit});
 		state.gpr[RAX] = entry.eax;
 		state.gpr[RBX] = entry.ebx;
+		state.gpr[RSI] = entry.esi;
 	}
 	rc = machine->engine->ops->set_state(machine->engine, 0, &state);
 	return rc < 0 ? error_set_errno(err, -rc, "cannot set the first vCPU's registers") : 0;

@@ -50,9 +50,10 @@ int boot_load_file(struct boot_layout *layout, const struct boot_file *file, uin
  * pages kernels use to start processors; else behind the image.  0: no room.
  */
 uint64_t boot_place_tables(const struct boot_layout *layout, uint64_t size);
-/* Page-aligned room behind the image (for modules), or at the top of RAM below 4 GiB.  0: none. */
+/* Page-aligned room behind the image (for modules), or at the top of RAM below `limit` and 4 GiB.
+ * 0: none. */
 uint64_t boot_place_behind(const struct boot_layout *layout, uint64_t size);
-uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size);
+uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size, uint64_t limit);
 int boot_load_bytes(struct boot_layout *layout, const void *from, size_t length, uint64_t address,
 	struct error *err);
 
@@ -77,6 +78,11 @@ int elf_load(struct boot_layout *layout, const struct boot_file *file, const str
 	struct error *err);
 
 int pvh_load(struct boot_layout *layout, const struct boot_file *file, const struct elf_image *elf,
+	const struct board_config *config, uint64_t rsdp, struct boot_entry *out,
+	struct error *err);
+
+bool linux_is(const uint8_t *header, uint64_t size); /* a bzImage, by its setup header */
+int linux_load(struct boot_layout *layout, const struct boot_file *file,
 	const struct board_config *config, uint64_t rsdp, struct boot_entry *out,
 	struct error *err);
 

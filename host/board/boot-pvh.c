@@ -47,7 +47,7 @@ static int load_initrd(
 	if (rc)
 		return error_prefix(err, rc, "-initrd: ");
 	module->size = file.size;
-	module->address = boot_place_top(layout, file.size);
+	module->address = boot_place_top(layout, file.size, UINT64_MAX);
 	if (!module->address)
 		rc = error_set(err, ENOMEM, "no room for its %llu bytes in guest memory",
 			(unsigned long long)file.size);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * -kernel: opens the file, finds out which of the two boot protocols it speaks, and hands over to
- * boot-pvh.c or boot-multiboot.c.  Linux's own protocol (bzImage) is left out: its ELF file has a
- * PVH note.
+ * -kernel: opens the file, finds out which of the boot protocols it speaks, and hands over to
+ * boot-pvh.c, boot-multiboot.c or boot-linux.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -205,7 +204,7 @@ uint64_t boot_place_tables(const struct boot_layout *layout, uint64_t size)
 	return boot_place_behind(layout, size);
 }
 
-uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size)
+uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size, uint64_t limit)
 {
 	const struct guest_memory *mem = &layout->machine->memory;
 	uint64_t top = 0;
@@ -216,6 +215,8 @@ uint64_t boot_place_top(const struct boot_layout *layout, uint64_t size)
 		if (!block->readonly && block->address + block->size <= 1ull << 32)
 			top = block->address + block->size;
 	}
+	if (top > limit)
+		top = limit;
 	if (size > top)
 		return 0;
 	top = (top - size) & ~(uint64_t)(PAGE - 1);
@@ -242,10 +243,9 @@ static int load_opened(struct boot_layout *layout, const struct boot_file *file,
 		if (multiboot >= 0)
 			return error_set(err, EINVAL,
 				"multiboot image that is neither ELF nor gives its addresses");
-		if (got > 0x206 && !memcmp(header + 0x202, "HdrS", 4))
-			return error_set(err, ENOTSUP,
-				"a Linux bzImage; give the ELF file (vmlinux) with its PVH note");
-		return error_set(err, EINVAL, "neither an ELF nor a multiboot image");
+		if (linux_is(header, got))
+			return linux_load(layout, file, config, rsdp, out, err);
+		return error_set(err, EINVAL, "neither an ELF, a multiboot nor a Linux image");
 	}
 	rc = elf_parse(file, &elf, err);
 	if (rc)

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The two states in which a vCPU begins (state.h). */
+/* The states in which a vCPU begins (state.h). */
 #include "cpu/state.h"
 
 #define CR0_PE	   (1u << 0)
 #define CR0_ET	   (1u << 4)
 #define CR0_NW	   (1u << 29)
 #define CR0_CD	   (1u << 30)
+#define CR0_PG	   (1u << 31)
+#define CR4_PAE	   (1u << 5)
+#define EFER_LME   (1u << 8)
+#define EFER_LMA   (1u << 10)
 #define RFLAGS_ONE 0x2
 
 #define TYPE_DATA_WRITE 0x3
@@ -74,4 +78,18 @@ void cpu_state_flat32(struct cpu_state *state, uint32_t entry)
 	state->idt = (struct cpu_table){0, 0};
 	state->cr0 = CR0_PE | CR0_ET;
 	state->gpr[RDX] = 0;
+}
+
+void cpu_state_long64(struct cpu_state *state, uint64_t cr3, struct cpu_table gdt)
+{
+	state->cs = flat_segment(0x10, TYPE_CODE_READ);
+	state->cs.db = false;
+	state->cs.l = true;
+	state->ds = state->es = state->fs = state->gs = state->ss =
+		flat_segment(0x18, TYPE_DATA_WRITE);
+	state->gdt = gdt;
+	state->cr0 |= CR0_PG;
+	state->cr3 = cr3;
+	state->cr4 |= CR4_PAE;
+	state->efer = EFER_LME | EFER_LMA;
 }

@@ -41,4 +41,8 @@ void cpu_state_reset(struct cpu_state *state);
  * PVH ask for at `entry`. */
 void cpu_state_flat32(struct cpu_state *state, uint32_t entry);
 
+/* From there to long mode, with the page table at cr3; the table has 64-bit code at 0x10 and data
+ * at 0x18 (Linux's 64-bit boot protocol). */
+void cpu_state_long64(struct cpu_state *state, uint64_t cr3, struct cpu_table gdt);
+
 #endif
