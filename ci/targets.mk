@@ -20,7 +20,7 @@ PYTEST = $(PYTHON) -m pytest -p no:cacheprovider -q -rfEX --tb=short --vmm=$(VMM
 
 # By default the tests of our own VMM; the peer runs the same kernels beside it, which proves them.
 CHECKED = $(if $(OWN),testcases,$(wildcard testcases/test_*.py))
-CHECK_BUILDS = all $(if $(OWN),unit-tests faults-build)
+CHECK_BUILDS = all guests $(if $(OWN),unit-tests faults-build)
 
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -38,6 +38,11 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) $(CHECK_BUILDS)
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --peer=$(PEER) $(if $(ONLY),,--require-engine) $(CHECKED)
+
+# Debian's kernel and busybox, test data: fetched once, never installed.
+.PHONY: guests
+guests:
+	@ci/guests.sh $(BUILD)/guests
 
 .PHONY: soak
 soak:
@@ -71,6 +76,7 @@ help:
 	@echo "make               build the VMM (build/assay) and the kernels (build/kernels)"
 	@echo "make deps          install what is missing of ci/packages.txt (as root), say what"
 	@echo "make check         run every test: 15 minutes at most on two cores"
+	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make soak          the same with nothing sampled"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
