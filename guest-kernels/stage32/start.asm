@@ -170,6 +170,15 @@ trap_entry:					; struct trap of stage32.h
 	mov es, eax
 	cld
 	mov eax, esp
+	mov edx, ss
+	cmp edx, SEL_DATA16		; C needs a flat stack
+	jne .flat
+	movzx eax, ax
+	add eax, STAGE_BASE
+	mov edx, SEL_DATA32
+	mov ss, edx
+	mov esp, eax
+.flat:
 	push eax
 	call stage_trap
 	add esp, 4
@@ -364,6 +373,7 @@ bits 32
 align 8
 saved_rsp:	dq 0
 saved_cr0:	dq 0
+global saved_cr3
 saved_cr3:	dq 0
 saved_cr4:	dq 0
 saved_efer:	dq 0

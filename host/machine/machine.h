@@ -58,6 +58,8 @@ struct machine_vcpus {
 	void (*stop)(void *opaque); /* no guest code runs afterwards; releases the lock meanwhile */
 	void (*reset)(void *opaque);
 	void *opaque;
+	/* Address line 20 was opened or closed; NULL where it cannot be closed. */
+	void (*a20)(void *opaque, bool open);
 };
 
 /* Who wants to hear of the run state: the monitor (events), devices that poll the host. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The engine: vCPUs take turns on the main loop, some thousand instructions each (time.c), between
- * which the loop serves descriptors and timers.  A turn ends early for anything that asks for attention.
+ * which the loop serves descriptors and timers.  A turn ends early for anything that asks for
+ * attention.
  *
  * Doorbells are plain writes (no ioeventfd); a message route is an eventfd that the loop watches.
  */
@@ -245,8 +246,7 @@ static void execute(struct soft_cpu *c)
 		if (atomic_load_explicit(&soft->code_stale, memory_order_relaxed) &&
 			atomic_exchange(&soft->code_stale, false))
 			soft_blocks_flush(soft);
-		if (machine_request_pending(soft->engine.machine) || !soft->running ||
-			soft->held)
+		if (machine_request_pending(soft->engine.machine) || !soft->running || soft->held)
 			return;
 		if (c->event.active)
 			soft_deliver(c);
@@ -290,8 +290,7 @@ static struct soft_cpu *next_cpu(struct soft_engine *soft)
 
 static bool may_run(const struct soft_engine *soft)
 {
-	return soft->running && !soft->held &&
-	       !machine_request_pending(soft->engine.machine);
+	return soft->running && !soft->held && !machine_request_pending(soft->engine.machine);
 }
 
 /* Some turns, then the loop has one.  What a device left for the loop goes first. */
@@ -406,6 +405,21 @@ static void vcpus_stop(void *opaque)
 		soft->cpus[i].break_block = true;
 }
 
+static void a20(void *opaque, bool open)
+{
+	struct soft_engine *soft = opaque;
+	uint64_t closed = open ? 0 : 1u << 20;
+
+	fault_cpu("a20", 0, &closed);
+	if (closed == soft->a20_closed)
+		return;
+	soft->a20_closed = closed;
+	for (unsigned i = 0; i < soft->engine.cpus; i++) {
+		soft_tlb_flush(&soft->cpus[i], true);
+		soft->cpus[i].break_block = true;
+	}
+}
+
 static void vcpus_reset(void *opaque)
 {
 	struct soft_engine *soft = opaque;
@@ -483,7 +497,7 @@ static int soft_create(
 		.block_added = block_added, .written = memory_written, .opaque = soft};
 	machine->engine = &soft->engine;
 	machine->irq_chip = (struct irq_chip){&soft_irq_ops, soft, &machine->interrupts};
-	machine->vcpus = (struct machine_vcpus){vcpus_start, vcpus_stop, vcpus_reset, soft};
+	machine->vcpus = (struct machine_vcpus){vcpus_start, vcpus_stop, vcpus_reset, soft, a20};
 	return memory_listen(&machine->memory, &soft->memory_listener, err);
 }
 

@@ -11,7 +11,7 @@
 
 static const uint32_t own[FEATURE_WORDS] = {
 	/* x87, MMX, FXSR, SSE, SSE2 are in every host of this architecture. */
-	[FEATURE_1_EDX] = 0x078bfbff,
+	[FEATURE_1_EDX] = 0x078bfbfd,
 	/* CX16, MOVBE, POPCNT, RDRAND, hypervisor, PCID, x2APIC, XSAVE */
 	[FEATURE_1_ECX] =
 		BIT(13) | BIT(22) | BIT(23) | BIT(30) | BIT(31) | BIT(17) | BIT(21) | BIT(26),

@@ -214,13 +214,16 @@ static bool walk64(struct walk *w)
 static bool translate(struct walk *w)
 {
 	struct soft_cpu *c = w->c;
+	bool found = true;
 
 	if (!(c->cr0 & CR0_PG)) {
 		w->physical = w->linear;
 		w->global = true;
-		return true;
+	} else {
+		found = c->cr4 & CR4_PAE ? walk64(w) : walk32(w);
 	}
-	return c->cr4 & CR4_PAE ? walk64(w) : walk32(w);
+	w->physical &= ~c->engine->a20_closed;
+	return found;
 }
 
 static struct tlb_entry *slot(struct soft_cpu *c, uint64_t linear, bool user)

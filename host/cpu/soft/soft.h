@@ -320,6 +320,7 @@ struct soft_engine {
 	struct list routes;	   /* of message routes under watch (engine.c) */
 	atomic_bool messages_wait; /* another thread wrote to one of them */
 	bool intr;		   /* the PIC's INTR */
+	uint64_t a20_closed;	   /* bit 20 while address line 20 is held low, else 0 */
 	struct soft_block *blocks; /* hash table */
 	struct soft_insn *arena;   /* of decoded instructions */
 	size_t arena_used, arena_size;

@@ -92,13 +92,22 @@ static uint64_t port92_read(void *opaque, uint64_t offset, unsigned size)
 	return ((struct piix3 *)opaque)->port92;
 }
 
-/* A20 is always open here: the bit is kept, and moves nothing. */
+/* The bit is always kept; whether it moves the line is the engine's to say. */
+static void set_a20(struct piix3 *piix)
+{
+	struct machine_vcpus *vcpus = &piix->pci.dev.machine->vcpus;
+
+	if (vcpus->a20)
+		vcpus->a20(vcpus->opaque, piix->port92 & PORT92_A20);
+}
+
 static void port92_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
 	struct piix3 *piix = opaque;
 	bool rises = (value & PORT92_RESET) && !(piix->port92 & PORT92_RESET);
 
 	piix->port92 = value & (PORT92_RESET | PORT92_A20);
+	set_a20(piix);
 	if (rises)
 		machine_request_reset(piix->pci.dev.machine, CAUSE_GUEST_RESET);
 }
@@ -119,6 +128,7 @@ static void piix3_reset(struct device *dev)
 		piix->pci.config[PIRQRC + i] = PIRQ_DISABLED;
 	piix->rc = 0;
 	piix->port92 = PORT92_A20;
+	set_a20(piix);
 	update_irqs(piix);
 }
 
