@@ -11,33 +11,35 @@
 
 /* A failure on its way to the main loop. */
 struct report {
-	struct list link;
+	struct report *next;
 	struct block_failure failure;
 };
 
 static pthread_mutex_t reports_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct list reports = {&reports, &reports}, observers = {&observers, &observers};
+static struct report *first_report, **report_end = &first_report;
+static struct list observers = {&observers, &observers};
 static struct loop *main_loop;
 
-static struct report *next_report(void)
+/* All that there are, oldest first. */
+static struct report *take_reports(void)
 {
-	struct report *report = NULL;
+	struct report *reports;
 
 	pthread_mutex_lock(&reports_lock);
-	if (!list_empty(&reports)) {
-		report = container_of(reports.next, struct report, link);
-		list_remove(&report->link);
-	}
+	reports = first_report;
+	first_report = NULL;
+	report_end = &first_report;
 	pthread_mutex_unlock(&reports_lock);
-	return report;
+	return reports;
 }
 
 static void tell_observers(void *opaque)
 {
-	struct report *report;
+	struct report *report = take_reports(), *next;
 	struct list *pos;
 
-	while ((report = next_report())) {
+	for (; report; report = next) {
+		next = report->next;
 		list_for_each (pos, &observers) {
 			struct block_observer *o = container_of(pos, struct block_observer, link);
 
@@ -56,9 +58,10 @@ static void tell(const struct block_failure *failure)
 
 	if (!report)
 		return;
-	report->failure = *failure;
+	*report = (struct report){.failure = *failure};
 	pthread_mutex_lock(&reports_lock);
-	list_add_tail(&reports, &report->link);
+	*report_end = report;
+	report_end = &report->next;
 	pthread_mutex_unlock(&reports_lock);
 	loop_post(main_loop, &report_task);
 }
@@ -72,10 +75,12 @@ void block_observe(struct loop *loop, struct block_observer *observer)
 
 void block_forget_observers(void)
 {
-	struct report *report;
+	struct report *report = take_reports(), *next;
 
-	while ((report = next_report()))
+	for (; report; report = next) {
+		next = report->next;
 		free(report);
+	}
 	if (main_loop)
 		loop_cancel(main_loop, &report_task);
 	list_init(&observers);

@@ -106,7 +106,7 @@ char *boot_order_text(struct machine *machine, bool strict, size_t *length)
 		if (index_of(dev) != NO_INDEX && count < DEVICES_MAX)
 			devices[count++] = dev;
 	}
-	qsort(devices, count, sizeof(devices[0]), by_index);
+	qsort(devices, count, sizeof(devices) / DEVICES_MAX, by_index);
 	text = calloc(count + 1, LINE_MAX);
 	*length = 0;
 	if (!text)
