@@ -4,8 +4,8 @@
  * BLOCK_MAX.  A block is found by the host address of its first byte and the mode it was decoded
  * in.  Instructions that cross a page are decoded each time (a block of one, not kept).
  *
- * A page with decoded code has its bit in `code_pages`; a write to it throws away all blocks of
- * that page.  When the arena is full everything is thrown away.
+ * A page with decoded code has its bit in `code_pages`; a write to it throws away the
+ * blocks that it touches.  When the arena is full everything is thrown away.
  */
 #include <Zydis/Zydis.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 
 #define BLOCK_MAX   48
 #define BLOCK_SLOTS (1u << 14)
+#define PAGE_SLOTS  1024
 #define ARENA_INSNS (1u << 18)
 #define CODE_PAGES  (1ULL << 24) /* 64 GiB of guest-physical addresses */
 #define INSN_BYTES  15
@@ -26,6 +27,7 @@
 struct decoder {
 	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
 	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+	struct soft_block *by_page[PAGE_SLOTS]; /* lists, by the host address of the page */
 	struct soft_insn single;	/* one that is not kept */
 	struct soft_block single_block; /* its host is NULL */
 };
@@ -54,13 +56,14 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	engine->translates = true;
 #endif
 	engine->hot = HOT;
-	engine->blocks = calloc(BLOCK_SLOTS, sizeof(*engine->blocks));
+	engine->blocks = mmap(NULL, BLOCK_SLOTS * sizeof(*engine->blocks), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	engine->arena_size = ARENA_INSNS;
 	engine->arena = mmap(NULL, ARENA_INSNS * sizeof(struct soft_insn), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	engine->code_pages = mmap(NULL, CODE_PAGES / 8, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!d || !engine->blocks || engine->arena == MAP_FAILED ||
+	if (!d || engine->blocks == MAP_FAILED || engine->arena == MAP_FAILED ||
 		engine->code_pages == MAP_FAILED)
 		return error_set(err, ENOMEM, "out of memory");
 	if (soft_zydis_load(err) < 0)
@@ -80,7 +83,8 @@ void soft_decode_destroy(struct soft_engine *engine)
 {
 	soft_translate_destroy(engine);
 	free(engine->zydis);
-	free(engine->blocks);
+	if (engine->blocks && engine->blocks != MAP_FAILED)
+		munmap(engine->blocks, BLOCK_SLOTS * sizeof(*engine->blocks));
 	if (engine->arena && engine->arena != MAP_FAILED)
 		munmap(engine->arena, ARENA_INSNS * sizeof(struct soft_insn));
 	if (engine->code_pages && engine->code_pages != MAP_FAILED)
@@ -332,10 +336,15 @@ bool soft_is_code(const struct soft_engine *engine, uint64_t physical)
 
 void soft_blocks_flush(struct soft_engine *engine)
 {
-	memset(engine->blocks, 0, BLOCK_SLOTS * sizeof(*engine->blocks));
+	struct decoder *d = engine->zydis;
+
+	if (engine->arena_used) {
+		madvise(engine->blocks, BLOCK_SLOTS * sizeof(*engine->blocks), MADV_DONTNEED);
+		madvise(engine->code_pages, CODE_PAGES / 8, MADV_DONTNEED);
+		memset(d->by_page, 0, sizeof(d->by_page));
+	}
 	engine->arena_used = 0;
 	soft_translate_flush(engine);
-	madvise(engine->code_pages, CODE_PAGES / 8, MADV_DONTNEED);
 	for (unsigned i = 0; i < engine->engine.cpus; i++) {
 		engine->cpus[i].break_block = true;
 		/* Pages that held code may be written directly again: found out anew. */
@@ -348,35 +357,77 @@ static uint64_t hash(const uint8_t *host, uint32_t mode)
 	return ((uintptr_t)host ^ (uintptr_t)host >> 14 ^ mode << 5) & (BLOCK_SLOTS - 1);
 }
 
-/* Blocks never cross a page, so those of a page have host addresses within it. */
-static void forget_page(struct soft_engine *engine, const uint8_t *page)
+static struct soft_block **blocks_of_page(struct soft_engine *engine, const uint8_t *host)
 {
-	for (unsigned offset = 0; offset < 0x1000; offset++)
-		for (uint32_t mode = 0; mode < 8; mode++) {
-			struct soft_block *b = &engine->blocks[hash(page + offset, mode)];
+	struct decoder *d = engine->zydis;
 
-			if (b->host == page + offset)
-				b->host = NULL;
+	return &d->by_page[((uintptr_t)host >> 12) % PAGE_SLOTS];
+}
+
+static void forget_block(struct soft_engine *engine, struct soft_block *b)
+{
+	struct soft_block **at = blocks_of_page(engine, b->host);
+
+	while (*at != b)
+		at = &(*at)->next_in_page;
+	*at = b->next_in_page;
+	b->host = NULL;
+}
+
+/* What a write of a part of one page leaves of its blocks. */
+struct leavings {
+	bool some, fewer;
+};
+
+/* What no instruction is may become one when a byte behind its first changes. */
+static struct leavings forget_written(
+	struct soft_engine *engine, const uint8_t *host, uint64_t length)
+{
+	struct leavings result = {false, false};
+	struct soft_block *next;
+
+	for (struct soft_block *b = *blocks_of_page(engine, host); b; b = next) {
+		next = b->next_in_page;
+		if (((uintptr_t)b->host ^ (uintptr_t)host) >> 12)
+			continue;
+		if (b->host < host + length && host < b->host + b->bytes + INSN_BYTES) {
+			forget_block(engine, b);
+			result.fewer = true;
+		} else {
+			result.some = true;
 		}
+	}
+	return result;
+}
+
+static void code_written_in_page(struct soft_engine *engine, uint64_t physical, uint64_t length)
+{
+	struct guest_memory *mem = &engine->engine.machine->memory;
+	struct leavings leavings = {false, false};
+	uint64_t page = physical >> 12;
+
+	for (unsigned i = 0; i < mem->count; i++)
+		if (physical - mem->blocks[i].address < mem->blocks[i].size)
+			leavings = forget_written(engine,
+				mem->blocks[i].host + (physical - mem->blocks[i].address), length);
+	if (!leavings.some)
+		engine->code_pages[page / 8] &= ~(1u << page % 8);
+	for (unsigned i = 0; leavings.fewer && i < engine->engine.cpus; i++) {
+		engine->cpus[i].break_block = true;
+		soft_new_generation(&engine->cpus[i]);
+	}
 }
 
 void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length)
 {
-	struct guest_memory *mem = &engine->engine.machine->memory;
+	while (length) {
+		uint64_t part = 0x1000 - (physical & 0xfff);
 
-	for (uint64_t page = physical >> 12; page <= (physical + length - 1) >> 12; page++) {
-		if (!soft_is_code(engine, page << 12))
-			continue;
-		engine->code_pages[page / 8] &= ~(1u << page % 8);
-		for (unsigned i = 0; i < mem->count; i++)
-			if ((page << 12) - mem->blocks[i].address < mem->blocks[i].size)
-				forget_page(
-					engine, mem->blocks[i].host +
-							((page << 12) - mem->blocks[i].address));
-		for (unsigned i = 0; i < engine->engine.cpus; i++) {
-			engine->cpus[i].break_block = true;
-			soft_new_generation(&engine->cpus[i]);
-		}
+		part = part < length ? part : length;
+		if (soft_is_code(engine, physical))
+			code_written_in_page(engine, physical, part);
+		physical += part;
+		length -= part;
 	}
 }
 
@@ -460,13 +511,15 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 		return within_limit(c, b) ? b : decode_single(c, linear);
 	if (engine->arena_used + BLOCK_MAX > engine->arena_size)
 		soft_blocks_flush(engine);
+	if (b->host)
+		forget_block(engine, b);
 	decode_block(c, b, host, 0x1000 - (linear & 0xfff));
-	if (!b->count) {
-		b->host = NULL;
+	if (!b->count)
 		return decode_single(c, linear);
-	}
 	b->host = host;
 	b->mode = mode;
+	b->next_in_page = *blocks_of_page(engine, host);
+	*blocks_of_page(engine, host) = b;
 	set_code_bit(c, c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)].physical);
 	return within_limit(c, b) ? b : decode_single(c, linear);
 }

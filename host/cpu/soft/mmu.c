@@ -301,8 +301,15 @@ static struct tlb_entry *look_up(
 	uint64_t page = soft_page(linear);
 	struct walk w = {.c = c, .linear = linear, .write = write, .user = user, .fetch = fetch};
 
-	if ((fetch ? e->checked_execute : write ? e->checked_write : e->checked_read) == page)
+	if ((fetch ? e->checked_execute : write ? e->checked_write : e->checked_read) == page) {
+		/* The page may hold no code any more. */
+		if (write && e->read == page && e->write != page) {
+			w.physical = e->physical;
+			w.global = e->global;
+			fill(c, &w, e);
+		}
 		return e;
+	}
 	c->tlb_misses++;
 	translate(&w);
 	fill(c, &w, e);

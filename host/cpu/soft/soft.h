@@ -215,6 +215,7 @@ struct soft_block {
 	uint32_t mode;
 	uint32_t count, bytes;
 	struct soft_insn *insns;
+	struct soft_block *next_in_page;
 	const void *code; /* translated for `code_rip`, or NULL */
 	uint64_t code_rip;
 	uint32_t runs; /* before it was translated */
