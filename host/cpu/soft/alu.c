@@ -38,33 +38,12 @@ bool soft_condition(const struct soft_cpu *c, unsigned condition)
 	return met != (condition & 1);
 }
 
-static inline void set_arithmetic(struct soft_cpu *c, uint32_t flags)
-{
-	c->flags = (c->flags & ~F_ARITHMETIC) | flags;
-}
-
-/* Carries out of each bit, from which CF, OF and AF are read. */
-static inline uint32_t flags_of_carries(uint64_t carries, unsigned size)
-{
-	unsigned top = size * 8 - 1;
-	uint32_t flags = 0;
-
-	if (carries >> top & 1)
-		flags |= F_CF;
-	if ((carries >> top ^ carries >> (top - 1)) & 1)
-		flags |= F_OF;
-	if (carries & 8)
-		flags |= F_AF;
-	return flags;
-}
-
 static inline uint64_t add(
 	struct soft_cpu *c, uint64_t a, uint64_t b, unsigned carry, unsigned size)
 {
 	uint64_t r = a + b + carry;
 
-	set_arithmetic(
-		c, soft_flags_result(r, size) | flags_of_carries((a & b) | ((a | b) & ~r), size));
+	soft_set_arithmetic(c, soft_flags_sum(a, b, r, size));
 	return r;
 }
 
@@ -73,14 +52,13 @@ static inline uint64_t sub(
 {
 	uint64_t r = a - b - borrow;
 
-	set_arithmetic(
-		c, soft_flags_result(r, size) | flags_of_carries((~a & b) | ((~a | b) & r), size));
+	soft_set_arithmetic(c, soft_flags_difference(a, b, r, size));
 	return r;
 }
 
 static inline uint64_t logic(struct soft_cpu *c, uint64_t r, unsigned size)
 {
-	set_arithmetic(c, soft_flags_result(r, size));
+	soft_set_arithmetic(c, soft_flags_result(r, size));
 	return r;
 }
 
@@ -213,7 +191,7 @@ static uint64_t shl(struct soft_cpu *c, uint64_t a, unsigned count, unsigned siz
 
 	if ((r >> (bits - 1) & 1) != carry)
 		flags |= F_OF;
-	set_arithmetic(c, flags);
+	soft_set_arithmetic(c, flags);
 	return r;
 }
 
@@ -227,7 +205,7 @@ static uint64_t shr(struct soft_cpu *c, uint64_t a, unsigned count, unsigned siz
 	/* OF: the sign changed, of a shift by one. */
 	if ((r >> (bits - 1) ^ r >> (bits - 2)) & 1)
 		flags |= F_OF;
-	set_arithmetic(c, flags);
+	soft_set_arithmetic(c, flags);
 	return r;
 }
 
@@ -237,7 +215,7 @@ static uint64_t sar(struct soft_cpu *c, uint64_t a, unsigned count, unsigned siz
 	uint64_t r = value >> (count < 63 ? count : 63);
 	bool carry = value >> (count - 1 < 63 ? count - 1 : 63) & 1;
 
-	set_arithmetic(c, soft_flags_result(r, size) | (carry ? F_CF : 0));
+	soft_set_arithmetic(c, soft_flags_result(r, size) | (carry ? F_CF : 0));
 	return r;
 }
 
@@ -358,7 +336,7 @@ static void double_shift(struct soft_cpu *c, const struct soft_insn *i, bool lef
 	if ((r ^ a) >> (bits - 1) & 1)
 		flags |= F_OF;
 	soft_put_rmw(c, i, 0, r, size, linear);
-	set_arithmetic(c, flags);
+	soft_set_arithmetic(c, flags);
 }
 
 static void op_shld(struct soft_cpu *c, const struct soft_insn *i)
@@ -375,7 +353,7 @@ static void op_shrd(struct soft_cpu *c, const struct soft_insn *i)
 
 static void set_product(struct soft_cpu *c, uint64_t low, bool overflow, unsigned size)
 {
-	set_arithmetic(c, soft_flags_result(low, size) | (overflow ? F_CF | F_OF : 0));
+	soft_set_arithmetic(c, soft_flags_result(low, size) | (overflow ? F_CF | F_OF : 0));
 }
 
 /* The operand that is written in the instruction: Zydis lists AL, AX and so on behind it. */
@@ -502,7 +480,7 @@ static void decimal_adjust(struct soft_cpu *c, bool subtract)
 		out = true;
 	}
 	set_al(c, al);
-	set_arithmetic(c, flags | soft_flags_result(al, 1) | (out ? F_CF : 0));
+	soft_set_arithmetic(c, flags | soft_flags_result(al, 1) | (out ? F_CF : 0));
 }
 
 static void op_daa(struct soft_cpu *c, const struct soft_insn *i)
@@ -523,7 +501,7 @@ static void ascii_adjust(struct soft_cpu *c, int by)
 	if (adjust)
 		ax += by * 0x106;
 	soft_set_reg(c, RAX, ax & 0xff0f, 2);
-	set_arithmetic(c, soft_flags_result(ax & 0xf, 1) | (adjust ? F_AF | F_CF : 0));
+	soft_set_arithmetic(c, soft_flags_result(ax & 0xf, 1) | (adjust ? F_AF | F_CF : 0));
 }
 
 static void op_aaa(struct soft_cpu *c, const struct soft_insn *i)
@@ -545,7 +523,7 @@ static void op_aam(struct soft_cpu *c, const struct soft_insn *i)
 		return;
 	}
 	soft_set_reg(c, RAX, al / base << 8 | al % base, 2);
-	set_arithmetic(c, soft_flags_result(al % base, 1));
+	soft_set_arithmetic(c, soft_flags_result(al % base, 1));
 }
 
 static void op_aad(struct soft_cpu *c, const struct soft_insn *i)
@@ -553,7 +531,7 @@ static void op_aad(struct soft_cpu *c, const struct soft_insn *i)
 	uint8_t al = c->gpr[RAX] + (c->gpr[RAX] >> 8 & 0xff) * (uint8_t)i->immediate;
 
 	soft_set_reg(c, RAX, al, 2);
-	set_arithmetic(c, soft_flags_result(al, 1));
+	soft_set_arithmetic(c, soft_flags_result(al, 1));
 }
 
 /* Not in the SDM, but in every processor. */

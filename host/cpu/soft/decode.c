@@ -75,6 +75,10 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	register_table(d, soft_string_handlers);
 	register_table(d, soft_branch_handlers);
 	register_table(d, soft_system_handlers);
+	register_table(d, soft_port_handlers);
+	register_table(d, soft_control_handlers);
+	register_table(d, soft_descriptor_handlers);
+	register_table(d, soft_syscall_handlers);
 	register_table(d, soft_bit_handlers);
 	return soft_native_init(err);
 }

@@ -469,8 +469,7 @@ static void iret_to_vm86(struct soft_cpu *c, const uint32_t *frame)
 	soft_mode_changed(c);
 }
 
-/* Data segments that the outer level may not have become null (IRET, "outer privilege"). */
-static void drop_inner_segments(struct soft_cpu *c)
+void soft_drop_inner_segments(struct soft_cpu *c)
 {
 	static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 	uint64_t none = 0;
@@ -570,7 +569,7 @@ static void iret_protected(struct soft_cpu *c, unsigned size)
 		c->seg[SEG_SS] = ss;
 		soft_set_cs(c, &cs, rpl);
 		if (outward)
-			drop_inner_segments(c);
+			soft_drop_inner_segments(c);
 	} else {
 		c->gpr[RSP] = (c->gpr[RSP] & ~mask) | ((sp + 3 * size) & mask);
 		soft_set_cs(c, &cs, rpl);

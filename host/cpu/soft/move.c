@@ -83,23 +83,11 @@ static void op_xchg(struct soft_cpu *c, const struct soft_insn *i)
 	soft_put(c, i, 1, a, size);
 }
 
-static void compare_flags(struct soft_cpu *c, uint64_t a, uint64_t b, unsigned size)
-{
-	uint64_t r = a - b, borrows = (~a & b) | ((~a | b) & r);
-	unsigned top = size * 8 - 1;
-
-	c->flags = (c->flags & ~F_ARITHMETIC) | soft_flags_result(r, size) |
-		   (borrows >> top & 1 ? F_CF : 0) |
-		   ((borrows >> top ^ borrows >> (top - 1)) & 1 ? F_OF : 0) |
-		   (borrows & 8 ? F_AF : 0);
-}
-
 static void op_xadd(struct soft_cpu *c, const struct soft_insn *i)
 {
-	unsigned size = i->op[0].size, top = size * 8 - 1;
+	unsigned size = i->op[0].size;
 	uint64_t linear = 0, b = soft_get(c, i, 1, size);
 	uint64_t a = soft_get_rmw(c, i, 0, size, &linear), r = a + b;
-	uint64_t carries = (a & b) | ((a | b) & ~r);
 
 	if (i->op[0].kind == O_MEM) {
 		soft_store(c, linear, r & soft_mask(size), size);
@@ -109,10 +97,7 @@ static void op_xadd(struct soft_cpu *c, const struct soft_insn *i)
 		soft_put(c, i, 1, a, size);
 		soft_put(c, i, 0, r, size);
 	}
-	c->flags = (c->flags & ~F_ARITHMETIC) | soft_flags_result(r, size) |
-		   (carries >> top & 1 ? F_CF : 0) |
-		   ((carries >> top ^ carries >> (top - 1)) & 1 ? F_OF : 0) |
-		   (carries & 8 ? F_AF : 0);
+	soft_set_arithmetic(c, soft_flags_sum(a, b, r, size));
 }
 
 static void op_cmpxchg(struct soft_cpu *c, const struct soft_insn *i)
@@ -129,7 +114,7 @@ static void op_cmpxchg(struct soft_cpu *c, const struct soft_insn *i)
 			soft_store(c, linear, old, size);
 		soft_set_reg(c, RAX, old, size);
 	}
-	compare_flags(c, expected, old, size);
+	soft_compare(c, expected, old, size);
 }
 
 static void op_cmpxchg8b(struct soft_cpu *c, const struct soft_insn *i)

@@ -133,8 +133,8 @@ struct tlb_entry {
 	uint8_t large; /* this is a part of a page of 2^large bytes; 0: a page of 4 KiB */
 };
 
-/* The same for host code (translate.c), 32 bytes: minus the page's address where RAM may be accessed
- * so, else minus one that no address of the entry has. */
+/* The same for host code (translate.c), 32 bytes: minus the page's address where RAM may be
+ * accessed so, else minus one that no address of the entry has. */
 struct fast_page {
 	uint64_t minus_read, minus_write;
 	uint64_t host; /* of the page */
@@ -335,8 +335,8 @@ struct soft_engine {
 };
 
 /* --- engine.c --- */
-/* Executes `count` instructions, or fewer: until the vCPU halts, PAUSE, or a request of the machine.
- *  Main loop, under the lock. */
+/* Executes `count` instructions, or fewer: until the vCPU halts, PAUSE, or a request of the
+ * machine. Main loop, under the lock. */
 void soft_run(struct soft_cpu *c, uint64_t count);
 void soft_post(struct soft_engine *soft); /* turns go on, if the machine runs */
 
@@ -378,6 +378,8 @@ void soft_post_interrupt(struct soft_cpu *c, unsigned vector); /* from outside: 
 void soft_post_trap(struct soft_cpu *c, enum vector vector);   /* behind an instruction: the same */
 void soft_deliver(struct soft_cpu *c); /* c->event, between two instructions; may fault */
 void soft_iret(struct soft_cpu *c, unsigned size);
+/* Segments that the level returned to may not have become null. */
+void soft_drop_inner_segments(struct soft_cpu *c);
 
 /* --- debug.c --- */
 #define DR6_BT (1u << 15)
@@ -476,7 +478,7 @@ void soft_lapic_write(struct soft_cpu *c, uint64_t physical, uint64_t value, uns
 bool soft_lapic_msr(struct soft_cpu *c, uint32_t msr, uint64_t *value, bool write); /* x2APIC */
 int soft_lapic_pending(const struct soft_cpu *c);	     /* vector to deliver now, or -1 */
 void soft_lapic_accept(struct soft_cpu *c, unsigned vector); /* IRR to ISR */
-void soft_lapic_lint0(struct soft_cpu *c, bool level); /* the PIC's INTR, on the first processor */
+void soft_lapic_lint0(struct soft_cpu *c, bool level);	/* the PIC's INTR, on the first processor */
 bool soft_lapic_takes_extint(const struct soft_cpu *c); /* LINT0 or a disabled APIC passes INTR */
 void soft_lapic_message(struct soft_engine *engine, struct msi_message message);
 void soft_lapic_reset(struct soft_cpu *c);
@@ -491,10 +493,46 @@ void soft_lapic_get(const struct soft_cpu *c, struct cpu_lapic *to);
 void soft_lapic_set(struct soft_cpu *c, const struct cpu_lapic *from); /* and arms its timer */
 void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
 
-/* --- segment.c --- */
+/* --- privileges --- */
+static inline void soft_need_level0(struct soft_cpu *c)
+{
+	if (c->cpl != 0)
+		soft_fault(c, V_GP, 0);
+}
+
+static inline bool soft_iopl_allows(const struct soft_cpu *c)
+{
+	return c->cpl <= (c->flags & F_IOPL) >> 12;
+}
+
+static inline void soft_check_umip(struct soft_cpu *c)
+{
+	if (c->cr4 & CR4_UMIP && c->cpl)
+		soft_fault(c, V_GP, 0);
+}
+
+/* Real mode, or virtual-8086 mode. */
+static inline bool soft_is_real(const struct soft_cpu *c)
+{
+	return !(c->cr0 & CR0_PE) || c->flags & F_VM;
+}
+
+/* Types of system descriptors (SDM 3A, table 3-2) */
+#define TYPE_TSS16_AVAILABLE 0x1
+#define TYPE_LDT	     0x2
+#define TYPE_TSS16_BUSY	     0x3
+#define TYPE_CALL16	     0x4
+#define TYPE_TASK_GATE	     0x5
+#define TYPE_TSS32_AVAILABLE 0x9
+#define TYPE_TSS32_BUSY	     0xb
+#define TYPE_CALL32	     0xc
+
+/* --- segment.c, far.c, task.c, control.c --- */
 void soft_load_segment(struct soft_cpu *c, unsigned segment, uint16_t selector); /* MOV, POP, LxS */
 /* Reads a descriptor: false when the selector is outside of its table. */
 bool soft_descriptor(struct soft_cpu *c, uint16_t selector, uint64_t *raw);
+/* Bits 32 to 63 of what a system descriptor has: 16 bytes in long mode, else 0.  Faults. */
+uint64_t soft_upper_base(struct soft_cpu *c, uint16_t selector);
 void soft_unpack(struct soft_segment *s, uint16_t selector, uint64_t raw);
 void soft_set_cs(struct soft_cpu *c, const struct soft_segment *s, unsigned cpl);
 void soft_far_jump(struct soft_cpu *c, uint16_t selector, uint64_t offset, unsigned size);
@@ -543,7 +581,9 @@ struct soft_handlers {
 	bool ends_block;
 };
 extern const struct soft_handlers soft_alu_handlers[], soft_move_handlers[], soft_string_handlers[],
-	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[]; /* mnemonic 0 ends */
+	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[], soft_port_handlers[],
+	soft_control_handlers[], soft_descriptor_handlers[],
+	soft_syscall_handlers[]; /* mnemonic 0 ends */
 
 /* --- native.c, sse.c, x87.c, fxsave.c: x87, MMX, SSE --- */
 struct ZydisDecodedInstruction_;
@@ -574,7 +614,7 @@ static inline bool soft_has(const struct soft_cpu *c, enum feature_word word, un
 
 void soft_undefined(struct soft_cpu *c, const struct soft_insn *i); /* #UD */
 
-/* --- system.c --- */
+/* --- port.c, msr.c, control.c, system.c --- */
 void soft_check_io(
 	struct soft_cpu *c, uint16_t port, unsigned size); /* IOPL and the bitmap; faults */
 uint64_t soft_port_read(struct soft_cpu *c, uint16_t port, unsigned size);
@@ -709,6 +749,43 @@ static inline uint32_t soft_flags_result(uint64_t result, unsigned size)
 	if (result >> (size * 8 - 1) & 1)
 		flags |= F_SF;
 	return flags;
+}
+
+/* Of the carries out of each bit: CF, OF and AF. */
+static inline uint32_t soft_flags_carries(uint64_t carries, unsigned size)
+{
+	unsigned top = size * 8 - 1;
+	uint32_t flags = 0;
+
+	if (carries >> top & 1)
+		flags |= F_CF;
+	if ((carries >> top ^ carries >> (top - 1)) & 1)
+		flags |= F_OF;
+	if (carries & 8)
+		flags |= F_AF;
+	return flags;
+}
+
+/* r is a + b or a + b + 1; a - b or a - b - 1. */
+static inline uint32_t soft_flags_sum(uint64_t a, uint64_t b, uint64_t r, unsigned size)
+{
+	return soft_flags_result(r, size) | soft_flags_carries((a & b) | ((a | b) & ~r), size);
+}
+
+static inline uint32_t soft_flags_difference(uint64_t a, uint64_t b, uint64_t r, unsigned size)
+{
+	return soft_flags_result(r, size) | soft_flags_carries((~a & b) | ((~a | b) & r), size);
+}
+
+static inline void soft_set_arithmetic(struct soft_cpu *c, uint32_t flags)
+{
+	c->flags = (c->flags & ~F_ARITHMETIC) | flags;
+}
+
+/* CMP and what compares like it. */
+static inline void soft_compare(struct soft_cpu *c, uint64_t a, uint64_t b, unsigned size)
+{
+	soft_set_arithmetic(c, soft_flags_difference(a, b, a - b, size));
 }
 
 bool soft_condition(const struct soft_cpu *c, unsigned condition); /* the low four opcode bits */

@@ -57,17 +57,6 @@ static void advance(struct soft_cpu *c, const struct soft_insn *i, unsigned reg,
 	soft_set_reg(c, reg, c->gpr[reg] + step, i->address);
 }
 
-static void compare(struct soft_cpu *c, uint64_t a, uint64_t b, unsigned size)
-{
-	uint64_t r = a - b, borrows = (~a & b) | ((~a | b) & r);
-	unsigned top = size * 8 - 1;
-
-	c->flags = (c->flags & ~F_ARITHMETIC) | soft_flags_result(r, size) |
-		   (borrows >> top & 1 ? F_CF : 0) |
-		   ((borrows >> top ^ borrows >> (top - 1)) & 1 ? F_OF : 0) |
-		   (borrows & 8 ? F_AF : 0);
-}
-
 static void movs(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 {
 	uint64_t value = soft_load(c, source(c, i, size), size);
@@ -95,14 +84,14 @@ static void cmps(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 	uint64_t b = soft_load(c, destination(c, i, size, false), size);
 	uint64_t a = soft_load(c, source(c, i, size), size);
 
-	compare(c, a, b, size);
+	soft_compare(c, a, b, size);
 	advance(c, i, RSI, size);
 	advance(c, i, RDI, size);
 }
 
 static void scas(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 {
-	compare(c, c->gpr[RAX] & soft_mask(size),
+	soft_compare(c, c->gpr[RAX] & soft_mask(size),
 		soft_load(c, destination(c, i, size, false), size), size);
 	advance(c, i, RDI, size);
 }
