@@ -37,7 +37,7 @@ static void set_descriptor_bits(struct soft_cpu *c, uint16_t selector, uint8_t s
 	uint8_t byte = soft_system_load(c, at, 1);
 	uint64_t changed = (byte | set) & ~clear;
 
-	fault_cpu("descriptor", selector, &changed);
+	fault_cpu("descriptor-marks", selector, &changed);
 	if (changed != byte)
 		soft_system_store(c, at, changed, 1);
 }

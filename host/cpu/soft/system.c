@@ -134,6 +134,7 @@ static void read_tsc(struct soft_cpu *c)
 	if (c->cr4 & CR4_TSD && c->cpl)
 		soft_fault(c, V_GP, 0);
 	tsc = soft_tsc(c);
+	fault_cpu("tsc", c->cpl, &tsc);
 	c->gpr[RAX] = (uint32_t)tsc;
 	c->gpr[RDX] = tsc >> 32;
 }
