@@ -82,7 +82,7 @@ def test_monitor_lists_all(start, vmm):
     text = vm.qmp.command("human-monitor-command", **{"command-line": "info cpus"})
     assert text.count("thread_id=") == 6
     text = vm.qmp.command("human-monitor-command", **{"command-line": "info registers -a"})
-    assert text.count("CPU#") == 6 and text.count("RIP=") == 6
+    assert text.count("CPU#") == 6 and text.count("IP=") == 6
     places = vm.qmp.command("query-hotpluggable-cpus")
     assert len(places) == 6 and all("qom-path" in place for place in places)
 

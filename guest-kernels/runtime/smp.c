@@ -358,6 +358,7 @@ uint64_t smp_call(unsigned cpu, smp_fn *fn, void *arg)
 
 void smp_handler(unsigned vector, irq_fn *handler)
 {
+	smp_init();
 	handlers[vector & 0xff] = handler;
 }
 

@@ -367,9 +367,19 @@ static uint64_t loop_in_code(void *arg)
 	return ((uint32_t(*)(void))code)();
 }
 
+/* QEMU's TCG loses the store now and then (docs/differences.md#tcg-code-of-another). */
+static bool is_tcg(void)
+{
+	struct cpuid hypervisor = cpuid(0x40000000, 0);
+
+	return hypervisor.ebx == 0x54474354 && hypervisor.ecx == 0x43544743; /* "TCGTCGTCGTCG" */
+}
+
 TEST(code_under_execution, "",
 	"a processor in a loop runs what another has changed in it once an IPI has come to it", SMP)
 {
+	if (is_tcg())
+		SKIP("QEMU's TCG does not always notice the store");
 	code = arena_alloc(4096, 4096);
 	write_code(1);
 	smp_start(1);
