@@ -53,13 +53,13 @@ def test_reset_by_the_monitor(start):
 
 def test_stop_and_cont_amid_traffic(start):
     """No interrupt between processors is lost or doubled when all are stopped and go on."""
-    vm = start(TRAFFIC.format(300))
+    vm = start(TRAFFIC.format(60))
     vm.wait_text(b"# begin all_to_all")
     for _ in range(25):
         vm.qmp.command("stop")
         assert vm.qmp.command("query-status")["status"] == "paused"
         vm.qmp.command("cont")
-    assert vm.wait() == GOOD, vm.stdout
+    assert vm.wait(3 * PATIENCE) == GOOD, vm.stdout
     assert b"ok 1 all_to_all" in vm.stdout
 
 
@@ -69,6 +69,24 @@ def test_quit_while_all_run(start):
         vm.wait_text(b"# begin all_to_all")
         vm.qmp.command("quit")
         assert vm.wait() == 0
+
+
+def test_state_has_all_processors(start, vmm, tmp_path):
+    """Saved amid traffic, or while others still start; loaded elsewhere, it goes on to the end."""
+    if vmm.is_qemu:
+        pytest.skip("about our own states")
+    state = f"file:{tmp_path}/state"
+    run = "run=all_to_all,each_starts,nmi_to_one turns=30"
+    vm = start(run)
+    vm.wait_text(b"# begin all_to_all")
+    vm.qmp.command("migrate", uri=state)
+    while vm.qmp.command("query-migrate")["status"] not in ("completed", "failed"):
+        pass
+    assert vm.qmp.command("query-migrate")["status"] == "completed"
+    vm.qmp.command("quit")
+    vm = start(run, "pc", "4", "-incoming", state)
+    assert vm.wait(3 * PATIENCE) == GOOD, vm.stdout
+    assert b"ok 2 all_to_all" in vm.stdout and b"ok 3 each_starts" in vm.stdout
 
 
 def test_monitor_lists_all(start, vmm):

@@ -377,7 +377,8 @@ int kvm_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_co
 	static const uint32_t mp_states[] = {
 		[CPU_RUNNING] = KVM_MP_STATE_RUNNABLE,
 		[CPU_HALTED] = KVM_MP_STATE_HALTED,
-		[CPU_WAITS_FOR_SIPI] = KVM_MP_STATE_UNINITIALIZED,
+		/* Not "uninitialized", which would want another INIT first. */
+		[CPU_WAITS_FOR_SIPI] = KVM_MP_STATE_INIT_RECEIVED,
 	};
 	struct kvm_vcpu *vcpu = &container_of(engine, struct kvm_engine, engine)->vcpus[cpu];
 	struct kvm_mp_state mp = {mp_states[context->activity]};
