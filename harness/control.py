@@ -59,6 +59,12 @@ def ends(port, words):
     port.vm.expected_end = words[0]
 
 
+def save(port, words):
+    """save: the VM is saved and goes on in another process, which hears the answer"""
+    port.vm.hand_over()
+    port.moved = True
+
+
 def unsupported(port, words):
     raise Refused("not in this harness yet")
 
@@ -70,7 +76,7 @@ VERBS = {
     "balloon": balloon,
     "inject": inject,
     "ends": ends,
-    "save": unsupported,
+    "save": save,
     "migrate": unsupported,
     "next": unsupported,
 }
@@ -84,6 +90,7 @@ class ControlPort:
         self.vm = vm
         self.qmp = vm.qmp
         self.log = []
+        self.moved = False  # the guest is at the other end of the next connection
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen(1)
@@ -100,26 +107,37 @@ class ControlPort:
         self._thread.join(2)
 
     def _serve(self):
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:
-            return
-        with peer:
-            rest = b""
-            while True:
+        rest = b""
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
                 try:
-                    data = peer.recv(4096)
-                    if not data:
-                        return
-                    rest += data
-                    while b"\n" in rest:
-                        line, _, rest = rest.partition(b"\n")
-                        answer = self._answer(line.decode("utf-8", "replace").strip("\r\0 "))
-                        if answer:
-                            peer.sendall(answer.encode() + b"\n")
+                    if self.moved:
+                        peer.sendall(self._late)
+                    self.moved = False
+                    rest = self._serve_peer(peer, rest)
                 except OSError:
-                    return
-                rest = rest[-LIMIT:]
+                    rest = b""
+
+    def _serve_peer(self, peer, rest):
+        """Until the peer has gone, or the guest has moved on to another."""
+        while True:
+            data = peer.recv(4096)
+            if not data:
+                return rest
+            rest += data
+            while b"\n" in rest:
+                line, _, rest = rest.partition(b"\n")
+                answer = self._answer(line.decode("utf-8", "replace").strip("\r\0 "))
+                if answer and self.moved:
+                    self._late = answer.encode() + b"\n"
+                    return rest
+                if answer:
+                    peer.sendall(answer.encode() + b"\n")
+            rest = rest[-LIMIT:]
 
     def _answer(self, line):
         words = line.split()

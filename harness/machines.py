@@ -27,6 +27,7 @@ class Build:
         self.append = []
         self.machine = None
         self.disks = {}  # drive id -> path
+        self.life = "same"  # where a VM goes on that a TEST saves: "same" engine or "other"
         self.suffix = ""  # ".mb": the Multiboot form of the kernel
 
     def drive(self, parameters, extra=""):
@@ -154,7 +155,19 @@ def append(build, parameters):
     build.append += [f"{key}={value}" for key, value in parameters.items()]
 
 
+def uart3(build, parameters):
+    """COM3, with nothing behind it"""
+    build.args += ["-chardev", "null,id=uart3", "-device", "isa-serial,index=2,chardev=uart3"]
+
+
+def life(build, parameters):
+    """life:to=other: what is saved goes on under Assay's other engine, and back"""
+    build.life = parameters.get("to", "same")
+
+
 FRAGMENTS = {
+    "life": life,
+    "uart3": uart3,
     "pc": pc,
     "microvm": microvm,
     "mem": memory,

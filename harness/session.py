@@ -8,6 +8,7 @@ wait for the first while the last is still running.
 
 import functools
 import os
+import queue
 import selectors
 import shutil
 import signal
@@ -190,6 +191,10 @@ class VirtualMachine:
         self.stderr = b""
         self._stderr_taken = 0
         self.expected_end = None  # "reset" or "shutdown", when the guest has announced it
+        self.process = None
+        self._next = queue.Queue()  # of processes that go on from a saved state
+        self._lives = 0  # processes that went on from a saved state, and
+        self._followed = 0  # how many of them have been read
         self._qmp = None
         self._lock = threading.Lock()
         self._sockets = tempfile.mkdtemp(prefix="assay-")  # a socket's path must be short
@@ -225,20 +230,60 @@ class VirtualMachine:
         )
         return line + self._boot_arguments(self.session.kernel_arguments(tests))
 
-    def run(self):
-        control = ControlPort(self.control_path, self) if self.session.control else None
-        environment = dict(os.environ, **self.session.environment)
-        process = subprocess.Popen(
-            self.command(self.wanted),
+    def _start(self, line):
+        return subprocess.Popen(
+            line,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=dict(os.environ, **self.session.environment),
         )
+
+    def hand_over(self):
+        """Saves the VM, ends it and starts another process that goes on from the state: on the
+        same engine, or on the one that the machine's word life:to= names.  Called by the control
+        port; QmpError when the VMM cannot save, and then it goes on as it was."""
+        path = f"{self._sockets}/state{self._lives}"
+        uri, incoming = f"file:{path}", f"file:{path}"
+        if self.vmm.is_qemu:  # 7.2 has no file:
+            uri, incoming = f"exec:cat > {path}", f"exec:cat {path}"
+        qmp = self.qmp()
+        qmp.command("migrate", uri=uri)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            told = qmp.command("query-migrate")
+            if told.get("status") == "completed":
+                break
+            if told.get("status") == "failed" or time.monotonic() > deadline:
+                raise QmpError("migrate", told.get("error-desc", "not completed in time"))
+            time.sleep(0.002)
+        self._lives += 1
+        old = self.process
+        qmp.command("quit")
+        old.wait(PATIENCE)
+        with self._lock:
+            qmp.close()
+            self._qmp = None
+            self.qmp_path = f"{self._sockets}/qmp{self._lives}"
+        line = self.command(self.wanted)
+        other = {"soft": "kvm", "kvm": "soft"}.get(self.vmm.accel)
+        if self.build.life == "other" and self._lives % 2:
+            line[line.index("-accel") + 1] = other
+        self._next.put(self._start(line + ["-incoming", incoming]))
+
+    def run(self):
+        control = ControlPort(self.control_path, self) if self.session.control else None
+        self.process = self._start(self.command(self.wanted))
         try:
-            self._follow(process)
+            while True:
+                self._follow(self.process)
+                if self._followed == self._lives:
+                    break
+                self._followed += 1
+                self._kill(self.process)
+                self.process = self._next.get(timeout=PATIENCE)
         finally:
-            self._kill(process)
+            self._kill(self.process)
             if self._qmp:
                 self._qmp.close()
             if control:
@@ -290,6 +335,8 @@ class VirtualMachine:
                     silence = Silence(process.pid)
                     if not self._take(self.reader.feed(data), process):
                         return
+        if self._followed < self._lives:
+            return
         self._take(self.reader.end(), process)
         self._ended(process)
 

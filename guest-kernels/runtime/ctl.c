@@ -55,7 +55,7 @@ static bool receive(uint64_t us)
 	return false;
 }
 
-static const char *exchange(uint64_t us, const char *verb, const char *args)
+static void send(const char *verb, const char *args)
 {
 	char text[256];
 	int length = format(
@@ -66,6 +66,10 @@ static const char *exchange(uint64_t us, const char *verb, const char *args)
 			break;
 		outb(COM2, text[i]);
 	}
+}
+
+static const char *answer(uint64_t us)
+{
 	reason = "no answer";
 	while (receive(us)) {
 		bool ok = strncmp(line, "OK ", 3) == 0;
@@ -81,6 +85,12 @@ static const char *exchange(uint64_t us, const char *verb, const char *args)
 		return ok ? rest : NULL;
 	}
 	return NULL;
+}
+
+static const char *exchange(uint64_t us, const char *verb, const char *args)
+{
+	send(verb, args);
+	return answer(us);
 }
 
 bool ctl_present(void)
@@ -119,4 +129,24 @@ const char *ctl_request(const char *verb, const char *f, ...)
 const char *ctl_reason(void)
 {
 	return reason;
+}
+
+void ctl_save_send(void)
+{
+	send("save", "");
+}
+
+bool ctl_save_wait(void)
+{
+	return answer(ANSWER_US) != NULL;
+}
+
+bool ctl_save(void)
+{
+	if (!ctl_present()) {
+		reason = "no control port";
+		return false;
+	}
+	ctl_save_send();
+	return ctl_save_wait();
 }

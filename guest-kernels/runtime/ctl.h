@@ -18,5 +18,14 @@ bool ctl_present(void);
 __attribute__((format(printf, 2, 3))) const char *ctl_request(
 	const char *verb, const char *format, ...);
 const char *ctl_reason(void);
+/*
+ * The host saves the machine and goes on with it in another process; true when that is where this
+ * returns (in between may lie another engine), false when it could not, and nothing happened.
+ * ctl_save_send() and ctl_save_wait() are its two halves: the machine is saved at any instruction
+ * between them, or in the second.
+ */
+bool ctl_save(void);
+void ctl_save_send(void);
+bool ctl_save_wait(void);
 
 #endif

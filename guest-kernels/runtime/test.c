@@ -5,6 +5,7 @@
  */
 #include "runtime/test.h"
 #include "runtime/boot.h"
+#include "runtime/ctl.h"
 #include "runtime/irq.h"
 #include "runtime/memory.h"
 #include "runtime/paging.h"
@@ -48,8 +49,18 @@ void test_reset_hook(struct test_reset_hook *hook)
 	hooks = hook;
 }
 
+/* life=N on the command line: at the N-th checkpoint of each TEST the machine is saved and goes on
+ * in another process, which must change nothing. */
 void checkpoint(void)
 {
+	static const struct test *counted;
+	static uint64_t count;
+
+	if (current != counted)
+		count = 0;
+	counted = current;
+	if (++count == cmdline_number("life", 0) && !ctl_save())
+		note("checkpoint: not saved: %s", ctl_reason());
 }
 
 const char *test_name(void)

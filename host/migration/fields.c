@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
+
 #define SUBSECTION   0xff /* where a field has the size of an element */
 #define DEADLINE_MAX INT64_C(0x0fffffffffffffff)
 
@@ -180,6 +182,17 @@ static int load_timer(struct stream *s, const char *name, struct vm_timer *timer
 	return 0;
 }
 
+/* Rows name it state:SECTION:FIELD. */
+static void fault_field(const struct stream *s, const char *name, uint64_t *value)
+{
+#ifdef ASSAY_FAULTS
+	char text[2 * STREAM_NAME_MAX + 16];
+
+	snprintf(text, sizeof(text), "state:%s:%s", s->section ? s->section : "", name);
+	fault_value(text, value);
+#endif
+}
+
 static int load_number(
 	struct stream *s, const struct state_field *f, const char *name, void *state, uint8_t *at)
 {
@@ -187,6 +200,7 @@ static int load_number(
 
 	if (s->rc)
 		return s->rc;
+	fault_field(s, name, &value);
 	if (f->kind == STATE_FLAG) {
 		if (value > 1)
 			return refuse(s, name, value);

@@ -324,12 +324,14 @@ static void load_state(struct load *load)
 		if (load->places[i].instance == instance && !strcmp(load->places[i].name, name))
 			place = &load->places[i];
 	s->limit = s->position + length;
+	s->section = name;
 	if (!place)
 		stream_fail(s, ENODEV, "this machine has no such device");
 	else if (place->loaded)
 		stream_fail(s, EINVAL, "it came before");
 	else
 		fields_load(s, place->table, place->state, version);
+	s->section = NULL;
 	s->limit = UINT64_MAX;
 	prefix(s, name, instance);
 	if (s->rc || !place)

@@ -362,9 +362,13 @@ static const struct property mmio_properties[] = {
 	PROPERTY_END,
 };
 
+/* An interrupt that an iothread has only posted yet. */
 static void slot_prepare(void *state)
 {
-	update_line(state);
+	struct virtio_mmio *slot = state;
+
+	if (slot->interrupt_status)
+		update_line(slot);
 }
 
 static int slot_loaded(void *state, unsigned version, struct error *err)
