@@ -22,7 +22,7 @@ struct stream {
 	struct error err;
 	uint32_t crc;
 	const char *section; /* being loaded: for fault injection */
-	uint64_t position; /* bytes written or read */
+	uint64_t position;   /* bytes written or read */
 	/* Of a part that says its length: reads do not go beyond. UINT64_MAX: none. */
 	uint64_t limit;
 	uint8_t *buffer;

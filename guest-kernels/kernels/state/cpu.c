@@ -8,7 +8,6 @@
 #define MSR_SYSENTER_ESP   0x175
 #define MSR_SYSENTER_EIP   0x176
 #define MSR_PAT		   0x277
-#define MSR_TSC_DEADLINE   0x6e0
 #define MSR_STAR	   0xc0000081
 #define MSR_LSTAR	   0xc0000082
 #define MSR_SYSCALL_MASK   0xc0000084
@@ -170,8 +169,8 @@ struct __attribute__((packed)) descriptor_table {
 	uint64_t base;
 };
 
-TEST(stale_descriptor, "", "a segment keeps the base it was loaded with, though its descriptor changed",
-	CTL)
+TEST(stale_descriptor, "",
+	"a segment keeps the base it was loaded with, though its descriptor changed", CTL)
 {
 	struct descriptor_table old, new;
 	uint64_t *table = arena_alloc(4096, 16), before = rdmsr(MSR_FS_BASE);
@@ -204,8 +203,6 @@ TEST(tsc_goes_on, "", "the TSC does not go back and does not jump", CTL)
 	/* A minute at the fastest rate there is. */
 	EXPECT_LT(after - before, 60ull * 6000000000);
 }
-
-#define TICKS_MS 1000000 /* of a timer that counts at 1 GHz or slower: at least so long */
 
 static void timer_start(unsigned vector, uint32_t mode, uint32_t count)
 {
@@ -247,20 +244,6 @@ TEST(timer_periodic, "", "a periodic timer of the local APIC keeps its period", 
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) >= seen + 3, SOON_US));
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED);
 	EXPECT_EQ(lapic_read(LAPIC_TIMER_INITIAL), 100000);
-}
-
-TEST(timer_deadline, "", "a TSC deadline that is armed comes", CTL)
-{
-	unsigned vector = irq_vector();
-
-	if (!(cpuid(1, 0).ecx >> 24 & 1))
-		SKIP("no TSC deadline mode");
-	lapic_write(LAPIC_LVT_TIMER, vector | 0x40000);
-	full_barrier();
-	wrmsr(MSR_TSC_DEADLINE, time_after_us(30000));
-	cut();
-	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
-	EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), 0);
 }
 
 /* --- the local APIC --- */

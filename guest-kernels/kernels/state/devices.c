@@ -6,9 +6,9 @@
 #include "runtime/pci.h"
 #include "virtio-drivers/blk.h"
 
-#define COM3   0x3e8
-#define CMOS   0x70
-#define FW_CFG 0x510
+#define COM3	0x3e8
+#define CMOS	0x70
+#define FW_CFG	0x510
 #define SCRATCH 1000 /* sectors from here on are written */
 
 /* --- UART: COM3, in loopback --- */
@@ -265,7 +265,8 @@ TEST(ata_dma_not_started, "", "a DMA command waits for the bus master, whose tab
 	EXPECT_TRUE(is_sector(data + 64, 22));
 }
 
-TEST(ata_dma_interrupt_waits, "", "a DMA transfer that was begun ends, and its interrupt bit waits", ATA)
+TEST(ata_dma_interrupt_waits, "", "a DMA transfer that was begun ends, and its interrupt bit waits",
+	ATA)
 {
 	struct ata_channel *c = open_disk();
 	uint64_t *data = arena_alloc(8 * 512, 4096);
@@ -301,7 +302,7 @@ TEST(ata_settings, "", "SET MULTIPLE's count and the task file stay", ATA)
 
 /* --- virtio --- */
 
-#define VIRTIO NEEDS("ctl disk:virtio")
+#define VIRTIO	 NEEDS("ctl disk:virtio")
 #define REQUESTS 6
 
 static struct virtio_blk vdisk;
@@ -343,6 +344,7 @@ TEST(virtio_not_kicked, "", "requests that nobody was told of stay in the ring u
 TEST(virtio_kicked, "", "requests that were notified complete once each", VIRTIO)
 {
 	uint8_t *data = arena_alloc(512 * REQUESTS, 16);
+	struct virtio_blk_done done;
 
 	open_virtio(VIRTIO_IRQ_NONE);
 	/* So that the indices are not those of a new queue. */
@@ -355,6 +357,8 @@ TEST(virtio_kicked, "", "requests that were notified complete once each", VIRTIO
 	reap_all(data, REQUESTS);
 	EXPECT_EQ(virtio_blk_read(&vdisk, 9, data, 512), BLK_S_OK);
 	EXPECT_TRUE(is_sector((uint64_t *)data, 9));
+	EXPECT_EQ(virtio_blk_reap(&vdisk, &done, 1), 0);
+	EXPECT_EQ(vdisk.vq.used->idx, 5 + REQUESTS + 1);
 }
 
 static void read_by_interrupt(uint64_t sector)
