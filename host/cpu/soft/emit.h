@@ -168,6 +168,6 @@ static inline void emit_call(struct emitter *e, uint32_t target)
 #define JUMP_Z	    0x4
 #define JUMP_NZ	    0x5
 #define JUMP_A	    0x7
-#define JUMP_LE	    0xe
+#define JUMP_L	    0xc
 
 #endif

@@ -17,7 +17,17 @@ struct aside *soft_aside(struct translation *t, int condition, int kind)
 	return a;
 }
 
-/* The block is done: `leaves` says where its RIP is, a constant or (known) c->rip already. */
+void soft_emit_entry(struct translation *t, uint64_t rip)
+{
+	struct emitter *e = t->e;
+
+	EMIT(e, 0x49, 0x81, 0xbf); /* cmp qword [c->budget], count */
+	emit32(e, FIELD(budget));
+	emit32(e, t->block->count);
+	soft_aside(t, JUMP_L, ASIDE_LEAVE)->rip = rip;
+}
+
+/* The block is done: its RIP is a constant or (known) c->rip already. */
 static void emit_count(struct translation *t, bool known, uint64_t rip)
 {
 	struct emitter *e = t->e;
@@ -26,10 +36,6 @@ static void emit_count(struct translation *t, bool known, uint64_t rip)
 	EMIT(e, 0x81, 0xaf); /* sub qword [c->budget], count */
 	emit32(e, FIELD(budget));
 	emit32(e, t->block->count);
-	if (known)
-		emit_jump(e, JUMP_LE, t->translator->leave);
-	else
-		soft_aside(t, JUMP_LE, ASIDE_LEAVE)->rip = rip;
 	EMIT(e, 0x41, 0x80, 0xbf); /* cmp byte [c->attention], 0 */
 	emit32(e, FIELD(attention));
 	emit8(e, 0);

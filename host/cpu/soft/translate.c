@@ -9,8 +9,8 @@
  * from the beginning of their instruction, so no translated instruction faults and all rules of
  * faults, devices and code that changes are those of the interpreter.
  *
- * A block is translated for one RIP and one privilege.  Its end counts its instructions down in
- * c->budget, looks at c->attention, and jumps to the next block: directly while c->generation is
+ * A block is translated for one RIP and one privilege.  It begins only where c->budget, what is left
+ * of the turn, has room for all of it.  Its end counts its instructions down there, looks at c->attention, and jumps to the next block: directly while c->generation is
  * what it was when the jump was set, by the table c->jumps for targets that are computed.  A change
  * of the translation of addresses or of code gives the vCPU a new generation, as do all requests
  * for c->break_block leave the host code.
@@ -248,6 +248,7 @@ static void translate(struct soft_cpu *c, struct soft_block *b)
 		b->insns[n].rip = rip;
 		rip += b->insns[n].length;
 	}
+	soft_emit_entry(&t, c->rip);
 	for (unsigned n = 0; n < b->count; n++)
 		emit_insn(&t, &b->insns[n]);
 	if (!b->insns[b->count - 1].ends_block) {
@@ -338,7 +339,7 @@ bool soft_execute_translated(struct soft_cpu *c, struct soft_block *b)
 		}
 		translate(c, b);
 	}
-	if (b->code_rip != c->rip)
+	if (b->code_rip != c->rip || c->slice_end - c->instructions < b->count)
 		return false;
 	c->generation = c->generations[c->user];
 	c->budget = c->slice_end - c->instructions;

@@ -68,6 +68,8 @@ void soft_translate_insn(struct translation *t, const struct soft_insn *i);
 bool soft_target_is_right(const struct soft_insn *i);
 void soft_translate_flow(struct translation *t, const struct soft_insn *i);
 /* The end of the block: on to the one at `rip`. */
+/* A block begins only if the turn has room for all of it: turns end at an instruction exactly. */
+void soft_emit_entry(struct translation *t, uint64_t rip);
 void soft_emit_goto(struct translation *t, uint64_t rip);
 
 /* --- translate-flags.c --- */
