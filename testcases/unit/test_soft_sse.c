@@ -4,6 +4,8 @@
  * random registers, memory, rounding and masks, against the host executing the same bytes; and who
  * may execute them, as a table.
  */
+#include <errno.h>
+
 #include "native-help.h"
 
 #define CASES_EACH 60
@@ -301,10 +303,193 @@ static void as_on_the_host(void **state)
 	assert_true(form_count > 500);
 }
 
+/* --- what the host does not decide --- */
+
+static uint32_t one_float(const char *bytes, uint32_t x)
+{
+	uint32_t result;
+
+	memcpy(cpu->fpu.xmm[1], &x, 4);
+	assert_int_equal(soft_step((const uint8_t *)bytes, 4), -1);
+	memcpy(&result, cpu->fpu.xmm[0], 4);
+	return result;
+}
+
+static void one_value_on_every_host(void **state)
+{
+	static const struct {
+		uint32_t x, reciprocal, root;
+	} rows[] = {
+		{0x3f800000, 0x3f800000, 0x3f800000}, /* 1 */
+		{0x40800000, 0x3e800000, 0x3f000000}, /* 4 */
+		{0x40400000, 0x3eaaaaab, 0x3f13cd3a}, /* 3 */
+		{0xc0000000, 0xbf000000, 0xffc00000}, /* -2 */
+		{0x00000000, 0x7f800000, 0x7f800000},
+		{0x80000000, 0xff800000, 0xff800000},
+		{0x007fffff, 0x7f800000, 0x7f800000}, /* a denormal number counts as 0 */
+		{0x7f7fffff, 0x00000000, 0x1f800000}, /* a denormal result is 0 */
+		{0x7f800000, 0x00000000, 0x00000000},
+		{0xff800000, 0x80000000, 0xffc00000},
+		{0x7f800001, 0x7fc00001, 0x7fc00001},
+		{0xffc01234, 0xffc01234, 0xffc01234},
+	};
+
+	reset_flat64();
+	cpu->cr4 |= CR4_OSFXSR;
+	cpu->fpu.mxcsr = 0;
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+		assert_int_equal(one_float("\xf3\x0f\x53\xc1", rows[n].x), rows[n].reciprocal);
+		assert_int_equal(one_float("\xf3\x0f\x52\xc1", rows[n].x), rows[n].root);
+	}
+	assert_int_equal(cpu->fpu.mxcsr, 0);
+}
+
+static void masked_bytes_are_stored(void **state)
+{
+	static const uint8_t bytes[] = {0x66, 0x0f, 0xf7, 0xc1}; /* MASKMOVDQU xmm0, xmm1 */
+
+	reset_flat64();
+	cpu->cr4 |= CR4_OSFXSR;
+	cpu->gpr[RDI] = DATA + 3;
+	memset(ram + DATA, 0x55, 32);
+	for (unsigned n = 0; n < 16; n++) {
+		cpu->fpu.xmm[0][n] = n;
+		cpu->fpu.xmm[1][n] = n % 3 ? 0x7f : 0x80;
+	}
+	assert_int_equal(soft_step(bytes, 4), -1);
+	for (unsigned n = 0; n < 32; n++)
+		assert_int_equal(
+			ram[DATA + n], n >= 3 && n < 19 && (n - 3) % 3 == 0 ? n - 3 : 0x55);
+}
+
+/* --- who may --- */
+
+static void rules_of_control_registers(void **state)
+{
+	enum { NONE = -1 };
+	static const struct {
+		uint8_t bytes[5], length;
+		int em, ts, both, no_osfxsr; /* the vector with this set or clear */
+	} rows[] = {
+		{{0x0f, 0x58, 0xc1}, 3, V_UD, V_NM, V_UD, V_UD},	     /* addps */
+		{{0x0f, 0x28, 0xc1}, 3, V_UD, V_NM, V_UD, V_UD},	     /* movaps */
+		{{0x66, 0x0f, 0xfe, 0xc1}, 4, V_UD, V_NM, V_UD, V_UD},	     /* paddd */
+		{{0x0f, 0x2a, 0xc1}, 3, V_UD, V_NM, V_UD, V_UD},	     /* cvtpi2ps */
+		{{0xf3, 0x0f, 0xd6, 0xc1}, 4, V_UD, V_NM, V_UD, V_UD},	     /* movq2dq */
+		{{0x0f, 0xae, 0x13}, 3, V_UD, V_NM, V_UD, V_UD},	     /* ldmxcsr [rbx] */
+		{{0x0f, 0xfe, 0xc1}, 3, V_UD, V_NM, V_UD, NONE},	     /* paddd mm */
+		{{0x0f, 0x38, 0x00, 0xc1}, 4, V_UD, V_NM, V_UD, NONE},	     /* pshufb mm */
+		{{0x0f, 0xd4, 0xc1}, 3, V_UD, V_NM, V_UD, NONE},	     /* paddq mm */
+		{{0x0f, 0x77}, 2, V_UD, V_NM, V_UD, NONE},		     /* emms */
+		{{0xd8, 0xc1}, 2, V_NM, V_NM, V_NM, NONE},		     /* fadd */
+		{{0xdb, 0xe3}, 2, V_NM, V_NM, V_NM, NONE},		     /* fninit */
+		{{0x9b}, 1, NONE, NONE, NONE, NONE},			     /* fwait, MP clear */
+		{{0x0f, 0xae, 0x03}, 3, V_NM, V_NM, V_NM, NONE},	     /* fxsave [rbx] */
+		{{0x0f, 0xae, 0x0b}, 3, V_NM, V_NM, V_NM, NONE},	     /* fxrstor [rbx] */
+		{{0x0f, 0xae, 0x23}, 3, NONE, V_NM, V_NM, NONE},	     /* xsave [rbx] */
+		{{0x0f, 0xc3, 0x03}, 3, NONE, NONE, NONE, NONE},	     /* movnti */
+		{{0xf2, 0x0f, 0x38, 0xf0, 0xc1}, 5, NONE, NONE, NONE, NONE}, /* crc32 */
+		{{0x0f, 0xae, 0xe8}, 3, NONE, NONE, NONE, NONE},	     /* lfence */
+	};
+
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+		const int expected[] = {
+			NONE, rows[n].em, rows[n].ts, rows[n].both, rows[n].no_osfxsr};
+
+		for (unsigned k = 0; k < 5; k++) {
+			reset_flat64();
+			soft_fpu_reset(cpu);
+			cpu->cr4 |= CR4_OSXSAVE | (k == 4 ? 0 : CR4_OSFXSR);
+			cpu->xcr0 = 3;
+			cpu->gpr[RBX] = DATA;
+			memset(ram + DATA, 0, 1024);
+			cpu->cr0 &= ~(uint64_t)(CR0_EM | CR0_TS | CR0_MP);
+			cpu->cr0 |=
+				(k == 1 || k == 3 ? CR0_EM : 0) | (k == 2 || k == 3 ? CR0_TS : 0);
+			if (soft_step(rows[n].bytes, rows[n].length) != expected[k])
+				fail_msg("row %u, case %u: vector %d", n, k, expected[k]);
+		}
+	}
+}
+
+/* #GP(0), and nothing changed; of those that take any address, nothing. */
+static void unaligned_operands(void **state)
+{
+	static const struct {
+		uint8_t bytes[6], length;
+		int vector;
+	} rows[] = {
+		{{0x0f, 0x28, 0x03}, 3, V_GP},		    /* movaps xmm0, [rbx] */
+		{{0x0f, 0x29, 0x03}, 3, V_GP},		    /* movaps [rbx], xmm0 */
+		{{0x66, 0x0f, 0xe7, 0x03}, 4, V_GP},	    /* movntdq */
+		{{0x66, 0x0f, 0x38, 0x2a, 0x03}, 5, V_GP},  /* movntdqa */
+		{{0x0f, 0x58, 0x03}, 3, V_GP},		    /* addps */
+		{{0x66, 0x0f, 0x70, 0x03, 0x1b}, 5, V_GP},  /* pshufd */
+		{{0x66, 0x0f, 0x38, 0xdc, 0x03}, 5, V_GP},  /* aesenc */
+		{{0x0f, 0x53, 0x03}, 3, V_GP},		    /* rcpps */
+		{{0x0f, 0xae, 0x03}, 3, V_GP},		    /* fxsave */
+		{{0x0f, 0x10, 0x03}, 3, -1},		    /* movups */
+		{{0xf2, 0x0f, 0xf0, 0x03}, 4, -1},	    /* lddqu */
+		{{0x66, 0x0f, 0x3a, 0x63, 0x03, 0}, 6, -1}, /* pcmpistri */
+		{{0xf3, 0x0f, 0x58, 0x03}, 4, -1},	    /* addss */
+		{{0xf3, 0x0f, 0xe6, 0x03}, 4, -1},	    /* cvtdq2pd */
+	};
+
+	reset_flat64();
+	cpu->cr4 |= CR4_OSFXSR;
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+		uint8_t before[16][16];
+
+		soft_fpu_reset(cpu);
+		memset(cpu->fpu.xmm, n, sizeof(cpu->fpu.xmm));
+		memcpy(before, cpu->fpu.xmm, sizeof(before));
+		memset(ram + DATA, 0, 1024);
+		cpu->gpr[RBX] = DATA + 8;
+		if (soft_step(rows[n].bytes, rows[n].length) != rows[n].vector)
+			fail_msg("row %u", n);
+		if (rows[n].vector == V_GP) {
+			assert_int_equal(cpu->fault_error, 0);
+			assert_memory_equal(cpu->fpu.xmm, before, sizeof(before));
+		}
+	}
+}
+
+static void image_goes_both_ways(void **state)
+{
+	uint8_t image[FXSAVE_SIZE], again[FXSAVE_SIZE];
+
+	reset_flat64();
+	for (unsigned n = 0; n < 8; n++)
+		for (unsigned k = 0; k < 10; k++)
+			cpu->fpu.st[n][k] = random64();
+	for (unsigned n = 0; n < 16; n++)
+		memset(cpu->fpu.xmm[n], random64(), 16);
+	cpu->fpu.sw = 0x2800;
+	cpu->fpu.valid = 0x5a;
+	cpu->fpu.mxcsr = 0x9fc0;
+	cpu->fpu.fip = 0x123456789abc;
+	soft_fpu_save(cpu, image);
+	assert_memory_equal(image + 32, cpu->fpu.st[5], 10);
+	soft_fpu_reset(cpu);
+	assert_int_equal(soft_fpu_load(cpu, image), 0);
+	soft_fpu_save(cpu, again);
+	assert_memory_equal(again, image, FXSAVE_SIZE);
+	image[26] = 1; /* a reserved bit of MXCSR */
+	memset(image + 160, 0x77, 16);
+	assert_int_equal(soft_fpu_load(cpu, image), -EINVAL);
+	soft_fpu_save(cpu, image);
+	assert_memory_equal(again, image, FXSAVE_SIZE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(as_on_the_host),
+		cmocka_unit_test(one_value_on_every_host),
+		cmocka_unit_test(masked_bytes_are_stored),
+		cmocka_unit_test(rules_of_control_registers),
+		cmocka_unit_test(unaligned_operands),
+		cmocka_unit_test(image_goes_both_ways),
 	};
 
 	return cmocka_run_group_tests(tests, start_native, end_soft);

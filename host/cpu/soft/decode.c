@@ -83,6 +83,19 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 	return soft_native_init(err);
 }
 
+void soft_decode_features(struct soft_engine *engine)
+{
+	struct decoder *d = engine->zydis;
+	const struct soft_cpu *c = &engine->cpus[0];
+
+	for (unsigned i = 0; i < 3; i++) {
+		ZydisDecoderEnableMode(
+			&d->by_mode[i], ZYDIS_DECODER_MODE_TZCNT, soft_has(c, FEATURE_7_EBX, 3));
+		ZydisDecoderEnableMode(&d->by_mode[i], ZYDIS_DECODER_MODE_LZCNT,
+			soft_has(c, FEATURE_80000001_ECX, 5));
+	}
+}
+
 void soft_decode_destroy(struct soft_engine *engine)
 {
 	soft_translate_destroy(engine);
@@ -280,7 +293,8 @@ static void convert(struct soft_cpu *c, struct soft_insn *i, const ZydisDecodedI
 		handlers = d->by_mnemonic[ZYDIS_MNEMONIC_XCHG];
 	}
 	if (handlers && !is_double_move(z)) {
-		i->run = handlers->by_size[form_of(i)];
+		i->run = soft_offers(c, z->meta.isa_set, true) ? handlers->by_size[form_of(i)]
+							       : soft_undefined;
 		i->ends_block = handlers->ends_block;
 	} else {
 		soft_native_decode(c, i, z, operands);

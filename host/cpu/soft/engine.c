@@ -471,6 +471,7 @@ static int create_cpus(
 			return rc;
 		reset_cpu(c);
 	}
+	soft_decode_features(soft);
 	return 0;
 }
 

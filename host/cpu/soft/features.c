@@ -3,6 +3,7 @@
  * What CPUID offers (SDM 2A, CPUID): what this processor can do, of that what the host's can where
  * its instruction does the work (native.c), of that what the model has.
  */
+#include <Zydis/Zydis.h>
 #include <cpuid.h>
 
 #include "cpu/soft/soft.h"
@@ -59,6 +60,47 @@ void soft_set_features(struct soft_cpu *c, const struct cpu_choice *choice)
 		wanted = (wanted | choice->add[word]) & ~choice->remove[word];
 		c->cpuid_features[word] = words[word] & wanted;
 	}
+}
+
+static const struct {
+	ZydisISASet set;
+	enum feature_word word;
+	uint8_t bit;
+} sets[] = {
+	{ZYDIS_ISA_SET_PENTIUMMMX, FEATURE_1_EDX, 23},
+	{ZYDIS_ISA_SET_SSE, FEATURE_1_EDX, 25},
+	{ZYDIS_ISA_SET_SSEMXCSR, FEATURE_1_EDX, 25},
+	{ZYDIS_ISA_SET_SSE2, FEATURE_1_EDX, 26},
+	{ZYDIS_ISA_SET_SSE2MMX, FEATURE_1_EDX, 26},
+	{ZYDIS_ISA_SET_SSE3, FEATURE_1_ECX, 0},
+	{ZYDIS_ISA_SET_SSSE3, FEATURE_1_ECX, 9},
+	{ZYDIS_ISA_SET_SSSE3MMX, FEATURE_1_ECX, 9},
+	{ZYDIS_ISA_SET_SSE4, FEATURE_1_ECX, 19},
+	{ZYDIS_ISA_SET_SSE42, FEATURE_1_ECX, 20}, /* CRC32, too */
+	{ZYDIS_ISA_SET_AES, FEATURE_1_ECX, 25},
+	{ZYDIS_ISA_SET_PCLMULQDQ, FEATURE_1_ECX, 1},
+	{ZYDIS_ISA_SET_FXSAVE, FEATURE_1_EDX, 24},
+	{ZYDIS_ISA_SET_FXSAVE64, FEATURE_1_EDX, 24},
+	{ZYDIS_ISA_SET_XSAVE, FEATURE_1_ECX, 26},
+	{ZYDIS_ISA_SET_XSAVEOPT, FEATURE_D_1_EAX, 0},
+	{ZYDIS_ISA_SET_POPCNT, FEATURE_1_ECX, 23},
+	{ZYDIS_ISA_SET_CMPXCHG16B, FEATURE_1_ECX, 13},
+	{ZYDIS_ISA_SET_MOVBE, FEATURE_1_ECX, 22},
+	{ZYDIS_ISA_SET_RDRAND, FEATURE_1_ECX, 30},
+	{ZYDIS_ISA_SET_BMI1, FEATURE_7_EBX, 3},
+	{ZYDIS_ISA_SET_BMI2, FEATURE_7_EBX, 8},
+	{ZYDIS_ISA_SET_ADOX_ADCX, FEATURE_7_EBX, 19},
+	{ZYDIS_ISA_SET_INVPCID, FEATURE_7_EBX, 10},
+	{ZYDIS_ISA_SET_SMAP, FEATURE_7_EBX, 20},
+	{ZYDIS_ISA_SET_RDTSCP, FEATURE_80000001_EDX, 27},
+};
+
+bool soft_offers(const struct soft_cpu *c, unsigned isa_set, bool otherwise)
+{
+	for (unsigned n = 0; n < sizeof(sets) / sizeof(sets[0]); n++)
+		if (sets[n].set == isa_set)
+			return soft_has(c, sets[n].word, sets[n].bit);
+	return otherwise;
 }
 
 uint64_t soft_cr4_bits(const struct soft_cpu *c)

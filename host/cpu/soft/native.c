@@ -64,29 +64,6 @@ int soft_native_init(struct error *err)
 
 /* --- which instructions --- */
 
-static const struct {
-	ZydisISASet set;
-	enum feature_word word;
-	uint8_t bit;
-} sets[] = {
-	{ZYDIS_ISA_SET_PENTIUMMMX, FEATURE_1_EDX, 23},
-	{ZYDIS_ISA_SET_SSE, FEATURE_1_EDX, 25},
-	{ZYDIS_ISA_SET_SSEMXCSR, FEATURE_1_EDX, 25},
-	{ZYDIS_ISA_SET_SSE2, FEATURE_1_EDX, 26},
-	{ZYDIS_ISA_SET_SSE2MMX, FEATURE_1_EDX, 26},
-	{ZYDIS_ISA_SET_SSE3, FEATURE_1_ECX, 0},
-	{ZYDIS_ISA_SET_SSSE3, FEATURE_1_ECX, 9},
-	{ZYDIS_ISA_SET_SSSE3MMX, FEATURE_1_ECX, 9},
-	{ZYDIS_ISA_SET_SSE4, FEATURE_1_ECX, 19},
-	{ZYDIS_ISA_SET_SSE42, FEATURE_1_ECX, 20},
-	{ZYDIS_ISA_SET_AES, FEATURE_1_ECX, 25},
-	{ZYDIS_ISA_SET_PCLMULQDQ, FEATURE_1_ECX, 1},
-	{ZYDIS_ISA_SET_FXSAVE, FEATURE_1_EDX, 24},
-	{ZYDIS_ISA_SET_FXSAVE64, FEATURE_1_EDX, 24},
-	{ZYDIS_ISA_SET_XSAVE, FEATURE_1_ECX, 26},
-	{ZYDIS_ISA_SET_XSAVEOPT, FEATURE_D_1_EAX, 0},
-};
-
 static bool is_x87(const ZydisDecodedInstruction *z)
 {
 	return z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
@@ -100,10 +77,7 @@ static bool offered(const struct soft_cpu *c, const ZydisDecodedInstruction *z)
 							    : soft_has(c, FEATURE_1_EDX, 0);
 	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return false;
-	for (unsigned n = 0; n < sizeof(sets) / sizeof(sets[0]); n++)
-		if (sets[n].set == z->meta.isa_set)
-			return soft_has(c, sets[n].word, sets[n].bit);
-	return false;
+	return soft_offers(c, z->meta.isa_set, false);
 }
 
 static uint8_t mandatory_prefix(const ZydisDecodedInstruction *z)

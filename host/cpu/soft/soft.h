@@ -555,6 +555,8 @@ int soft_zydis_load(struct error *err); /* once a process; again is no harm */
 /* The block at RIP, decoded or from the cache.  Faults as the fetch does. */
 struct soft_block *soft_block_at(struct soft_cpu *c);
 int soft_decode_init(struct soft_engine *engine, struct error *err);
+/* Features are known: without BMI1 and LZCNT, TZCNT and LZCNT are BSF and BSR. */
+void soft_decode_features(struct soft_engine *engine);
 void soft_decode_destroy(struct soft_engine *engine);
 void soft_blocks_flush(struct soft_engine *engine);
 /* Who wrote to code: the seam "code-written" of fault injection tells them apart. */
@@ -606,6 +608,9 @@ int soft_fpu_load(struct soft_cpu *c, const uint8_t image[FXSAVE_SIZE]);
 /* --- features.c: what CPUID offers --- */
 void soft_set_features(struct soft_cpu *c, const struct cpu_choice *choice);
 void soft_warn_features(const struct cpu_choice *choice); /* of what it asks for in vain */
+/* Has the guest's CPUID the feature that an instruction set of Zydis belongs to?  otherwise: what to
+ * say of a set that has no feature. */
+bool soft_offers(const struct soft_cpu *c, unsigned isa_set, bool otherwise);
 uint64_t soft_cr4_bits(const struct soft_cpu *c);	  /* that may be set */
 static inline bool soft_has(const struct soft_cpu *c, enum feature_word word, unsigned bit)
 {

@@ -19,6 +19,9 @@
 	X(ZydisDecoderInit, ZyanStatus,                                                 \
 		(ZydisDecoder * decoder, ZydisMachineMode mode, ZydisStackWidth stack), \
 		(decoder, mode, stack))                                                 \
+	X(ZydisDecoderEnableMode, ZyanStatus,                                           \
+		(ZydisDecoder * decoder, ZydisDecoderMode mode, ZyanBool enabled),      \
+		(decoder, mode, enabled))                                               \
 	X(ZydisDecoderDecodeFull, ZyanStatus,                                           \
 		(const ZydisDecoder *decoder, const void *buffer, ZyanUSize length,     \
 			ZydisDecodedInstruction *instruction,                           \
