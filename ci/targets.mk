@@ -49,6 +49,7 @@ soak:
 	@$(MAKE) --no-print-directory -j$(JOBS) $(CHECK_BUILDS)
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --peer=$(PEER) --require-engine --whole $(CHECKED)
+	$(if $(OWN),INSN_CASES=$(INSN_CASES) $(HOST_OUT)/unit/test_soft_insn)
 
 # The VMM with fault injection, for the tests of the tests.
 .PHONY: faults-build check-faults
@@ -59,6 +60,17 @@ check-faults:
 	@$(MAKE) --no-print-directory -j$(JOBS) all faults-build
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --whole testcases/test_faults.py
+
+# Garbage for the software processor, with the sanitizers.  FUZZ_SEED=N begins elsewhere.
+FUZZ_INSTRUCTIONS ?= 10000000
+INSN_CASES ?= 100000000
+.PHONY: fuzz
+fuzz:
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 host unit-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) kernels
+	FUZZ_INSTRUCTIONS=$(FUZZ_INSTRUCTIONS) $(BUILD)/san/unit/test_soft_fuzz
+	$(PYTHON) -m pytest -p no:cacheprovider -q --tb=short --vmm=$(BUILD)/san/assay --accel=soft \
+		--unit=$(BUILD)/san/unit $(PYTEST_ARGS) testcases/test_soft_endings.py
 
 .PHONY: lint format
 lint:
@@ -78,6 +90,7 @@ help:
 	@echo "make check         run every test: 15 minutes at most on two cores"
 	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make soak          the same with nothing sampled"
+	@echo "make fuzz          10 million instructions of garbage on -accel soft, with the sanitizers"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
 	@echo "make lint          layout, static analysis, and the order of the rooms"

@@ -34,20 +34,22 @@ enum {
 #define FILLER	  0xccu	   /* INT3 */
 #define ARENA_RAM 0x40000u /* guest-physical */
 
-/* The guest's own: identity-mapped at KERNEL + physical, for the supervisor. */
-#define KERNEL	   0x20000000u
+/* The guest's own: mapped at KERNEL + physical, for the supervisor, where this process has nothing.
+ */
+#define KERNEL	   0xffffffff80000000ull
 #define G_PML4	   0x1000u
 #define G_PDPT	   0x2000u
 #define G_PD	   0x3000u
 #define G_PT_ARENA 0x4000u
 #define G_PT_OWN   0x5000u
+#define G_PDPT_OWN 0xa000u
+#define G_PD_OWN   0xb000u
 #define G_GDT	   0x6000u
 #define G_TSS	   0x6800u
 #define G_IDT	   0x7000u
 #define G_HANDLERS 0x8000u
-#define G_STACK	   0xa000u /* its end */
+#define G_STACK	   0xa000u /* its end; from 0x9000 */
 
-enum { MODE_16, MODE_32, MODE_64 };
 enum page_rights { HOLE, READ_ONLY, WRITABLE, CODE_PAGE };
 
 static const enum page_rights arena_rights[ARENA_PAGES] = {[0] = CODE_PAGE,
@@ -165,7 +167,9 @@ static inline void guest_tables(void)
 	put64(G_PML4, G_PDPT | 0x67);
 	put64(G_PDPT, G_PD | 0x67);
 	put64(G_PD + (ARENA >> 21) * 8, G_PT_ARENA | 0x67);
-	put64(G_PD + (KERNEL >> 21) * 8, G_PT_OWN | 0x67);
+	put64(G_PML4 + 511 * 8, G_PDPT_OWN | 0x67);
+	put64(G_PDPT_OWN + 510 * 8, G_PD_OWN | 0x67);
+	put64(G_PD_OWN, G_PT_OWN | 0x67);
 	for (unsigned page = 0; page < ARENA_PAGES; page++)
 		put64(G_PT_ARENA + page * 8,
 			rights[arena_rights[page]]

@@ -20,6 +20,8 @@
 #define FORM_SLOTS   (1u << 17)
 #define INSN_LONGEST 15u
 
+enum { MODE_16, MODE_32, MODE_64 };
+
 /* What tells two forms apart. */
 struct form_key {
 	uint16_t mnemonic, kinds; /* kinds: 3 bits for each visible operand */

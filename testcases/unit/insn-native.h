@@ -12,6 +12,7 @@
 #include <ucontext.h>
 
 #include "insn-arena.h"
+#include "insn-forms.h"
 
 #define CONTEXT 0x0e000000
 #define CONTEXT_STUB                                                                 \

@@ -452,6 +452,8 @@ static unsigned make_batch(void)
 {
 	unsigned count = 0;
 
+	/* Half of them as host code from the first time on, half always interpreted. */
+	soft->hot = one_in(2) ? 1 : UINT32_MAX;
 	memset(arena_alias, FILLER, 3 * PAGE_BYTES);
 	memset(arena_guest, FILLER, 3 * PAGE_BYTES);
 	for (unsigned slot = 0; slot < SLOTS; slot++) {

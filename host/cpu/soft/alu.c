@@ -444,7 +444,7 @@ static void op_idiv(struct soft_cpu *c, const struct soft_insn *i)
 				       << size * 8 |
 			       (c->gpr[RAX] & soft_mask(size)));
 	/* The one quotient that does not fit 128 bits: -2^127 by -1. */
-	if (!b || (b == -1 && a == (__int128)1 << 127))
+	if (!b || (b == -1 && a == (__int128)((unsigned __int128)1 << 127)))
 		soft_fault(c, V_DE, NO_ERROR_CODE);
 	quotient = a / b;
 	if (quotient != (int64_t)soft_sign(quotient, size))

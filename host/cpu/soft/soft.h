@@ -12,6 +12,7 @@
 
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "cpu/engine.h"
 #include "cpu/model.h"
@@ -425,6 +426,31 @@ static inline uint64_t soft_page(uint64_t linear)
 	return linear & ~0xfffULL;
 }
 
+/* Guest addresses have any alignment. */
+static inline uint64_t soft_load_host(const void *at, unsigned size)
+{
+	uint16_t two;
+	uint32_t four;
+	uint64_t eight;
+
+	switch (size) {
+	case 1: return *(const uint8_t *)at;
+	case 2: memcpy(&two, at, 2); return two;
+	case 4: memcpy(&four, at, 4); return four;
+	default: memcpy(&eight, at, 8); return eight;
+	}
+}
+
+static inline void soft_store_host(void *at, uint64_t value, unsigned size)
+{
+	switch (size) {
+	case 1: *(uint8_t *)at = value; break;
+	case 2: memcpy(at, &value, 2); break;
+	case 4: memcpy(at, &value, 4); break;
+	default: memcpy(at, &value, 8); break;
+	}
+}
+
 static inline uint64_t soft_load(struct soft_cpu *c, uint64_t linear, unsigned size)
 {
 	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
@@ -434,12 +460,7 @@ static inline uint64_t soft_load(struct soft_cpu *c, uint64_t linear, unsigned s
 	if (e->read == soft_page(linear) && e->read == soft_page(linear + size - 1)) {
 		const void *at = (const void *)(linear + e->offset);
 
-		switch (size) {
-		case 1: return *(const uint8_t *)at;
-		case 2: return *(const uint16_t *)at;
-		case 4: return *(const uint32_t *)at;
-		default: return *(const uint64_t *)at;
-		}
+		return soft_load_host(at, size);
 	}
 	return soft_load_slow(c, linear, size, false);
 }
@@ -451,12 +472,8 @@ static inline void soft_store(struct soft_cpu *c, uint64_t linear, uint64_t valu
 	if (e->write == soft_page(linear) && e->write == soft_page(linear + size - 1)) {
 		void *at = (void *)(linear + e->offset);
 
-		switch (size) {
-		case 1: *(uint8_t *)at = value; return;
-		case 2: *(uint16_t *)at = value; return;
-		case 4: *(uint32_t *)at = value; return;
-		default: *(uint64_t *)at = value; return;
-		}
+		soft_store_host(at, value, size);
+		return;
 	}
 	soft_store_slow(c, linear, value, size);
 }
