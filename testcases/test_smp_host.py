@@ -11,6 +11,16 @@ ENDLESS = 100000000
 GOOD = 1  # isa-debug-exit's status when every TEST was good
 
 
+@pytest.fixture(params=[0, 1], ids=["first", "second"])
+def vmm(bench, request):
+    """Each engine of the run, for what goes on between threads is not the same in them."""
+    if request.param >= len(bench.vmms):
+        pytest.skip("one engine alone was asked for")
+    if bench.vmms[request.param].missing:
+        pytest.skip(bench.vmms[request.param].missing)
+    return bench.vmms[request.param]
+
+
 @pytest.fixture
 def start(vmm, tmp_path):
     started = []
