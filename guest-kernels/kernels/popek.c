@@ -6,8 +6,8 @@
  * on other tables than the kernel's own, shows in what they answer.
  *
  * Each TEST says by `# metric tells` whether the guest can tell; docs/popek.md has the table.  It
- * fails where it can, except where the harness found that the engine executes a part of kernel code only
- * (exact=0): there it says so and skips.
+ * fails where it can, except where the harness found that the engine executes a part of kernel code
+ * only (exact=0): there it says so and skips.
  */
 #include "runtime/boot.h"
 #include "runtime/io.h"
@@ -108,7 +108,8 @@ TEST(sgdt_at_level_0, "", "SGDT answers the base and limit that LGDT loaded", NE
 	table_is(ask_sgdt, 0, &gdt_pointer);
 }
 
-TEST(sgdt_at_level_3, "", "SGDT at CPL 3 answers the base and limit that LGDT loaded", NEEDS("tells"))
+TEST(sgdt_at_level_3, "", "SGDT at CPL 3 answers the base and limit that LGDT loaded",
+	NEEDS("tells"))
 {
 	table_is(ask_sgdt, 3, &gdt_pointer);
 }
@@ -118,7 +119,8 @@ TEST(sidt_at_level_0, "", "SIDT answers the base and limit that LIDT loaded", NE
 	table_is(ask_sidt, 0, &idt_pointer);
 }
 
-TEST(sidt_at_level_3, "", "SIDT at CPL 3 answers the base and limit that LIDT loaded", NEEDS("tells"))
+TEST(sidt_at_level_3, "", "SIDT at CPL 3 answers the base and limit that LIDT loaded",
+	NEEDS("tells"))
 {
 	table_is(ask_sidt, 3, &idt_pointer);
 }
@@ -205,7 +207,8 @@ static void smsw_is(unsigned level)
 	found("CR0", cr0 & 0xffff, asked(ask_smsw, level, &tells).value[0] & 0xffff, &tells);
 	/* A change of a harmless bit is seen. */
 	__asm__ volatile("mov %0, %%cr0" : : "r"(cr0 ^ 2));
-	found("CR0.MP", (cr0 ^ 2) & 0xffff, asked(ask_smsw, level, &tells).value[0] & 0xffff, &tells);
+	found("CR0.MP", (cr0 ^ 2) & 0xffff, asked(ask_smsw, level, &tells).value[0] & 0xffff,
+		&tells);
 	__asm__ volatile("mov %0, %%cr0" : : "r"(cr0));
 	conclude(tells);
 }
@@ -241,7 +244,8 @@ static void refused(ask *question, const char *name, unsigned *tells)
 }
 
 TEST(umip_refuses, "",
-	"with CR4.UMIP SGDT, SIDT, SLDT, STR and SMSW at CPL 3 are #GP(0), and at CPL 0 they answer",
+	"with CR4.UMIP SGDT, SIDT, SLDT, STR and SMSW at CPL 3 are #GP(0), and at CPL 0 they "
+	"answer",
 	NEEDS("tells"))
 {
 	static struct test_reset_hook hook = {.reset = umip_off};
@@ -297,10 +301,11 @@ static uint64_t ask_popf(void *arg)
 {
 	struct answers *a = arg;
 
-	__asm__ volatile("pushfq; xorq $0x200, (%%rsp); orq $0x3000, (%%rsp); popfq; pushfq; pop %0;"
-			 : "=r"(a->value[0])
-			 :
-			 : "cc", "memory");
+	__asm__ volatile(
+		"pushfq; xorq $0x200, (%%rsp); orq $0x3000, (%%rsp); popfq; pushfq; pop %0;"
+		: "=r"(a->value[0])
+		:
+		: "cc", "memory");
 	return 0;
 }
 
@@ -324,30 +329,32 @@ TEST(popf_at_level_3, "", "POPF at CPL 3 changes neither IF nor IOPL, and does n
 	irq_disable();
 	found("IF clear", 0, asked(ask_popf, 3, &tells).value[0] & (FLAG_IF | FLAG_IOPL), &tells);
 	irq_enable();
-	found("IF set", FLAG_IF, asked(ask_popf, 3, &tells).value[0] & (FLAG_IF | FLAG_IOPL), &tells);
+	found("IF set", FLAG_IF, asked(ask_popf, 3, &tells).value[0] & (FLAG_IF | FLAG_IOPL),
+		&tells);
 	conclude(tells);
 }
 
 /* --- looking at descriptors --- */
 
-static const uint16_t looked_at[] = {SEL_CODE, SEL_DATA, SEL_USER_DATA, SEL_USER_CODE, SEL_TSS, 0, 0x1000};
+static const uint16_t looked_at[] = {
+	SEL_CODE, SEL_DATA, SEL_USER_DATA, SEL_USER_CODE, SEL_TSS, 0, 0x1000};
 
-#define LOOK(name, instruction)                                                            \
-	static uint64_t name(void *arg)                                                    \
-	{                                                                                  \
-		struct answers *a = arg;                                                   \
-                                                                                           \
-		for (unsigned i = 0; i < 7; i++) {                                         \
-			uint64_t value = 0;                                                \
-			uint8_t good;                                                      \
-                                                                                           \
-			__asm__ volatile(instruction "; setz %1"                           \
-					 : "+r"(value), "=q"(good)                         \
-					 : "r"((uint64_t)looked_at[i])                     \
-					 : "cc");                                          \
-			a->value[i] = good ? value | 1ull << 40 : 0;                       \
-		}                                                                          \
-		return 0;                                                                  \
+#define LOOK(name, instruction)                                        \
+	static uint64_t name(void *arg)                                \
+	{                                                              \
+		struct answers *a = arg;                               \
+                                                                       \
+		for (unsigned i = 0; i < 7; i++) {                     \
+			uint64_t value = 0;                            \
+			uint8_t good;                                  \
+                                                                       \
+			__asm__ volatile(instruction "; setz %1"       \
+					 : "+r"(value), "=q"(good)     \
+					 : "r"((uint64_t)looked_at[i]) \
+					 : "cc");                      \
+			a->value[i] = good ? value | 1ull << 40 : 0;   \
+		}                                                      \
+		return 0;                                              \
 	}
 LOOK(ask_lar, "lar %k2, %k0")
 LOOK(ask_lsl, "lsl %k2, %k0")
@@ -362,7 +369,8 @@ static void looks(ask *question, unsigned level, const uint64_t expected[7])
 	struct answers a = asked(question, level, &tells);
 
 	for (unsigned i = 0; i < 7; i++) {
-		/* The limit's bits in LAR's answer are undefined; the TSS is busy or not by its type. */
+		/* The limit's bits in LAR's answer are undefined; the TSS is busy or not by its
+		 * type. */
 		uint64_t mask = question == ask_lar ? YES | 0xf0ff00 : ~0ull;
 
 		if ((a.value[i] & mask) != expected[i])
@@ -372,11 +380,11 @@ static void looks(ask *question, unsigned level, const uint64_t expected[7])
 	conclude(tells);
 }
 
-static const uint64_t lar_at_0[] = {YES | 0xa09b00, YES | 0xc09300, YES | 0xc0f300, YES | 0xa0fb00,
-	YES | 0x008b00, 0, 0};
+static const uint64_t lar_at_0[] = {
+	YES | 0xa09b00, YES | 0xc09300, YES | 0xc0f300, YES | 0xa0fb00, YES | 0x008b00, 0, 0};
 static const uint64_t lar_at_3[] = {0, 0, YES | 0xc0f300, YES | 0xa0fb00, 0, 0, 0};
-static const uint64_t lsl_at_0[] = {YES | 0xffffffff, YES | 0xffffffff, YES | 0xffffffff,
-	YES | 0xffffffff, YES | 103, 0, 0};
+static const uint64_t lsl_at_0[] = {
+	YES | 0xffffffff, YES | 0xffffffff, YES | 0xffffffff, YES | 0xffffffff, YES | 103, 0, 0};
 static const uint64_t lsl_at_3[] = {0, 0, YES | 0xffffffff, YES | 0xffffffff, 0, 0, 0};
 static const uint64_t verr_at_0[] = {YES, YES, YES, YES, 0, 0, 0};
 static const uint64_t verr_at_3[] = {0, 0, YES, YES, 0, 0, 0};
@@ -460,7 +468,8 @@ TEST(segments_at_level_0, "", "MOV and PUSH of CS, SS and FS show the selectors 
 }
 
 TEST(segments_at_level_3, "",
-	"MOV and PUSH of CS, SS and FS at CPL 3 show the selectors that were loaded", NEEDS("tells"))
+	"MOV and PUSH of CS, SS and FS at CPL 3 show the selectors that were loaded",
+	NEEDS("tells"))
 {
 	segments_are(3, SEL_USER_CODE, SEL_USER_DATA);
 }
@@ -489,7 +498,8 @@ static void far_call_pushes(unsigned level, uint16_t cs)
 {
 	unsigned tells = 0;
 
-	found("CS that was pushed", cs, asked(ask_far_call, level, &tells).value[0] & 0xffff, &tells);
+	found("CS that was pushed", cs, asked(ask_far_call, level, &tells).value[0] & 0xffff,
+		&tells);
 	conclude(tells);
 }
 
@@ -514,11 +524,13 @@ TEST(int_n_at_level_0, "", "INT n saves CS, SS and RFLAGS as they were", NEEDS("
 	trapped = TRAPS(__asm__ volatile("int $15"));
 	tells = !trapped || trap_last.vector != 15;
 	found("CS", SEL_CODE, trap_last.cs, &tells);
-	found("IF", flags & (FLAG_IF | FLAG_IOPL), trap_last.rflags & (FLAG_IF | FLAG_IOPL), &tells);
+	found("IF", flags & (FLAG_IF | FLAG_IOPL), trap_last.rflags & (FLAG_IF | FLAG_IOPL),
+		&tells);
 	conclude(tells);
 }
 
-TEST(exception_frames, "", "the frame of an exception at CPL 0 has the CS of level 0", NEEDS("tells"))
+TEST(exception_frames, "", "the frame of an exception at CPL 0 has the CS of level 0",
+	NEEDS("tells"))
 {
 	bool trapped = TRAPS(__asm__ volatile("ud2"));
 	unsigned tells = !trapped;

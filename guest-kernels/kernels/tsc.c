@@ -45,8 +45,7 @@ static uint64_t rdtscp(uint32_t *aux)
 	return (uint64_t)high << 32 | low;
 }
 
-TEST(tsc_write_sets_it, "", "a write of the TSC's MSR is where RDTSC goes on",
-	NEEDS("exact"))
+TEST(tsc_write_sets_it, "", "a write of the TSC's MSR is where RDTSC goes on", NEEDS("exact"))
 {
 	uint64_t before = rdtsc(), ahead = before + FUTURE, after;
 
@@ -156,7 +155,8 @@ static void note_time(unsigned vector)
 	fired_at = rdtsc();
 }
 
-TEST(deadline_fires_once, "", "the timer interrupts once, not before its deadline, and reads 0 then")
+TEST(deadline_fires_once, "",
+	"the timer interrupts once, not before its deadline, and reads 0 then")
 {
 	unsigned vector = deadline_mode();
 	uint64_t deadline = rdtsc() + 2000 * tsc_per_us();
@@ -208,7 +208,8 @@ TEST(deadline_needs_its_mode, "", "in the other modes the deadline reads 0 and w
 	EXPECT_EQ(irq_count(vector), 0);
 }
 
-TEST(deadline_has_no_count, "", "in deadline mode the initial count is ignored and the current count is 0")
+TEST(deadline_has_no_count, "",
+	"in deadline mode the initial count is ignored and the current count is 0")
 {
 	unsigned vector = deadline_mode();
 
@@ -258,7 +259,8 @@ TEST(timer_divides_by_each_value, "", "each of the eight dividers makes the time
 }
 
 TEST(tsc_runs_while_halted, "",
-	"while the processor halts the TSC advances as it does in a loop, by the local APIC's timer")
+	"while the processor halts the TSC advances as it does in a loop, by the local APIC's "
+	"timer")
 {
 	const uint64_t ticks = 100000;
 	unsigned vector = irq_vector();
@@ -279,7 +281,8 @@ TEST(tsc_runs_while_halted, "",
 	EXPECT_GE(halted, ticks * 900000 / rate);
 }
 
-TEST(timer_stops_at_zero, "", "an initial count of 0 stops the timer, and a new one starts it again")
+TEST(timer_stops_at_zero, "",
+	"an initial count of 0 stops the timer, and a new one starts it again")
 {
 	unsigned vector = irq_vector();
 
@@ -296,7 +299,8 @@ TEST(timer_stops_at_zero, "", "an initial count of 0 stops the timer, and a new 
 	EXPECT_TRUE(WAIT_UNTIL(irq_count(vector) == 1, SOON_US));
 }
 
-TEST(timer_counts_down, "", "the current count only falls, from the initial count, and a new initial count restarts it")
+TEST(timer_counts_down, "",
+	"the current count only falls, from the initial count, and a new initial count restarts it")
 {
 	uint32_t last = 0x7fffffff, now;
 

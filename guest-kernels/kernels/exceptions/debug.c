@@ -17,13 +17,12 @@
 enum { ON_EXECUTE, ON_WRITE, ON_PORT, ON_ACCESS };
 enum { LENGTH_1, LENGTH_2, LENGTH_8, LENGTH_4 };
 
-#define WRITE_DR(n, value) \
-	__asm__ volatile("mov %0, %%dr" #n : : "r"((uint64_t)(value)) : "memory")
-#define READ_DR(n)                                                     \
-	({                                                             \
-		uint64_t dr_;                                          \
+#define WRITE_DR(n, value) __asm__ volatile("mov %0, %%dr" #n : : "r"((uint64_t)(value)) : "memory")
+#define READ_DR(n)                                                               \
+	({                                                                       \
+		uint64_t dr_;                                                    \
 		__asm__ volatile("mov %%dr" #n ", %0" : "=r"(dr_) : : "memory"); \
-		dr_;                                                   \
+		dr_;                                                             \
 	})
 
 static uint64_t dr7_of(unsigned n, unsigned kind, unsigned length)
@@ -154,8 +153,7 @@ TEST(breakpoint_saves_rf_clear, "",
 	EXPECT_EQ(seen[0].dr6 & 0xf, 4);
 }
 
-TEST(breakpoint_behind_mov_ss, "",
-	"a breakpoint on the instruction behind MOV SS is not met",
+TEST(breakpoint_behind_mov_ss, "", "a breakpoint on the instruction behind MOV SS is not met",
 	NEEDS("exact"))
 {
 	begin();
@@ -188,8 +186,8 @@ TEST(breakpoint_on_write, "", "a breakpoint on writes traps behind a write, and 
 	EXPECT_EQ(*at, 7);
 }
 
-TEST(breakpoint_on_access, "", "a breakpoint on reads and writes traps for each, and not for a fetch",
-	NEEDS("exact"))
+TEST(breakpoint_on_access, "",
+	"a breakpoint on reads and writes traps for each, and not for a fetch", NEEDS("exact"))
 {
 	uint8_t *at = arena_alloc(64, 64);
 
@@ -199,7 +197,10 @@ TEST(breakpoint_on_access, "", "a breakpoint on reads and writes traps for each,
 	WRITE_DR(7, dr7_of(3, ON_ACCESS, LENGTH_1));
 	__asm__ volatile("call *%0" : : "r"(at) : "memory");
 	EXPECT_EQ(seen_count, 0);
-	__asm__ volatile("movb (%0), %%dl; nop; movb %%dl, (%0); nop" : : "r"(at) : "rdx", "memory");
+	__asm__ volatile("movb (%0), %%dl; nop; movb %%dl, (%0); nop"
+			 :
+			 : "r"(at)
+			 : "rdx", "memory");
 	WRITE_DR(7, 0x400);
 	EXPECT_EQ(seen_count, 2);
 	EXPECT_EQ(seen[1].dr6 & 0xf, 8);
@@ -208,7 +209,8 @@ TEST(breakpoint_on_access, "", "a breakpoint on reads and writes traps for each,
 TEST(breakpoint_lengths, "", "a breakpoint on data covers its length, aligned, and no byte more",
 	NEEDS("exact"))
 {
-	static const uint8_t bytes[] = {[LENGTH_1] = 1, [LENGTH_2] = 2, [LENGTH_8] = 8, [LENGTH_4] = 4};
+	static const uint8_t bytes[] = {
+		[LENGTH_1] = 1, [LENGTH_2] = 2, [LENGTH_8] = 8, [LENGTH_4] = 4};
 	uint8_t *at = arena_alloc(64, 64);
 
 	begin();
@@ -233,8 +235,8 @@ TEST(breakpoint_lengths, "", "a breakpoint on data covers its length, aligned, a
 	}
 }
 
-TEST(breakpoints_together, "", "two breakpoints met by one instruction are both in DR6, in one trap",
-	NEEDS("exact"))
+TEST(breakpoints_together, "",
+	"two breakpoints met by one instruction are both in DR6, in one trap", NEEDS("exact"))
 {
 	uint8_t *at = arena_alloc(64, 64);
 
@@ -247,6 +249,21 @@ TEST(breakpoints_together, "", "two breakpoints met by one instruction are both 
 	WRITE_DR(7, 0x400);
 	EXPECT_EQ(seen_count, 1);
 	EXPECT_EQ(seen[0].dr6 & 0xf, 5);
+}
+
+TEST(breakpoint_and_step, "",
+	"a breakpoint on data and a single step are one trap with both in DR6", NEEDS("exact"))
+{
+	uint8_t *at = arena_alloc(64, 64);
+
+	begin();
+	WRITE_DR(1, phys(at));
+	WRITE_DR(7, dr7_of(1, ON_WRITE, LENGTH_1));
+	__asm__ volatile(TF_ON "movb $1, (%0);" TF_OFF : : "r"(at) : "cc", "memory");
+	WRITE_DR(7, 0x400);
+	ASSERT_GE(seen_count, 1);
+	EXPECT_EQ(seen[0].dr6 & (DR6_BS | 0xf), DR6_BS | 2);
+	EXPECT_EQ(seen[1].dr6 & DR6_BS, DR6_BS);
 }
 
 TEST(breakpoint_not_enabled, "", "a breakpoint that DR7 does not enable is never met",
@@ -266,8 +283,8 @@ TEST(breakpoint_not_enabled, "", "a breakpoint that DR7 does not enable is never
 	EXPECT_EQ(seen_count, 1);
 }
 
-TEST(breakpoint_in_rep, "", "a breakpoint on data stops a repeated instruction behind that iteration",
-	NEEDS("exact"))
+TEST(breakpoint_in_rep, "",
+	"a breakpoint on data stops a repeated instruction behind that iteration", NEEDS("exact"))
 {
 	uint8_t *at = arena_alloc(64, 64);
 	void *to = at;
@@ -320,7 +337,8 @@ TEST(mov_ss_holds_a_breakpoint_back, "",
 	EXPECT_EQ(seen[0].dr6 & 0xf, 1);
 }
 
-TEST(general_detect, "", "with DR7.GD a MOV of a debug register faults with BD, and GD is clear in the handler")
+TEST(general_detect, "",
+	"with DR7.GD a MOV of a debug register faults with BD, and GD is clear in the handler")
 {
 	begin();
 	WRITE_DR(7, 0x400 | DR7_GD);
@@ -341,7 +359,11 @@ TEST(dr4_and_dr5, "", "DR4 and DR5 are DR6 and DR7 without CR4.DE, and #UD with 
 	EXPECT_EQ(READ_DR(4), READ_DR(6));
 	write_cr4(read_cr4() | CR4_DE);
 	EXPECT_FAULT(TRAP_UD, 0, __asm__ volatile(MARK "mov %%dr4, %%rdx" : : : "rax", "rdx"));
-	EXPECT_FAULT(TRAP_UD, 0, __asm__ volatile(MARK "mov %%rdx, %%dr5" : : "d"(0x400ull) : "rax"));
+	EXPECT_FAULT(TRAP_UD, 0,
+		__asm__ volatile(MARK "mov %%rdx, %%dr5"
+				 :
+				 : "d"(0x400ull)
+				 : "rax"));
 }
 
 TEST(debug_register_bits, "",
@@ -354,8 +376,16 @@ TEST(debug_register_bits, "",
 	EXPECT_EQ(READ_DR(6) & 0xffff1ff0, 0xffff0ff0);
 	WRITE_DR(7, 0);
 	EXPECT_EQ(READ_DR(7), 0x400);
-	EXPECT_FAULT(TRAP_GP, 0, __asm__ volatile(MARK "mov %%rdx, %%dr6" : : "d"(1ull << 32) : "rax"));
-	EXPECT_FAULT(TRAP_GP, 0, __asm__ volatile(MARK "mov %%rdx, %%dr7" : : "d"(1ull << 63) : "rax"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "mov %%rdx, %%dr6"
+				 :
+				 : "d"(1ull << 32)
+				 : "rax"));
+	EXPECT_FAULT(TRAP_GP, 0,
+		__asm__ volatile(MARK "mov %%rdx, %%dr7"
+				 :
+				 : "d"(1ull << 63)
+				 : "rax"));
 }
 
 /* --- interrupts held back --- */
@@ -416,4 +446,37 @@ TEST(nmi_waits_for_iret, "", "an NMI in the handler of an NMI comes behind its I
 	WAIT_UNTIL(nmis >= 2, SOON_US);
 	EXPECT_EQ(nmis_inside, 1);
 	EXPECT_EQ(nmis, 2);
+}
+
+static bool fault_inside(struct trap_frame *frame)
+{
+	if (frame->vector == TRAP_UD) {
+		frame->rip += 2;
+		return true;
+	}
+	if (frame->vector != TRAP_NMI)
+		return false;
+	if (++nmis == 1) {
+		lapic_write(LAPIC_ICR_LOW, 0x40400);
+		__asm__ volatile("ud2" : : : "memory");
+		for (unsigned i = 0; i < 200 && nmis == 1; i++)
+			lapic_read(LAPIC_VERSION);
+		nmis_inside = nmis;
+	}
+	return true;
+}
+
+TEST(nmi_let_in_by_any_iret, "",
+	"the IRET of an exception within the handler of an NMI lets the next NMI in",
+	NEEDS("exact"))
+{
+	struct gate *gates = own_idt(4095);
+
+	gates[TRAP_NMI].ist = 0; /* they nest */
+	nmis = nmis_inside = 0;
+	trap_hook(fault_inside);
+	lapic_write(LAPIC_ICR_LOW, 0x40400);
+	WAIT_UNTIL(nmis >= 2, SOON_US);
+	EXPECT_EQ(nmis, 2);
+	EXPECT_EQ(nmis_inside, 2);
 }

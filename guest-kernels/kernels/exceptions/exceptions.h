@@ -43,21 +43,21 @@ extern uint64_t mark;
 
 /* From now on traps are seen; with `go_on` #DB, #BP and NMI return to what they interrupted. */
 void see(bool go_on);
-#define SEE(statement)                    \
-	({                                \
-		see(false);               \
+#define SEE(statement)                         \
+	({                                     \
+		see(false);                    \
 		bool seen_ = TRAPS(statement); \
-		seen_;                    \
+		seen_;                         \
 	})
 
 /* The statement must trap so, at its MARK with this error code. */
-#define EXPECT_FAULT(vector_, error_, statement)                 \
-	do {                                                     \
-		see(false);                                      \
-		if (EXPECT_TRAP(vector_, statement)) {           \
-			EXPECT_EQ(seen[0].frame.error, error_);  \
-			EXPECT_EQ(seen[0].frame.rip, mark);      \
-		}                                                \
+#define EXPECT_FAULT(vector_, error_, statement)                \
+	do {                                                    \
+		see(false);                                     \
+		if (EXPECT_TRAP(vector_, statement)) {          \
+			EXPECT_EQ(seen[0].frame.error, error_); \
+			EXPECT_EQ(seen[0].frame.rip, mark);     \
+		}                                               \
 	} while (0)
 
 struct gate {

@@ -8,9 +8,8 @@
 #include "runtime/paging.h"
 #include "runtime/user.h"
 
-#define UD2 __asm__ volatile(MARK "ud2" : : : "rax", "memory")
-#define DIVIDE                                                                          \
-	__asm__ volatile(MARK "div %%ecx" : : "c"(0), "d"(0) : "rax", "cc", "memory")
+#define UD2    __asm__ volatile(MARK "ud2" : : : "rax", "memory")
+#define DIVIDE __asm__ volatile(MARK "div %%ecx" : : "c"(0), "d"(0) : "rax", "cc", "memory")
 
 TEST(fault_saves_its_instruction, "",
 	"a fault saves RIP of its instruction, CS, SS, RSP, the flags as they were, and RF set")
@@ -18,11 +17,11 @@ TEST(fault_saves_its_instruction, "",
 	uint64_t flags = 0, rsp = 0;
 
 	see(false);
-	EXPECT_TRAP(TRAP_DE, __asm__ volatile("movq %%rsp, %1; stc; std; pushfq; popq %0; " MARK
-					      "div %%ecx; cld"
-					      : "=m"(flags), "=m"(rsp)
-					      : "c"(0), "d"(0)
-					      : "rax", "cc", "memory"));
+	EXPECT_TRAP(TRAP_DE,
+		__asm__ volatile("movq %%rsp, %1; stc; std; pushfq; popq %0; " MARK "div %%ecx; cld"
+				 : "=m"(flags), "=m"(rsp)
+				 : "c"(0), "d"(0)
+				 : "rax", "cc", "memory"));
 	__asm__ volatile("cld");
 	EXPECT_EQ(seen[0].frame.rip, mark);
 	EXPECT_EQ(seen[0].frame.cs, SEL_CODE);
@@ -101,9 +100,9 @@ TEST(ist_is_used, "", "a gate with IST n switches to that stack at the same leve
 		ist_set(n, phys(stack) + 4096 - 8);
 		gates[TRAP_UD].ist = n;
 		EXPECT_TRAP(TRAP_UD, ({
-				see(false);
-				UD2;
-			}));
+			see(false);
+			UD2;
+		}));
 		EXPECT_EQ(seen[0].at, phys(stack) + 4096 - 16);
 		EXPECT_EQ(seen[0].frame.ss, SEL_DATA);
 	}
@@ -121,9 +120,9 @@ TEST(inner_stack_comes_from_the_tss, "",
 	uint64_t rsp0;
 
 	EXPECT_TRAP(TRAP_UD, ({
-			see(false);
-			user_call(do_ud, NULL);
-		}));
+		see(false);
+		user_call(do_ud, NULL);
+	}));
 	memcpy(&rsp0, tss + 4, 8);
 	EXPECT_EQ(seen[0].at, rsp0);
 	EXPECT_EQ(seen[0].ss, 0);
@@ -140,11 +139,11 @@ TEST(gates_and_the_flags, "",
 	for (unsigned trap = 0; trap < 2; trap++) {
 		gates[TRAP_UD].type = trap ? GATE_TRAP : GATE_INTERRUPT;
 		see(false);
-		EXPECT_TRAP(TRAP_UD,
-			__asm__ volatile("sti; pushfq; orq $0x4000, (%%rsp); popfq; ud2"
-					 :
-					 :
-					 : "memory", "cc"));
+		EXPECT_TRAP(
+			TRAP_UD, __asm__ volatile("sti; pushfq; orq $0x4000, (%%rsp); popfq; ud2"
+						  :
+						  :
+						  : "memory", "cc"));
 		EXPECT_EQ(seen[0].frame.rflags & FLAG_NT, FLAG_NT);
 		EXPECT_EQ(seen[0].rflags & (FLAG_IF | FLAG_NT | FLAG_TF | FLAG_RF),
 			trap ? FLAG_IF : 0);
@@ -171,8 +170,7 @@ TEST(int_n_needs_the_gates_privilege, "",
 	EXPECT_EQ(seen[0].frame.cs, SEL_USER_CODE);
 }
 
-TEST(exceptions_ask_no_privilege, "",
-	"an exception at CPL 3 goes through a gate of DPL 0")
+TEST(exceptions_ask_no_privilege, "", "an exception at CPL 3 goes through a gate of DPL 0")
 {
 	EXPECT_FAULT(TRAP_UD, 0, user_call(do_ud, NULL));
 }
@@ -258,8 +256,7 @@ TEST(handler_not_canonical, "", "a gate whose offset is not canonical is #GP wit
 	EXPECT_FAULT(TRAP_GP, 1, UD2);
 }
 
-TEST(ist_not_canonical, "", "an IST pointer that is not canonical is #SS with EXT",
-	NEEDS("exact"))
+TEST(ist_not_canonical, "", "an IST pointer that is not canonical is #SS with EXT", NEEDS("exact"))
 {
 	struct gate *gates = own_idt(4095);
 
@@ -305,8 +302,7 @@ TEST(double_fault_page, "",
 	EXPECT_EQ(seen[0].cr2, PAGING_WINDOW + 0xffff8);
 }
 
-TEST(serial_benign, "",
-	"a fault in the delivery of a benign exception is delivered in its place",
+TEST(serial_benign, "", "a fault in the delivery of a benign exception is delivered in its place",
 	NEEDS("exact"))
 {
 	struct gate *gates = own_idt(4095);

@@ -35,10 +35,10 @@ static struct iret_frame good_frame(void)
 	return (struct iret_frame){0x1000, SEL_CODE, 2, 0x8000, SEL_DATA};
 }
 
-#define EXPECT_IRET_FAULT(vector, error, given)                                 \
-	do {                                                                    \
-		EXPECT_FAULT(vector, error, iretq(&(given)));                   \
-		EXPECT_EQ(seen[0].frame.rsp, seen[0].frame.rcx);                \
+#define EXPECT_IRET_FAULT(vector, error, given)                  \
+	do {                                                     \
+		EXPECT_FAULT(vector, error, iretq(&(given)));    \
+		EXPECT_EQ(seen[0].frame.rsp, seen[0].frame.rcx); \
 	} while (0)
 
 TEST(iret_bad_code, "",
@@ -67,7 +67,8 @@ TEST(iret_bad_code, "",
 }
 
 TEST(iret_bad_stack, "",
-	"IRET to a stack selector that is null at level 3, of a wrong level or type, or not present "
+	"IRET to a stack selector that is null at level 3, of a wrong level or type, or not "
+	"present "
 	"is #GP or #SS",
 	NEEDS("exact"))
 {
@@ -88,8 +89,7 @@ TEST(iret_bad_stack, "",
 	EXPECT_IRET_FAULT(TRAP_SS, SEL_OWN, f);
 }
 
-TEST(iret_not_canonical, "", "IRET to a non-canonical RIP is #GP(0) at the IRET",
-	NEEDS("exact"))
+TEST(iret_not_canonical, "", "IRET to a non-canonical RIP is #GP(0) at the IRET", NEEDS("exact"))
 {
 	struct iret_frame f = good_frame();
 
@@ -104,12 +104,12 @@ TEST(iret_nested_task, "", "IRET with NT in 64-bit mode is #GP(0)")
 	struct iret_frame f = good_frame();
 
 	EXPECT_FAULT(TRAP_GP, 0,
-		__asm__ volatile("pushfq; orq $0x4000, (%%rsp); popfq;"
-				 "push 32(%0); push 24(%0); push 16(%0); push 8(%0); push (%0);" MARK
-				 "iretq"
-				 :
-				 : "d"(&f)
-				 : "rax", "cc", "memory"));
+		__asm__ volatile(
+			"pushfq; orq $0x4000, (%%rsp); popfq;"
+			"push 32(%0); push 24(%0); push 16(%0); push 8(%0); push (%0);" MARK "iretq"
+			:
+			: "d"(&f)
+			: "rax", "cc", "memory"));
 }
 
 TEST(iret_takes_the_stack_along, "",
@@ -254,7 +254,8 @@ static void syscall_done(void)
 }
 
 TEST(syscall_enters, "",
-	"SYSCALL saves RIP in RCX and RFLAGS in R11, loads CS and SS by STAR, clears what FMASK has",
+	"SYSCALL saves RIP in RCX and RFLAGS in R11, loads CS and SS by STAR, clears what FMASK "
+	"has",
 	NEEDS("exact insn:syscall"))
 {
 	syscall_ready(FLAG_CF | FLAG_IF);
@@ -276,7 +277,11 @@ TEST(syscall_not_enabled, "", "SYSCALL and SYSRET without EFER.SCE are #UD",
 	NEEDS("exact insn:syscall"))
 {
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SCE);
-	EXPECT_FAULT(TRAP_UD, 0, __asm__ volatile(MARK "syscall" : : : "rax", "rcx", "r11", "memory"));
+	EXPECT_FAULT(TRAP_UD, 0,
+		__asm__ volatile(MARK "syscall"
+				 :
+				 :
+				 : "rax", "rcx", "r11", "memory"));
 	EXPECT_FAULT(TRAP_UD, 0, __asm__ volatile(MARK "sysretq" : : : "rax", "memory"));
 }
 
@@ -307,7 +312,8 @@ TEST(sysret_leaves, "",
 }
 
 TEST(sysret_not_canonical, "",
-	"SYSRET to a non-canonical RCX is #GP(0) at level 0 (Intel; AMD's manual has it at the target)",
+	"SYSRET to a non-canonical RCX is #GP(0) at level 0 (Intel; AMD's manual has it at the "
+	"target)",
 	NEEDS("insn:syscall"))
 {
 	syscall_ready(0);
@@ -336,11 +342,10 @@ TEST(sysret_to_32_bits, "", "SYSRET with a 32-bit operand goes to compatibility 
 	syscall_ready(0);
 	wrmsr(MSR_STAR, (uint64_t)SEL_CODE << 32 | (uint64_t)(SEL_OWN | 3) << 48);
 	see(false);
-	EXPECT_TRAP(TRAP_UD,
-		__asm__ volatile("mov $2, %%r11d; sysretl"
-				 :
-				 : "c"(phys(code) | 0x1200000000ull)
-				 : "rax", "r11", "memory"));
+	EXPECT_TRAP(TRAP_UD, __asm__ volatile("mov $2, %%r11d; sysretl"
+					      :
+					      : "c"(phys(code) | 0x1200000000ull)
+					      : "rax", "r11", "memory"));
 	EXPECT_EQ(seen[0].frame.rip, phys(code) + 1);
 	EXPECT_EQ(seen[0].frame.cs, SEL_OWN | 3);
 	EXPECT_EQ(seen[0].frame.ss, (SEL_OWN + 8) | 3);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel paging: control registers that govern it (Intel SDM volume 3, 2.5, 4.1, 4.10, 11.12), PCID.
+ * Kernel paging: control registers that govern it (Intel SDM volume 3, 2.5, 4.1, 4.10, 11.12),
+ * PCID.
  */
 #include "kernels/paging/tables.h"
 #include "runtime/boot.h"
@@ -21,7 +22,8 @@ static void need_strict(void)
 		SKIP("only where strict=1 says that the processor is ours");
 }
 
-TEST(cr0_refuses, "", "PG without PE, NW without CD, and the upper half of CR0 are #GP, CR0 unchanged",
+TEST(cr0_refuses, "",
+	"PG without PE, NW without CD, and the upper half of CR0 are #GP, CR0 unchanged",
 	NEEDS("exact"))
 {
 	uint64_t cr0 = read_cr0();
@@ -35,7 +37,8 @@ TEST(cr0_refuses, "", "PG without PE, NW without CD, and the upper half of CR0 a
 	EXPECT_EQ(read_cr0(), cr0);
 }
 
-TEST(long_mode_keeps_paging, "", "in 64-bit mode PG and PAE cannot be cleared, nor LME changed: #GP")
+TEST(long_mode_keeps_paging, "",
+	"in 64-bit mode PG and PAE cannot be cleared, nor LME changed: #GP")
 {
 	uint64_t efer = rdmsr(EFER);
 
@@ -95,7 +98,8 @@ static void pat_refuses(uint64_t pat, unsigned shift, uint64_t type)
 	EXPECT_EQ(rdmsr(MSR_PAT), pat);
 }
 
-TEST(pat_types, "", "IA32_PAT takes the memory types 0, 1, 4 to 7 in each of its fields, and no other",
+TEST(pat_types, "",
+	"IA32_PAT takes the memory types 0, 1, 4 to 7 in each of its fields, and no other",
 	NEEDS("exact"))
 {
 	uint64_t pat = rdmsr(MSR_PAT);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel paging, rights (Intel SDM volume 3, 4.6 and 4.7): who may do what, and what the fault says. */
+/* Kernel paging, rights (Intel SDM volume 3, 4.6 and 4.7): who may do what, and what the fault
+ * says. */
 #include "kernels/paging/tables.h"
 #include "runtime/memory.h"
 #include "runtime/user.h"
@@ -184,7 +185,8 @@ TEST(reserved_address_bits, "",
 		*w.level[level] |= 1ull << 51;
 		flush();
 		EXPECT_EQ(attempt(READ, false, AT), PF_PRESENT | PF_RESERVED);
-		EXPECT_EQ(attempt(WRITE, true, AT + 8), PF_PRESENT | PF_RESERVED | PF_WRITE | PF_USER);
+		EXPECT_EQ(attempt(WRITE, true, AT + 8),
+			PF_PRESENT | PF_RESERVED | PF_WRITE | PF_USER);
 		EXPECT_EQ(walk_cr2, AT + 8);
 		*w.level[level] ^= 1ull << 51 | 1ull << width;
 		flush();
@@ -270,7 +272,8 @@ static inline void set_ac(bool on)
 		__asm__ volatile("clac" : : : "memory", "cc");
 }
 
-TEST(smap, "", "with CR4.SMAP data of a user page at CPL 0 is #PF while AC is clear", NEEDS("insn:stac"))
+TEST(smap, "", "with CR4.SMAP data of a user page at CPL 0 is #PF while AC is clear",
+	NEEDS("insn:stac"))
 {
 	struct walk w = walk_make();
 

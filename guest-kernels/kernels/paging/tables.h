@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel paging: page tables of a TEST's own in the window, and accesses whose outcome is a number. */
+/* Kernel paging: page tables of a TEST's own in the window, and accesses whose outcome is a number.
+ */
 #ifndef ASSAY_KERNELS_PAGING_TABLES_H
 #define ASSAY_KERNELS_PAGING_TABLES_H
 

@@ -19,7 +19,8 @@ TEST(accessed_at_each_level, "", "a read sets A at all four levels and D at none
 	EXPECT_EQ(w.level[0][1] & AD, 0);
 }
 
-TEST(dirty_in_the_leaf, "", "a write sets D in the entry that maps the page, although it was read before")
+TEST(dirty_in_the_leaf, "",
+	"a write sets D in the entry that maps the page, although it was read before")
 {
 	struct walk w = walk_make();
 
@@ -78,7 +79,8 @@ TEST(page_of_2_mib, "", "a 2 MiB page maps all its offsets, with A and D in the 
 	EXPECT_EQ(attempt(WRITE, false, AT + 0x100000), PF_PRESENT | PF_WRITE);
 }
 
-TEST(page_of_1_gib, "", "a 1 GiB page maps all its offsets; without the feature its bit is reserved")
+TEST(page_of_1_gib, "",
+	"a 1 GiB page maps all its offsets; without the feature its bit is reserved")
 {
 	struct walk w = walk_make();
 
@@ -191,7 +193,8 @@ TEST(absence_is_not_kept, "",
 	}
 }
 
-TEST(fault_forgets, "", "rights that were given after a fault hold at the next access without INVLPG")
+TEST(fault_forgets, "",
+	"rights that were given after a fault hold at the next access without INVLPG")
 {
 	struct walk w = walk_make();
 
@@ -262,7 +265,8 @@ TEST(crossing_read, "", "a read over two pages faults with the address of the ab
 }
 
 TEST(crossing_fetch, "",
-	"an instruction whose end is on an absent page faults at its beginning with the page in CR2")
+	"an instruction whose end is on an absent page faults at its beginning with the page in "
+	"CR2")
 {
 	struct walk w = walk_make();
 
@@ -278,7 +282,8 @@ TEST(crossing_fetch, "",
 }
 
 TEST(string_stops_where_it_faults, "",
-	"a repeated copy that meets an absent page has done what came before, and goes on from there")
+	"a repeated copy that meets an absent page has done what came before, and goes on from "
+	"there")
 {
 	struct walk w = walk_make();
 	uint8_t *from = arena_alloc(4096, 4096);

@@ -13,15 +13,15 @@
 #include "base/fault.h"
 #include "cpu/soft/soft.h"
 
-#define DR7_LOCAL     0x155u /* L0 to L3, LE */
-#define DR7_GD	      (1u << 13)
-#define DR7_WRITABLE  0xffff23ffu
-#define DR7_ONES      0x400u
-#define DR6_HITS      0xfu
-#define DR6_BD	      (1u << 13)
-#define DR6_BS	      (1u << 14)
-#define DR6_WRITABLE  0xe00fu
-#define DR6_ONES      0xffff0ff0u
+#define DR7_LOCAL    0x155u /* L0 to L3, LE */
+#define DR7_GD	     (1u << 13)
+#define DR7_WRITABLE 0xffff23ffu
+#define DR7_ONES     0x400u
+#define DR6_HITS     0xfu
+#define DR6_BD	     (1u << 13)
+#define DR6_BS	     (1u << 14)
+#define DR6_WRITABLE 0xe00fu
+#define DR6_ONES     0xffff0ff0u
 
 enum { ON_EXECUTE, ON_WRITE, ON_PORT, ON_ACCESS };
 
@@ -126,7 +126,8 @@ void soft_debug_fetch(struct soft_cpu *c)
 
 void soft_debug_trap(struct soft_cpu *c, bool step)
 {
-	/* MOV SS and POP SS hold back what they met for one instruction, and lose the step (6.8.3). */
+	/* MOV SS and POP SS hold back what they met for one instruction, and lose the step (6.8.3).
+	 */
 	if (c->inhibit == INHIBIT_SS)
 		return;
 	if (!step && !c->debug_hits)
