@@ -188,6 +188,28 @@ def test_lists(vmm, question):
     assert "qemu64" in cpus.stdout or "host" in cpus.stdout
 
 
+@pytest.mark.parametrize(
+    "model, missing",
+    [
+        ("qemu64", []),
+        ("max", []),
+        ("qemu64,+popcnt,-sse3", []),
+        (
+            "qemu64,+avx,+sse4_2,+sha-ni",
+            ["CPUID.01H:ECX.avx [bit 28]", "CPUID.07H:EBX.sha-ni [bit 29]"],
+        ),
+    ],
+)
+def test_features_that_are_not_there_are_named(vmm, files, model, missing):
+    if vmm.is_qemu or vmm.accel != "soft":
+        pytest.skip("what QEMU's processor and KVM's have depends on their version and host")
+    exits = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+    done = run(plain(vmm, *accel(vmm), *exits, "-cpu", model, "-kernel", files["quits"]))
+    assert done.stderr.splitlines() == [
+        f"assay: warning: soft doesn't support requested feature: {feature}" for feature in missing
+    ]
+
+
 def test_a_device_lists_its_properties(vmm):
     done = run([vmm.path, "-device", "virtio-blk-pci,help"])
     assert done.returncode == 0 and done.stderr == ""

@@ -69,6 +69,11 @@ static inline int start_native(void **state)
 	return start_soft(state);
 }
 
+static inline void put32(uint8_t *to, uint32_t value)
+{
+	memcpy(to, &value, sizeof(value));
+}
+
 static inline void emit(uint8_t **at, const void *bytes, size_t length)
 {
 	memcpy(*at, bytes, length);
@@ -85,19 +90,19 @@ static inline void host_build(const uint8_t *bytes, size_t length)
 	for (unsigned n = 0; n < 16; n++) {
 		uint8_t load[] = {0x41 | n >> 3 << 2, 0x0f, 0x10, 0x87 | (n & 7) << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&load[4] = offsetof(struct native_state, xmm) + 16 * n;
+		put32(&load[4], offsetof(struct native_state, xmm) + 16 * n);
 		emit(&at, load, 8);
 	}
 	for (unsigned n = 0; n < 8; n++) {
 		uint8_t load[] = {0x41, 0x0f, 0x6f, 0x87 | n << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&load[4] = offsetof(struct native_state, mm) + 8 * n;
+		put32(&load[4], offsetof(struct native_state, mm) + 8 * n);
 		emit(&at, load, 8);
 	}
 	for (unsigned n = 0; n < 4; n++) {
 		uint8_t load[] = {0x49, 0x8b, 0x87 | gprs[n] << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&load[3] = offsetof(struct native_state, gpr) + 8 * gprs[n];
+		put32(&load[3], offsetof(struct native_state, gpr) + 8 * gprs[n]);
 		emit(&at, load, 7);
 	}
 	{
@@ -105,9 +110,9 @@ static inline void host_build(const uint8_t *bytes, size_t length)
 		uint8_t flags[] = {0x41, 0xff, 0xb7, 0, 0, 0, 0, 0x9d}; /* push; popfq */
 		uint8_t mxcsr[] = {0x41, 0x0f, 0xae, 0x97, 0, 0, 0, 0}; /* ldmxcsr */
 
-		*(uint32_t *)&load[3] = offsetof(struct native_state, data);
-		*(uint32_t *)&flags[3] = offsetof(struct native_state, flags);
-		*(uint32_t *)&mxcsr[4] = offsetof(struct native_state, mxcsr);
+		put32(&load[3], offsetof(struct native_state, data));
+		put32(&flags[3], offsetof(struct native_state, flags));
+		put32(&mxcsr[4], offsetof(struct native_state, mxcsr));
 		emit(&at, load, 7);
 		emit(&at, flags, 8);
 		emit(&at, mxcsr, 8);
@@ -119,9 +124,9 @@ static inline void host_build(const uint8_t *bytes, size_t length)
 		uint8_t out[] = {0x41, 0x0f, 0xae, 0x9f, 0, 0, 0, 0};	/* stmxcsr */
 		uint8_t back[] = {0x41, 0x0f, 0xae, 0x97, 0, 0, 0, 0};	/* ldmxcsr */
 
-		*(uint32_t *)&flags[4] = offsetof(struct native_state, flags);
-		*(uint32_t *)&out[4] = offsetof(struct native_state, mxcsr);
-		*(uint32_t *)&back[4] = offsetof(struct native_state, host_mxcsr);
+		put32(&flags[4], offsetof(struct native_state, flags));
+		put32(&out[4], offsetof(struct native_state, mxcsr));
+		put32(&back[4], offsetof(struct native_state, host_mxcsr));
 		emit(&at, flags, 8);
 		emit(&at, out, 8);
 		emit(&at, back, 8);
@@ -129,19 +134,19 @@ static inline void host_build(const uint8_t *bytes, size_t length)
 	for (unsigned n = 0; n < 16; n++) {
 		uint8_t store[] = {0x41 | n >> 3 << 2, 0x0f, 0x11, 0x87 | (n & 7) << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&store[4] = offsetof(struct native_state, xmm) + 16 * n;
+		put32(&store[4], offsetof(struct native_state, xmm) + 16 * n);
 		emit(&at, store, 8);
 	}
 	for (unsigned n = 0; n < 8; n++) {
 		uint8_t store[] = {0x41, 0x0f, 0x7f, 0x87 | n << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&store[4] = offsetof(struct native_state, mm) + 8 * n;
+		put32(&store[4], offsetof(struct native_state, mm) + 8 * n);
 		emit(&at, store, 8);
 	}
 	for (unsigned n = 0; n < 4; n++) {
 		uint8_t store[] = {0x49, 0x89, 0x87 | gprs[n] << 3, 0, 0, 0, 0};
 
-		*(uint32_t *)&store[3] = offsetof(struct native_state, gpr) + 8 * gprs[n];
+		put32(&store[3], offsetof(struct native_state, gpr) + 8 * gprs[n]);
 		emit(&at, store, 7);
 	}
 	emit(&at, "\x0f\x77\x41\x5f\x5b\xc3", 6); /* emms; pop r15; pop rbx; ret */

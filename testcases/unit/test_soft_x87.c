@@ -390,10 +390,63 @@ static void functions_of_edges(void **state)
 	print_message("%u cases\n", cases);
 }
 
+/* An exception is pending: who waits for it, and what CR0.NE has to do with it. */
+static void pending_exceptions(void **state)
+{
+	static const struct {
+		uint8_t bytes[4], length;
+		bool waits;
+	} rows[] = {
+		{{0xd9, 0xe8}, 2, true},	      /* fld1 */
+		{{0xd9, 0x03}, 2, true},	      /* fld dword [rbx] */
+		{{0xdd, 0x1b}, 2, true},	      /* fstp qword [rbx] */
+		{{0xd9, 0x2b}, 2, true},	      /* fldcw */
+		{{0xd9, 0x23}, 2, true},	      /* fldenv */
+		{{0xd9, 0xd0}, 2, true},	      /* fnop */
+		{{0xd9, 0xfe}, 2, true},	      /* fsin */
+		{{0xda, 0xc1}, 2, true},	      /* fcmovb */
+		{{0x9b}, 1, true},		      /* fwait */
+		{{0x0f, 0xfe, 0xc1}, 3, true},	      /* paddd mm0, mm1 */
+		{{0x0f, 0x77}, 2, true},	      /* emms */
+		{{0x0f, 0x2c, 0xc1}, 3, true},	      /* cvttps2pi */
+		{{0xdb, 0xe3}, 2, false},	      /* fninit */
+		{{0xdb, 0xe2}, 2, false},	      /* fnclex */
+		{{0xdf, 0xe0}, 2, false},	      /* fnstsw ax */
+		{{0xd9, 0x3b}, 2, false},	      /* fnstcw */
+		{{0xd9, 0x33}, 2, false},	      /* fnstenv */
+		{{0xdd, 0x33}, 2, false},	      /* fnsave */
+		{{0x0f, 0xae, 0x03}, 3, false},	      /* fxsave */
+		{{0x0f, 0x58, 0xc1}, 3, false},	      /* addps */
+		{{0x66, 0x0f, 0xfe, 0xc1}, 4, false}, /* paddd xmm0, xmm1 */
+	};
+
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+		reset_flat64();
+		soft_fpu_reset(cpu);
+		cpu->cr0 |= CR0_NE;
+		cpu->cr4 |= CR4_OSFXSR;
+		cpu->gpr[RBX] = DATA;
+		cpu->fpu.cw = 0x37b;
+		cpu->fpu.sw = 0x8084; /* zero divide, open */
+		if (soft_step(rows[n].bytes, rows[n].length) != (rows[n].waits ? V_MF : -1))
+			fail_msg("row %u", n);
+		if (rows[n].waits)
+			assert_int_equal(cpu->fpu.sw, 0x8084);
+	}
+	/* FLDCW that masks it makes it go; one that opens it brings it. */
+	cpu->fpu.sw = 4;
+	cpu->fpu.cw = 0x37f;
+	memcpy(ram + DATA, "\x7b\x03", 2);
+	assert_int_equal(soft_step((const uint8_t *)"\xd9\x2b", 2), -1);
+	assert_int_equal(cpu->fpu.sw, 0x8084);
+	assert_int_equal(soft_step((const uint8_t *)"\x9b", 1), V_MF);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(as_on_the_host),
+		cmocka_unit_test(pending_exceptions),
 		cmocka_unit_test(functions_are_near),
 		cmocka_unit_test(functions_of_edges),
 	};
