@@ -455,9 +455,9 @@ static inline uint64_t soft_load(struct soft_cpu *c, uint64_t linear, unsigned s
 {
 	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
 
-	/* A tag equal to the last byte's page is the first byte's page, too, or it does not match.
-	 */
-	if (e->read == soft_page(linear) && e->read == soft_page(linear + size - 1)) {
+	/* A tag that is the last byte's page is the first byte's, too: a neighbour has another
+	 * entry.  */
+	if (e->read == soft_page(linear + size - 1)) {
 		const void *at = (const void *)(linear + e->offset);
 
 		return soft_load_host(at, size);
@@ -469,7 +469,7 @@ static inline void soft_store(struct soft_cpu *c, uint64_t linear, uint64_t valu
 {
 	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
 
-	if (e->write == soft_page(linear) && e->write == soft_page(linear + size - 1)) {
+	if (e->write == soft_page(linear + size - 1)) {
 		void *at = (void *)(linear + e->offset);
 
 		soft_store_host(at, value, size);
@@ -483,7 +483,7 @@ static inline uint64_t soft_load_rmw(struct soft_cpu *c, uint64_t linear, unsign
 {
 	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
 
-	if (e->write == soft_page(linear) && e->write == soft_page(linear + size - 1))
+	if (e->write == soft_page(linear + size - 1))
 		return soft_load(c, linear, size);
 	return soft_load_slow(c, linear, size, true);
 }

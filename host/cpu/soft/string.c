@@ -8,7 +8,8 @@
 
 #include "cpu/soft/soft.h"
 
-#define SLICE 4096 /* elements after which a repeated instruction lets interrupts in */
+#define SLICE	 4096 /* elements after which a repeated instruction lets interrupts in */
+#define RUN_COST 64   /* elements that a run within a page counts for */
 
 static unsigned element_size(const struct soft_insn *i)
 {
@@ -117,132 +118,144 @@ static void outs(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
 }
 
 typedef void element(struct soft_cpu *c, const struct soft_insn *i, unsigned size);
+/* Many elements at once: how many, 0 if it cannot. */
+typedef uint64_t run_of_elements(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned size, uint64_t left);
 
-/* until: REP with CMPS and SCAS also ends by ZF. */
-static void repeat(struct soft_cpu *c, const struct soft_insn *i, element *one, bool until)
+/* until: REP with CMPS and SCAS also ends by ZF.  run may be NULL. */
+static void repeat(struct soft_cpu *c, const struct soft_insn *i, element *one,
+	run_of_elements *run, bool until)
 {
 	unsigned size = element_size(i);
-	uint64_t mask = soft_mask(i->address), left;
+	uint64_t mask = soft_mask(i->address), left, done;
 
 	if (!i->rep) {
 		one(c, i, size);
 		return;
 	}
-	for (unsigned n = 0; (left = c->gpr[RCX] & mask); n++) {
-		if (n == SLICE || (n && (c->break_block || c->flags & F_TF))) {
+	for (unsigned n = 0; (left = c->gpr[RCX] & mask);) {
+		if (n >= SLICE || (n && (c->break_block || c->flags & F_TF))) {
 			/* Again from here: the registers say how far it came.  A breakpoint on this
 			 * instruction was met once (17.3.1.1). */
 			c->next_rip = c->rip;
 			c->break_block = true;
 			c->flags |= F_RF;
 			c->after |= AFTER_KEEPS_RF;
-			c->yielded |= n == SLICE;
+			c->yielded |= n >= SLICE;
 			return;
 		}
-		one(c, i, size);
-		soft_set_reg(c, RCX, left - 1, i->address);
+		done = run && !(c->flags & F_TF) ? run(c, i, size, left) : 0;
+		n += done ? RUN_COST : 1;
+		if (!done) {
+			one(c, i, size);
+			done = 1;
+		}
+		soft_set_reg(c, RCX, left - done, i->address);
 		if (until && !(c->flags & F_ZF) == (i->rep == REP_E))
 			return;
 	}
 }
 
-/* Whole runs within a page at once: what REP STOS and REP MOVS are mostly used for. */
-static uint64_t run_in_page(const struct soft_cpu *c, uint64_t linear, unsigned size)
+/* How many elements lie before the end of the page, not more than `left`. */
+static uint64_t within_page(uint64_t linear, unsigned size, uint64_t left)
 {
 	uint64_t room = (0x1000 - (linear & 0xfff)) / size;
 
-	return c->flags & F_DF ? 1 : room;
+	return room < left ? room : left;
 }
 
-static void fast_fill(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
+/* What REP STOS and REP MOVS are mostly used for: forward, in RAM, 32 or 64-bit addresses. */
+static uint64_t run_of_stos(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned size, uint64_t left)
 {
-	uint64_t mask = soft_mask(i->address), left = c->gpr[RCX] & mask;
-	uint64_t linear, run, value = c->gpr[RAX] & soft_mask(size);
+	uint64_t mask = soft_mask(i->address), linear, run, value = c->gpr[RAX];
 	struct tlb_entry *e;
 	uint8_t *at;
 
-	if (!i->rep || i->address < 4 || !left || c->flags & F_TF)
-		return;
+	if (i->address < 4 || c->flags & F_DF)
+		return 0;
 	linear = destination(c, i, size, true);
 	e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
-	run = run_in_page(c, linear, size);
-	if (run > left)
-		run = left;
-	if (e->write != soft_page(linear) || run < 2)
-		return;
-	if (!soft_span_allowed(c, SEG_ES, c->gpr[RDI] & mask, run * size, true))
-		return;
+	run = within_page(linear, size, left);
+	if (e->write != soft_page(linear) || run < 2 ||
+		!soft_span_allowed(c, SEG_ES, c->gpr[RDI] & mask, run * size, true))
+		return 0;
 	at = (uint8_t *)(linear + e->offset);
-	for (uint64_t n = 0; n < run; n++, at += size)
-		memcpy(at, &value, size);
+	if (size == 1)
+		memset(at, (uint8_t)value, run);
+	else
+		for (uint64_t n = 0; n < run; n++, at += size)
+			memcpy(at, &value, size);
 	soft_set_reg(c, RDI, c->gpr[RDI] + run * size, i->address);
-	soft_set_reg(c, RCX, left - run, i->address);
+	return run;
 }
 
-static void fast_copy(struct soft_cpu *c, const struct soft_insn *i, unsigned size)
+static uint64_t run_of_movs(
+	struct soft_cpu *c, const struct soft_insn *i, unsigned size, uint64_t left)
 {
-	uint64_t mask = soft_mask(i->address), left = c->gpr[RCX] & mask;
-	uint64_t from, to, run, other;
+	uint64_t mask = soft_mask(i->address), from, to, run;
+	const uint8_t *source_at;
 	struct tlb_entry *r, *w;
+	uint8_t *at;
 
-	if (!i->rep || i->address < 4 || !left || c->flags & F_TF)
-		return;
+	if (i->address < 4 || c->flags & F_DF)
+		return 0;
 	from = source(c, i, size);
 	to = destination(c, i, size, true);
 	r = &c->tlb[c->user][from >> 12 & (TLB_ENTRIES - 1)];
 	w = &c->tlb[c->user][to >> 12 & (TLB_ENTRIES - 1)];
-	run = run_in_page(c, from, size);
-	other = run_in_page(c, to, size);
-	run = other < run ? other : run;
-	run = left < run ? left : run;
-	if (r->read != soft_page(from) || w->write != soft_page(to) || run < 2)
-		return;
-	if (!soft_span_allowed(c, i->segment, c->gpr[RSI] & mask, run * size, false) ||
+	run = within_page(to, size, within_page(from, size, left));
+	if (r->read != soft_page(from) || w->write != soft_page(to) || run < 2 ||
+		!soft_span_allowed(c, i->segment, c->gpr[RSI] & mask, run * size, false) ||
 		!soft_span_allowed(c, SEG_ES, c->gpr[RDI] & mask, run * size, true))
-		return;
-	/* Forward, an element at a time: an overlap copies what it just wrote. */
-	for (uint64_t n = 0; n < run * size; n += size)
-		memmove((uint8_t *)(to + w->offset) + n, (uint8_t *)(from + r->offset) + n, size);
+		return 0;
+	at = (uint8_t *)(to + w->offset);
+	source_at = (const uint8_t *)(from + r->offset);
+	/* An element at a time where a copy reads what it just wrote; in RAM, whatever its pages'
+	 * linear addresses are. */
+	if (at > source_at && at < source_at + run * size)
+		for (uint64_t n = 0; n < run * size; n += size)
+			memmove(at + n, source_at + n, size);
+	else
+		memmove(at, source_at, run * size);
 	soft_set_reg(c, RSI, c->gpr[RSI] + run * size, i->address);
 	soft_set_reg(c, RDI, c->gpr[RDI] + run * size, i->address);
-	soft_set_reg(c, RCX, left - run, i->address);
+	return run;
 }
 
 static void op_movs(struct soft_cpu *c, const struct soft_insn *i)
 {
-	fast_copy(c, i, element_size(i));
-	repeat(c, i, movs, false);
+	repeat(c, i, movs, run_of_movs, false);
 }
 
 static void op_stos(struct soft_cpu *c, const struct soft_insn *i)
 {
-	fast_fill(c, i, element_size(i));
-	repeat(c, i, stos, false);
+	repeat(c, i, stos, run_of_stos, false);
 }
 
 static void op_lods(struct soft_cpu *c, const struct soft_insn *i)
 {
-	repeat(c, i, lods, false);
+	repeat(c, i, lods, NULL, false);
 }
 
 static void op_cmps(struct soft_cpu *c, const struct soft_insn *i)
 {
-	repeat(c, i, cmps, true);
+	repeat(c, i, cmps, NULL, true);
 }
 
 static void op_scas(struct soft_cpu *c, const struct soft_insn *i)
 {
-	repeat(c, i, scas, true);
+	repeat(c, i, scas, NULL, true);
 }
 
 static void op_ins(struct soft_cpu *c, const struct soft_insn *i)
 {
-	repeat(c, i, ins, false);
+	repeat(c, i, ins, NULL, false);
 }
 
 static void op_outs(struct soft_cpu *c, const struct soft_insn *i)
 {
-	repeat(c, i, outs, false);
+	repeat(c, i, outs, NULL, false);
 }
 
 #define SAME(name)                     \
