@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import bench, benchreport
+from harness import bench, benchreport, benchspeed
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -19,7 +19,7 @@ def test_every_cell_is_measured(vmm, tmp_path):
     if vmm.missing:
         pytest.skip(vmm.missing)
     report = tmp_path / "bench.json"
-    line = [sys.executable, "-m", "harness.bench", "--ms", "20", "--starts", "1", "--all"]
+    line = [sys.executable, "-m", "harness.bench", "--ms", "20", "--starts", "1", "--runs", "1", "--all"]
     line += ["--vmm", vmm.path, "--peer", "none", "--report", str(report)]
     if vmm.is_qemu:
         pytest.skip("the benchmark has QEMU as the peer")
@@ -37,6 +37,12 @@ def test_every_cell_is_measured(vmm, tmp_path):
             assert cell["exits"] < 1, name
         else:
             assert cell["kicks"] == 0 and cell["exits"] > 5, name
+    assert sorted(seen["storage"]["assay-soft"]) == sorted(cells)
+    assert not any("failed" in cell for cell in seen["storage"]["assay-soft"].values())
+    assert sorted(seen["speed"]) == sorted(benchspeed.KERNELS)
+    for row in seen["speed"].values():
+        # By TSC and by the engine's count: the one cannot be far from the other's scale.
+        assert row["instructions"] > 1000 * row["scale"] and row["assay-soft"]["mips"] > 1
     assert "Targets" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
 
@@ -91,6 +97,45 @@ def test_one_missed_where_the_guest_is_interpreted(report, figure, row):
     report["interprets"] = True
     report["storage"]["assay"]["dma_read_4k_1"][figure] = 0.1
     assert verdicts(report)[row] == "MISS"
+
+
+def speed(soft, tcg):
+    row = {"instructions": 10**9, "assay-soft": {"seconds": 1000 / soft, "mips": soft}}
+    if tcg:
+        row["qemu-tcg"] = {"seconds": 1000 / tcg, "mips": tcg}
+    return row
+
+
+@pytest.mark.parametrize(
+    "soft, tcg, expected",
+    [
+        (61, 180, ["PASS", "PASS"]),
+        (59, 170, ["MISS", "PASS"]),
+        (61, 190, ["PASS", "MISS"]),
+        (61, None, ["PASS"]),
+    ],
+)
+def test_speed_of_the_software_processor(report, soft, tcg, expected):
+    report["speed"] = {name: speed(soft, tcg) for name in benchspeed.KERNELS}
+    assert verdicts(report)[4:] == expected
+
+
+def test_one_slow_kernel_is_a_miss(report):
+    report["speed"] = {name: speed(100, 200) for name in benchspeed.KERNELS}
+    report["speed"]["qsort"] = speed(100, 301)
+    assert verdicts(report)[4:] == ["PASS", "MISS"]
+    del report["speed"]["qsort"]["assay-soft"]
+    assert verdicts(report)[4:] == ["not judged", "not judged"]
+
+
+def test_soft_starts_in_time_and_is_faster_in_each_row(report):
+    report["start"]["assay-soft"] = {"seconds": 0.0099}
+    for key, iops in (("assay-soft", 1001), ("qemu-tcg", 1000)):
+        report["storage"][key] = {name: cell(iops, 0, 0, 1, 1) for name in report["storage"]["assay"]}
+    assert verdicts(report)[4:] == ["PASS", "PASS"]
+    report["start"]["assay-soft"]["seconds"] = 0.0101
+    report["storage"]["assay-soft"]["dma_read_4k_1"]["iops"] = 999
+    assert verdicts(report)[4:] == ["MISS", "MISS"]
 
 
 def test_what_was_not_measured_is_not_met(report):
