@@ -95,14 +95,12 @@ static inline uint64_t random_operand(void)
 
 /* --- which the software processor has --- */
 
-static const struct soft_handlers *const handler_tables[] = {soft_alu_handlers, soft_move_handlers,
-	soft_string_handlers, soft_branch_handlers, soft_system_handlers, soft_bit_handlers};
 static bool mnemonic_known[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 
 static inline void forms_know(void)
 {
-	for (unsigned t = 0; t < sizeof(handler_tables) / sizeof(handler_tables[0]); t++)
-		for (const struct soft_handlers *h = handler_tables[t]; h->mnemonic; h++)
+	for (unsigned t = 0; soft_handler_tables[t]; t++)
+		for (const struct soft_handlers *h = soft_handler_tables[t]; h->mnemonic; h++)
 			mnemonic_known[h->mnemonic] = true;
 }
 

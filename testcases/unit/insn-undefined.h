@@ -118,4 +118,32 @@ static inline struct undefined undefined_of(
 	return u;
 }
 
+/* The undefined flags of an instruction that came to its end, as they must be here; *mask: which.
+ */
+static inline uint32_t documented_flags(
+	const struct instance *in, const uint64_t gpr[16], uint32_t before, uint32_t *mask)
+{
+	unsigned mnemonic = in->z.mnemonic, count;
+	uint32_t value = 0;
+
+	*mask = 0;
+	for (unsigned n = 0; n < sizeof(undefined_flags) / sizeof(undefined_flags[0]); n++) {
+		if (undefined_flags[n].mnemonic != mnemonic || undefined_flags[n].here > KEPT)
+			continue;
+		*mask |= undefined_flags[n].flags;
+		if (undefined_flags[n].here == KEPT)
+			value |= before & undefined_flags[n].flags;
+	}
+	if (!is_shift(mnemonic) && mnemonic != ZYDIS_MNEMONIC_SHLD &&
+		mnemonic != ZYDIS_MNEMONIC_SHRD)
+		return value;
+	count = shift_count(in, gpr);
+	if (count)
+		*mask |= F_AF;
+	if (count > in->operand[0].size &&
+		(mnemonic == ZYDIS_MNEMONIC_SHL || mnemonic == ZYDIS_MNEMONIC_SHR))
+		*mask |= F_CF;
+	return value;
+}
+
 #endif

@@ -305,6 +305,13 @@ static const char *difference(const struct instance *in, const struct machine_st
 		return "rip";
 	if ((host->s.flags ^ ours->s.flags) & COMPARED_FLAGS & ~u.flags)
 		return "flags";
+	if (ours->vector == V_BP) {
+		uint32_t which;
+		uint32_t value = documented_flags(in, before->gpr, before->flags, &which);
+
+		if ((ours->s.flags ^ value) & which)
+			return "a documented flag";
+	}
 	if (u.destination && in->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
 		unsigned reg = register_number(in->operand[0].reg.value);
 

@@ -28,14 +28,19 @@ struct decoder {
 	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
 	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 	struct soft_block *by_page[PAGE_SLOTS]; /* lists, by the host address of the page */
-	struct soft_insn single;	/* one that is not kept */
-	struct soft_block single_block; /* its host is NULL */
+	struct soft_insn single;		/* one that is not kept */
+	struct soft_block single_block;		/* its host is NULL */
 };
 
 static uint32_t mode_of(const struct soft_cpu *c)
 {
 	return c->long_mode ? 2 : c->seg[SEG_CS].rights & R_D ? 1 : 0;
 }
+
+const struct soft_handlers *const soft_handler_tables[] = {soft_alu_handlers, soft_move_handlers,
+	soft_string_handlers, soft_branch_handlers, soft_system_handlers, soft_port_handlers,
+	soft_control_handlers, soft_descriptor_handlers, soft_syscall_handlers, soft_bit_handlers,
+	NULL};
 
 static void register_table(struct decoder *d, const struct soft_handlers *table)
 {
@@ -70,16 +75,8 @@ int soft_decode_init(struct soft_engine *engine, struct error *err)
 		return -ENOENT;
 	for (unsigned i = 0; i < 3; i++)
 		ZydisDecoderInit(&d->by_mode[i], modes[i], stacks[i]);
-	register_table(d, soft_alu_handlers);
-	register_table(d, soft_move_handlers);
-	register_table(d, soft_string_handlers);
-	register_table(d, soft_branch_handlers);
-	register_table(d, soft_system_handlers);
-	register_table(d, soft_port_handlers);
-	register_table(d, soft_control_handlers);
-	register_table(d, soft_descriptor_handlers);
-	register_table(d, soft_syscall_handlers);
-	register_table(d, soft_bit_handlers);
+	for (unsigned n = 0; soft_handler_tables[n]; n++)
+		register_table(d, soft_handler_tables[n]);
 	return soft_native_init(err);
 }
 

@@ -602,7 +602,8 @@ struct soft_handlers {
 extern const struct soft_handlers soft_alu_handlers[], soft_move_handlers[], soft_string_handlers[],
 	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[], soft_port_handlers[],
 	soft_control_handlers[], soft_descriptor_handlers[],
-	soft_syscall_handlers[]; /* mnemonic 0 ends */
+	soft_syscall_handlers[];				/* mnemonic 0 ends */
+extern const struct soft_handlers *const soft_handler_tables[]; /* all of them; NULL ends */
 
 /* --- native.c, sse.c, x87.c, fxsave.c: x87, MMX, SSE --- */
 struct ZydisDecodedInstruction_;
@@ -625,10 +626,10 @@ int soft_fpu_load(struct soft_cpu *c, const uint8_t image[FXSAVE_SIZE]);
 /* --- features.c: what CPUID offers --- */
 void soft_set_features(struct soft_cpu *c, const struct cpu_choice *choice);
 void soft_warn_features(const struct cpu_choice *choice); /* of what it asks for in vain */
-/* Has the guest's CPUID the feature that an instruction set of Zydis belongs to?  otherwise: what to
- * say of a set that has no feature. */
+/* Has the guest's CPUID the feature that an instruction set of Zydis belongs to?  otherwise: what
+ * to say of a set that has no feature. */
 bool soft_offers(const struct soft_cpu *c, unsigned isa_set, bool otherwise);
-uint64_t soft_cr4_bits(const struct soft_cpu *c);	  /* that may be set */
+uint64_t soft_cr4_bits(const struct soft_cpu *c); /* that may be set */
 static inline bool soft_has(const struct soft_cpu *c, enum feature_word word, unsigned bit)
 {
 	return c->cpuid_features[word] >> bit & 1;
