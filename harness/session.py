@@ -22,7 +22,7 @@ from . import ktap, machines
 from .control import ControlPort
 from .process import PATIENCE
 from .qmp import Qmp, QmpClosed, QmpError
-from .vmm import paste
+from .vmm import Vmm, paste
 
 SILENCE = float(os.environ.get("ASSAY_SILENCE", "30"))  # seconds without a byte on COM1
 AFTER_NMI = 10.0
@@ -191,7 +191,7 @@ class VirtualMachine:
         self.stderr = b""
         self._stderr_taken = 0
         self.expected_end = None  # "reset" or "shutdown", when the guest has announced it
-        self.process = None
+        self.process = self._newest = None
         self._next = queue.Queue()  # of processes that go on from a saved state
         self._lives = 0  # processes that went on from a saved state, and
         self._followed = 0  # how many of them have been read
@@ -247,6 +247,10 @@ class VirtualMachine:
         uri, incoming = f"file:{path}", f"file:{path}"
         if self.vmm.is_qemu:  # 7.2 has no file:
             uri, incoming = f"exec:cat > {path}", f"exec:cat {path}"
+        other = {"soft": "kvm", "kvm": "soft"}.get(self.vmm.accel)
+        away = self.build.life == "other" and self._lives % 2 == 0
+        if away and Vmm(self.vmm.path, other).missing:
+            raise QmpError("migrate", f"the other engine: {Vmm(self.vmm.path, other).missing}")
         qmp = self.qmp()
         qmp.command("migrate", uri=uri)
         deadline = time.monotonic() + PATIENCE
@@ -258,7 +262,7 @@ class VirtualMachine:
                 raise QmpError("migrate", told.get("error-desc", "not completed in time"))
             time.sleep(0.002)
         self._lives += 1
-        old = self.process
+        old = self._newest or self.process  # whoever reads may not be there yet
         qmp.command("quit")
         old.wait(PATIENCE)
         with self._lock:
@@ -266,10 +270,10 @@ class VirtualMachine:
             self._qmp = None
             self.qmp_path = f"{self._sockets}/qmp{self._lives}"
         line = self.command(self.wanted)
-        other = {"soft": "kvm", "kvm": "soft"}.get(self.vmm.accel)
-        if self.build.life == "other" and self._lives % 2:
+        if away:
             line[line.index("-accel") + 1] = other
-        self._next.put(self._start(line + ["-incoming", incoming]))
+        self._newest = self._start(line + ["-incoming", incoming])
+        self._next.put(self._newest)
 
     def run(self):
         control = ControlPort(self.control_path, self) if self.session.control else None

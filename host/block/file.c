@@ -198,6 +198,7 @@ void file_close(struct block_file *file)
 {
 	if (!file)
 		return;
+	image_unlock(file->fd);
 	close(file->fd);
 	pthread_mutex_destroy(&file->rmw_lock);
 	free(file->path);

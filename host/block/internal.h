@@ -62,6 +62,9 @@ const char *file_probe_format(const struct block_file *file);
 /* Takes `perm`, keeps others from `unshared`.  0, or -EAGAIN with QEMU's sentence. */
 int image_lock(int fd, const char *path, unsigned perm, unsigned unshared, enum lock_mode mode,
 	struct error *err);
+/* Before the file is closed: the kernel's own references to it (io_uring) may outlive the process for
+ * a moment, and with them the locks. */
+void image_unlock(int fd);
 
 /* One operation on a host file. */
 

@@ -74,3 +74,11 @@ int image_lock(int fd, const char *path, unsigned perm, unsigned unshared, enum 
 			return refused(path, "shared ", names[i], err);
 	return 0;
 }
+
+void image_unlock(int fd)
+{
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	/* A file that never was locked, or knows no locks, is none the worse for it. */
+	(void)fcntl(fd, F_OFD_SETLK, &lock);
+}

@@ -724,6 +724,10 @@ void soft_lapic_get(const struct soft_cpu *c, struct cpu_lapic *to)
 		.current = current(l),
 		.divide = l->divide,
 	};
+	/* It has run out, and its interrupt is only on its way: the last tick is still to come. */
+	if (!to->current && l->initial && vm_timer_is_armed(&l->timer) &&
+		TIMER_MODE(l->lvt[0]) == TIMER_ONCE)
+		to->current = 1;
 	memcpy(to->lvt, l->lvt, sizeof(to->lvt));
 	memcpy(to->isr, l->isr, sizeof(to->isr));
 	memcpy(to->tmr, l->tmr, sizeof(to->tmr));
