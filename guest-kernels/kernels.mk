@@ -75,7 +75,7 @@ EFI_BOOT := $(GOUT)/efi/$(G)/boot/efi.o $(GOUT)/efi/$(G)/boot/vectors.o
 EFI_LIBS := $(GOUT)/efi/runtime.a $(GOUT)/efi/drivers.a
 EFI_SECTIONS := $(addprefix -j ,.text .data .dynamic .dynsym .rela .reloc)
 
-STAGE_CFLAGS := -m32 -march=i686 $(filter-out -mcmodel=small -mno-red-zone,$(GUEST_CFLAGS)) -fno-pic
+STAGE_CFLAGS := -m32 -march=i686 $(filter-out -O2 -mcmodel=small -mno-red-zone,$(GUEST_CFLAGS)) -Os -fno-pic
 $(GOUT)/32/%.o: %.c
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(STAGE_CFLAGS) -c -o $@ $<

@@ -30,12 +30,18 @@ static void look_in_service(unsigned vector)
 	lapic_eoi();
 }
 
-void need_isr(void)
+bool under_kvm(void)
 {
 	struct cpuid hypervisor = cpuid(0x40000000, 0);
+
+	return hypervisor.ebx == 0x4b4d564b && hypervisor.ecx == 0x564b4d56; /* "KVMKVMKVM" */
+}
+
+void need_isr(void)
+{
 	unsigned vector;
 
-	if (hypervisor.ebx != 0x4b4d564b || hypervisor.ecx != 0x564b4d56) /* "KVMKVMKVM" */
+	if (!under_kvm())
 		return;
 	vector = irq_vector();
 	irq_handler(vector, look_in_service);

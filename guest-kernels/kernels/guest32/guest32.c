@@ -58,3 +58,36 @@ STAGED(short_forms, "the one-byte forms that 64-bit mode does not have work")
 STAGED(prefixes, "operand and address prefixes make 16-bit operands and addresses")
 STAGED(enter_nests, "ENTER with a level copies the display")
 STAGED(no_long_mode_instructions, "SYSCALL without SCE and SWAPGS are #UD")
+STAGED(gate_copies_parameters,
+	"a call through a gate changes the stack, copies the parameters, and RET n releases both")
+STAGED(gate_of_16_bits, "a 16-bit call gate pushes and copies words")
+STAGED(gate_checks, "gates and their targets are checked: #GP and #NP with the selector at fault")
+STAGED(gate_within_a_level,
+	"a gate to the same level copies nothing and ignores the offset of the call")
+STAGED(conforming_code,
+	"conforming code runs at the caller's level; other inner code cannot be called")
+STAGED(far_return_outward,
+	"a far return outward nulls inner data segments and releases on both stacks")
+STAGED(returns_are_checked, "RET and IRET do not go inward, and check selectors and stacks")
+STAGED(stacks_of_the_tss,
+	"an inner stack that does not fit is #TS with its selector, one that is absent #SS")
+STAGED(task_by_jump, "JMP to a TSS saves and loads all registers, moves the busy bit, sets CR0.TS")
+STAGED(task_by_call, "CALL to a TSS sets link and NT, IRET goes back and clears both")
+STAGED(task_by_gates, "task gates in GDT and IDT switch tasks")
+STAGED(task_gets_error_code,
+	"an exception through a task gate pushes its error code on the new stack")
+STAGED(task_switch_checks,
+	"busy, short and absent TSSes, and bad links, are refused with #GP, #TS, #NP")
+STAGED(invalid_tasks, "bad segments in a new TSS are #TS, #NP, #SS of the new task")
+STAGED(task_trap_bit, "the T bit of a TSS is #DB before the new task's first instruction")
+STAGED(task_in_v86, "a TSS with VM in EFLAGS starts a task in virtual-8086 mode")
+STAGED(pages_of_4k, "32-bit paging translates, faults with the right code and CR2, marks A and D")
+STAGED(rights_32, "U and W of both levels and CR0.WP decide")
+STAGED(pages_of_4m, "4-MiB pages have rights, A and D, and a reserved bit")
+STAGED(no_pse_no_4m, "without CR4.PSE there are no 4-MiB pages")
+STAGED(pae_translates, "PAE paging translates with four pointers and marks A and D below them")
+STAGED(pae_pointers_are_loaded, "the pointers are those that MOV CR3 read, not those in memory")
+STAGED(pae_reserved_bits, "reserved bits are #GP in a pointer, #PF with RSVD in an entry")
+STAGED(pae_no_execute, "NX at either level of PAE paging is a fault of the fetch")
+STAGED(pae_switched_while_paging,
+	"MOV CR4 that turns PAE on reads the pointers and is #GP with reserved bits in them")

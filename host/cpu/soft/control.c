@@ -116,18 +116,21 @@ static void op_wbinvd(struct soft_cpu *c, const struct soft_insn *i)
 	soft_need_level0(c);
 }
 
-/* PAE without long mode reads its four top entries with CR3. */
-static void load_pdpte(struct soft_cpu *c)
+/* PAE without long mode reads its four top entries with CR3.  Before any register has changed,
+ * because reserved bits in them are #GP. */
+#define PDPTE_RESERVED 0xffffff00000001e6ULL /* with 40 bits of physical address */
+
+static void load_pdpte(struct soft_cpu *c, uint64_t cr0, uint64_t cr3, uint64_t cr4)
 {
 	uint64_t entries[4];
 
-	if (!(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE) || c->efer & EFER_LMA)
+	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || c->efer & EFER_LME)
 		return;
 	for (unsigned i = 0; i < 4; i++) {
-		if (guest_read(&c->engine->engine.machine->memory, (c->cr3 & 0xffffffe0) + i * 8,
+		if (guest_read(&c->engine->engine.machine->memory, (cr3 & 0xffffffe0) + i * 8,
 			    &entries[i], 8) < 0)
 			entries[i] = 0;
-		if (entries[i] & 1 && entries[i] & 0xfffffff0000001e6ULL & ~0xfffffff000ULL)
+		if (entries[i] & 1 && entries[i] & PDPTE_RESERVED)
 			soft_fault(c, V_GP, 0);
 	}
 	for (unsigned i = 0; i < 4; i++)
@@ -141,6 +144,8 @@ void soft_set_cr0(struct soft_cpu *c, uint64_t value)
 	if (value >> 32 || (value & CR0_PG && !(value & CR0_PE)) ||
 		(value & CR0_NW && !(value & CR0_CD)))
 		soft_fault(c, V_GP, 0);
+	if ((old ^ value) & CR0_PG)
+		load_pdpte(c, value, c->cr3, c->cr4);
 	if (value & CR0_PG && !(old & CR0_PG) && c->efer & EFER_LME) {
 		if (!(c->cr4 & CR4_PAE) || c->seg[SEG_CS].rights & R_L)
 			soft_fault(c, V_GP, 0);
@@ -153,8 +158,6 @@ void soft_set_cr0(struct soft_cpu *c, uint64_t value)
 	c->cr0 = (value & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW |
 				  CR0_CD | CR0_PG)) |
 		 CR0_ET;
-	if ((old ^ c->cr0) & CR0_PG)
-		load_pdpte(c);
 	if ((old ^ c->cr0) & (CR0_PG | CR0_WP | CR0_PE | CR0_AM))
 		soft_tlb_flush(c, true);
 	soft_mode_changed(c);
@@ -169,8 +172,8 @@ void soft_set_cr3(struct soft_cpu *c, uint64_t value)
 		value &= ~(1ULL << 63);
 	if (c->long_mode && value >> 40)
 		soft_fault(c, V_GP, 0);
+	load_pdpte(c, c->cr0, value, c->cr4);
 	c->cr3 = value;
-	load_pdpte(c);
 	/* One set of translations is kept: those of another PCID go with the switch. */
 	if ((!keep || (old & 0xfff) != (value & 0xfff)) &&
 		fault_cpu("flush", 3, &flushed) != FAULT_DROP)
@@ -185,9 +188,9 @@ void soft_set_cr4(struct soft_cpu *c, uint64_t value)
 		(value & CR4_PCIDE && !(old & CR4_PCIDE) &&
 			(!(c->efer & EFER_LMA) || c->cr3 & 0xfff)))
 		soft_fault(c, V_GP, 0);
-	c->cr4 = value;
 	if ((old ^ value) & CR4_PAE)
-		load_pdpte(c);
+		load_pdpte(c, c->cr0, c->cr3, value);
+	c->cr4 = value;
 	if ((old ^ value) & CR4_DE)
 		soft_debug_changed(c);
 	if ((old ^ value) & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))

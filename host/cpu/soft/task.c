@@ -65,19 +65,73 @@ static void read_task(struct soft_cpu *c, const struct soft_segment *tr, struct 
 	t->ldt = soft_system_load(c, tr->base + (t->wide ? TSS32_LDT : TSS16_LDT), 2);
 }
 
-static void load_code(struct soft_cpu *c, uint16_t selector)
+/* In a task switch what is wrong with a selector is #TS, what is absent #NP or #SS (table 7-1). */
+static void read_segment(struct soft_cpu *c, uint16_t selector, struct soft_segment *s)
 {
-	struct soft_segment cs;
 	uint64_t raw;
 
 	if (!(selector & ~3) || !soft_descriptor(c, selector, &raw))
 		soft_fault(c, V_TS, selector & ~3);
-	soft_unpack(&cs, selector, raw);
-	if ((cs.rights & (R_S | R_CODE)) != (R_S | R_CODE))
+	soft_unpack(s, selector, raw);
+}
+
+static void load_code(struct soft_cpu *c, uint16_t selector)
+{
+	unsigned rpl = selector & 3, dpl;
+	struct soft_segment cs;
+
+	read_segment(c, selector, &cs);
+	dpl = R_DPL(cs.rights);
+	if ((cs.rights & (R_S | R_CODE)) != (R_S | R_CODE) ||
+		(cs.rights & R_DOWN ? dpl > rpl : dpl != rpl))
 		soft_fault(c, V_TS, selector & ~3);
 	if (!(cs.rights & R_PRESENT))
 		soft_fault(c, V_NP, selector & ~3);
-	soft_set_cs(c, &cs, selector & 3);
+	soft_set_cs(c, &cs, rpl);
+}
+
+static void load_stack(struct soft_cpu *c, uint16_t selector)
+{
+	struct soft_segment ss;
+
+	read_segment(c, selector, &ss);
+	if ((selector & 3) != c->cpl || R_DPL(ss.rights) != c->cpl || !(ss.rights & R_S) ||
+		ss.rights & R_CODE || !(ss.rights & R_WRITE))
+		soft_fault(c, V_TS, selector & ~3);
+	if (!(ss.rights & R_PRESENT))
+		soft_fault(c, V_SS, selector & ~3);
+	soft_load_segment(c, SEG_SS, selector);
+}
+
+static void load_data(struct soft_cpu *c, unsigned segment, uint16_t selector)
+{
+	struct soft_segment s;
+	bool conforming;
+	unsigned dpl;
+
+	if (selector & ~3) {
+		read_segment(c, selector, &s);
+		dpl = R_DPL(s.rights);
+		conforming = (s.rights & (R_CODE | R_DOWN)) == (R_CODE | R_DOWN);
+		if (!(s.rights & R_S) || (s.rights & R_CODE && !(s.rights & R_WRITE)) ||
+			(!conforming && (dpl < (selector & 3) || dpl < c->cpl)))
+			soft_fault(c, V_TS, selector & ~3);
+	}
+	soft_load_segment(c, segment, selector);
+}
+
+static void load_table(struct soft_cpu *c, uint16_t selector)
+{
+	struct soft_segment s;
+
+	if (selector & ~3) {
+		if (selector & 4)
+			soft_fault(c, V_TS, selector & ~3);
+		read_segment(c, selector, &s);
+		if ((s.rights & (R_S | R_TYPE)) != 2 || !(s.rights & R_PRESENT))
+			soft_fault(c, V_TS, selector & ~3);
+	}
+	soft_load_ldt(c, selector);
 }
 
 /* The new task's segments; faults belong to it already. */
@@ -86,8 +140,11 @@ static void load_segments(struct soft_cpu *c, const struct task *t)
 	for (unsigned i = 0; i < 6; i++)
 		c->seg[segment_order[i]] =
 			(struct soft_segment){.selector = t->segment[i], .unusable = true};
+	c->seg[SEG_LDT] = (struct soft_segment){.selector = t->ldt, .unusable = true};
+	c->cpl = c->flags & F_VM ? 3 : t->segment[1] & 3;
+	soft_mode_changed(c);
+	load_table(c, t->ldt);
 	if (c->flags & F_VM) {
-		c->cpl = 3;
 		for (unsigned i = 0; i < 6; i++)
 			c->seg[segment_order[i]] = (struct soft_segment){.selector = t->segment[i],
 				.base = (uint32_t)t->segment[i] << 4,
@@ -96,14 +153,12 @@ static void load_segments(struct soft_cpu *c, const struct task *t)
 		soft_mode_changed(c);
 		return;
 	}
-	c->cpl = t->segment[1] & 3;
-	soft_load_ldt(c, t->ldt);
 	load_code(c, t->segment[1]);
-	soft_load_segment(c, SEG_SS, t->segment[2]);
-	soft_load_segment(c, SEG_ES, t->segment[0]);
-	soft_load_segment(c, SEG_DS, t->segment[3]);
-	soft_load_segment(c, SEG_FS, t->segment[4]);
-	soft_load_segment(c, SEG_GS, t->segment[5]);
+	load_stack(c, t->segment[2]);
+	load_data(c, SEG_ES, t->segment[0]);
+	load_data(c, SEG_DS, t->segment[3]);
+	load_data(c, SEG_FS, t->segment[4]);
+	load_data(c, SEG_GS, t->segment[5]);
 }
 
 static void check_new(struct soft_cpu *c, uint16_t selector, const struct soft_segment *tr,
@@ -151,6 +206,9 @@ void soft_task_switch(struct soft_cpu *c, uint16_t selector, uint64_t raw, enum 
 	for (unsigned i = 0; i < 8; i++)
 		c->gpr[i] = t.wide ? t.gpr[i] : (c->gpr[i] & 0xffff0000) | t.gpr[i];
 	c->next_rip = c->rip = t.ip;
+	/* A fault from here on finds the new task's stack, not that of the event's beginning. */
+	c->event.rsp = c->gpr[RSP];
+	c->event.flags = c->flags;
 	load_segments(c, &t);
 	if (c->next_rip > c->seg[SEG_CS].limit)
 		soft_fault(c, V_GP, 0);
