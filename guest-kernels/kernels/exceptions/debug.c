@@ -302,6 +302,44 @@ TEST(breakpoint_in_rep, "",
 	EXPECT_EQ(count, 0);
 }
 
+/* Stores the index into 64 places, over and over. */
+static __attribute__((noinline)) void store_round(uint64_t *at, uint64_t rounds)
+{
+	__asm__ volatile("1: xor %%ecx, %%ecx;"
+			 "2: mov %%rcx, (%0, %%rcx, 8); inc %%rcx; cmp $64, %%rcx; jne 2b;"
+			 "dec %1; jnz 1b"
+			 : "+r"(at), "+r"(rounds)
+			 :
+			 : "rcx", "cc", "memory");
+}
+
+TEST(breakpoint_in_a_hot_loop, "",
+	"breakpoints are met in code that ran ten thousand times before they were armed",
+	NEEDS("exact"))
+{
+	uint64_t *at = arena_alloc(512, 64);
+
+	begin();
+	store_round(at, 10000);
+	EXPECT_EQ(seen_count, 0);
+	WRITE_DR(0, phys(&at[40]));
+	WRITE_DR(7, dr7_of(0, ON_WRITE, LENGTH_8));
+	store_round(at, 3);
+	WRITE_DR(7, 0x400);
+	EXPECT_EQ(seen_count, 3);
+	EXPECT_EQ(seen[2].frame.rcx, 40); /* behind the store, before the increment */
+	store_round(at, 100);
+	EXPECT_EQ(seen_count, 3);
+	WRITE_DR(1, seen[0].frame.rip + 9); /* behind inc, cmp and jne: once a round */
+	WRITE_DR(7, dr7_of(1, ON_EXECUTE, LENGTH_1));
+	seen_count = 0;
+	store_round(at, 5);
+	WRITE_DR(7, 0x400);
+	EXPECT_EQ(seen_count, 5);
+	EXPECT_EQ(seen[4].frame.rip, seen[0].frame.rip);
+	EXPECT_EQ(seen[4].frame.rcx, 64);
+}
+
 TEST(breakpoint_on_port, "", "with CR4.DE a breakpoint on a port traps behind IN and OUT",
 	NEEDS("exact"))
 {

@@ -521,6 +521,32 @@ TEST(ac_at_level_3, "",
 	write_cr0(cr0);
 }
 
+/* Reads 8 bytes at 64 places of a page, the last one misaligned in the last round alone. */
+static uint64_t read_hot(void *arg)
+{
+	uint64_t at = (uint64_t)arg, rounds = 5000;
+
+	__asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq;"
+			 "1: mov $63, %%ecx; 2: mov (%0, %%rcx, 8), %%rdx; dec %%ecx; jnz 2b;"
+			 "dec %1; jnz 1b; inc %0;" MARK "mov 8(%0), %%rdx;"
+			 "pushfq; andq $~0x40000, (%%rsp); popfq"
+			 : "+r"(at), "+r"(rounds)
+			 :
+			 : "rax", "rcx", "rdx", "cc", "memory");
+	return at;
+}
+
+TEST(ac_in_hot_code, "", "the first misaligned access is #AC after many aligned ones to its page",
+	NEEDS("exact"))
+{
+	uint64_t cr0 = read_cr0();
+	uint8_t *page = arena_alloc(4096, 4096);
+
+	write_cr0(cr0 | CR0_AM);
+	EXPECT_FAULT(TRAP_AC, 0, user_call(read_hot, page));
+	write_cr0(cr0);
+}
+
 TEST(ac_nowhere_else, "",
 	"without CR0.AM, without RFLAGS.AC, or at CPL 0 a misaligned access is none",
 	NEEDS("exact"))
