@@ -335,6 +335,8 @@ struct soft_engine {
 	uint32_t generation;		    /* the last one given */
 };
 
+#include "cpu/soft/lapic.h"
+
 /* --- engine.c --- */
 /* Executes `count` instructions, or fewer: until the vCPU halts, PAUSE, or a request of the
  * machine. Main loop, under the lock. */
@@ -488,26 +490,6 @@ static inline uint64_t soft_load_rmw(struct soft_cpu *c, uint64_t linear, unsign
 	return soft_load_slow(c, linear, size, true);
 }
 
-/* --- lapic.c --- */
-bool soft_lapic_covers(const struct soft_cpu *c, uint64_t physical); /* is xAPIC mapped there? */
-uint64_t soft_lapic_read(struct soft_cpu *c, uint64_t physical, unsigned size);
-void soft_lapic_write(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size);
-bool soft_lapic_msr(struct soft_cpu *c, uint32_t msr, uint64_t *value, bool write); /* x2APIC */
-int soft_lapic_pending(const struct soft_cpu *c);	     /* vector to deliver now, or -1 */
-void soft_lapic_accept(struct soft_cpu *c, unsigned vector); /* IRR to ISR */
-void soft_lapic_lint0(struct soft_cpu *c, bool level);	/* the PIC's INTR, on the first processor */
-bool soft_lapic_takes_extint(const struct soft_cpu *c); /* LINT0 or a disabled APIC passes INTR */
-void soft_lapic_message(struct soft_engine *engine, struct msi_message message);
-void soft_lapic_reset(struct soft_cpu *c);
-void soft_lapic_init(struct soft_cpu *c); /* INIT, between two instructions */
-int soft_lapic_create(struct soft_cpu *c, struct error *err);
-void soft_lapic_destroy(struct soft_cpu *c);
-uint8_t soft_lapic_tpr(const struct soft_cpu *c);
-void soft_lapic_set_tpr(struct soft_cpu *c, uint8_t tpr);
-void soft_lapic_set_base(struct soft_cpu *c, uint64_t base);	/* IA32_APIC_BASE */
-void soft_lapic_set_deadline(struct soft_cpu *c, uint64_t tsc); /* IA32_TSC_DEADLINE */
-void soft_lapic_get(const struct soft_cpu *c, struct cpu_lapic *to);
-void soft_lapic_set(struct soft_cpu *c, const struct cpu_lapic *from); /* and arms its timer */
 void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
 
 /* --- privileges --- */
