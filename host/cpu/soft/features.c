@@ -14,9 +14,8 @@ static const uint32_t own[FEATURE_WORDS] = {
 	/* x87, MMX, FXSR, SSE, SSE2 are in every host of this architecture. */
 	[FEATURE_1_EDX] = 0x078bfbfd,
 	/* CX16, MOVBE, POPCNT, RDRAND, hypervisor, PCID, x2APIC, TSC deadline, XSAVE */
-	[FEATURE_1_ECX] =
-		BIT(13) | BIT(22) | BIT(23) | BIT(30) | BIT(31) | BIT(17) | BIT(21) | BIT(24) |
-		BIT(26),
+	[FEATURE_1_ECX] = BIT(13) | BIT(22) | BIT(23) | BIT(30) | BIT(31) | BIT(17) | BIT(21) |
+			  BIT(24) | BIT(26),
 	/* FSGSBASE, BMI1, SMEP, BMI2, ERMS, INVPCID, no FCS and FDS, ADX, SMAP */
 	[FEATURE_7_EBX] = BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | FEATURE_NO_FCS |
 			  BIT(19) | BIT(20),
