@@ -3,54 +3,26 @@
  * Kernel ata_dma: the bus master of a PIIX3, "Programming Interface for Bus Master IDE
  * Controller" 1.0 (SFF-8038i, sections by its numbers), and the DMA commands of ATA/ATAPI-6
  * (sections marked ATA).
- *
- * The machine is that of ata_pio: 8 MiB (ide.0 unit 0) and 4 MiB (unit 1), each sector below
- * SCRATCH full of its own number, and a sparse disk as ide.1 unit 0.
+ * Its disks are those of ata-disks.h.
  */
-#include "drivers/ata.h"
+#include "kernels/ata-disks.h"
 #include "runtime/irq.h"
-#include "runtime/memory.h"
 #include "runtime/pci.h"
-#include "runtime/test.h"
-#include "runtime/time.h"
 
 #define ATA_DMA NEEDS("pci disk:ata")
-#define SCRATCH 4096
-#define QUIET	2000	    /* us in which what must not come would have come */
 #define NOWHERE 0xe0000000u /* no RAM and, on a PC of this size, nothing else */
 
 static struct ata_disk disk, other;
 
 static struct ata_channel *open_disk(struct ata_disk *d, unsigned channel, unsigned unit)
 {
-	if (!ata_disk_init(d, channel, unit))
-		SKIP("no ATA disk as ide.%u unit %u", channel, unit);
+	open_ata(d, channel, unit);
 	if (!d->channel->bm)
 		SKIP("no bus master");
 	/* IDENTIFY raised INTRQ: its trace in the status goes first. */
 	ata_in(d->channel, ATA_STATUS);
 	outb(d->channel->bm + BM_STATUS, BM_ERROR | BM_INTR | BM_CAPABLE);
 	return d->channel;
-}
-
-static bool is_sector(const void *data, uint64_t lba)
-{
-	const uint64_t *words = data;
-
-	return words[0] == lba && words[1] == lba && words[63] == lba;
-}
-
-static void fill_sectors(void *data, uint32_t count, uint64_t tag)
-{
-	uint64_t *words = data;
-
-	for (uint32_t i = 0; i < count; i++, words += 64)
-		words[0] = words[1] = words[63] = tag + i;
-}
-
-static bool is_error(int result, uint8_t bits)
-{
-	return result > 0 && (result >> 8 & ATA_ERR) && (result & bits);
 }
 
 static struct ata_prd *new_table(unsigned entries)

@@ -94,7 +94,7 @@ static int by_index(const void *a, const void *b)
 
 char *boot_order_text(struct machine *machine, bool strict, size_t *length)
 {
-	struct device *devices[DEVICES_MAX];
+	struct device *devices[DEVICES_MAX] = {NULL};
 	unsigned count = 0;
 	struct list *pos;
 	char line[LINE_MAX], *text;

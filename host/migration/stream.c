@@ -171,9 +171,11 @@ void stream_body_begin(struct stream *s)
 
 void stream_body_end(struct stream *s)
 {
+	const uint8_t *body = s->body;
+
 	s->collects = false;
 	stream_put(s, s->body_length, 4);
-	stream_write(s, s->body, s->body_length);
+	stream_write(s, body, s->body_length);
 }
 
 /* --- reading --- */

@@ -38,7 +38,7 @@ static json_t *ram_info(const struct migration_info *info)
 		(json_int_t)info->bytes, "remaining", (json_int_t)0, "total",
 		(json_int_t)info->ram_bytes, "duplicate", (json_int_t)info->zero_pages, "normal",
 		(json_int_t)info->normal_pages, "normal-bytes",
-		(json_int_t)(info->normal_pages * 4096), "page-size", (json_int_t)4096,
+		(json_int_t)info->normal_pages * 4096, "page-size", (json_int_t)4096,
 		"dirty-pages-rate", (json_int_t)0);
 }
 

@@ -4,21 +4,13 @@
  * hostile values, and requests in flight that a reset or a stop takes away.  Guest memory is the
  * real one.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "devices/storage/ide.h"
+#define FAKE_SECTORS 4096
+#include "ide-help.h"
 
 #define RAM	(1 << 20)
 #define TABLE	0x10000
 #define DATA	0x20000
-#define SECTORS 4096
+#define SECTORS FAKE_SECTORS
 
 /* ---- the block room, one request deep ---- */
 
@@ -44,16 +36,12 @@ void block_submit(struct block_backend *blk, struct block_request *request)
 static void complete(int result)
 {
 	struct block_request *request = backend.pending;
-	size_t total = 0;
 
 	assert_non_null(request);
-	for (int i = 0; i < request->iov_count; i++) {
-		total += request->iov[i].iov_len;
+	check_length(request);
+	for (int i = 0; i < request->iov_count; i++)
 		if (request->operation == BLOCK_READ && result == 0)
 			memset(request->iov[i].iov_base, 0xd5, request->iov[i].iov_len);
-	}
-	if (request->operation == BLOCK_READ || request->operation == BLOCK_WRITE)
-		assert_int_equal(total, request->bytes);
 	backend.pending = NULL;
 	request->done(request, result);
 }
@@ -65,51 +53,10 @@ void block_drain(struct block_backend *blk, struct loop *loop)
 		complete(0);
 }
 
-uint64_t block_size(const struct block_backend *blk)
-{
-	return SECTORS * 512ULL;
-}
-
-bool block_is_readonly(const struct block_backend *blk)
-{
-	return false;
-}
-
-bool block_write_cache(const struct block_backend *blk)
-{
-	return true;
-}
-
-const char *block_serial(const struct block_backend *blk)
-{
-	return NULL;
-}
-
-const char *block_id(const struct block_backend *blk)
-{
-	return "fake";
-}
-
-int block_attach(struct block_backend *blk, struct block_user *user, struct error *err)
-{
-	return 0;
-}
-
-void block_detach(struct block_backend *blk, struct block_user *user)
-{
-}
-
-struct block_backend *block_find(const char *id)
-{
-	return NULL;
-}
-
 /* ---- a channel with one drive ---- */
 
-static struct machine machine;
-static struct ide_channel channel;
 static struct ide_drive drive;
-static bool level, master;
+static bool level;
 static unsigned edges;
 
 static void set_line(void *opaque, unsigned pin, bool to)
@@ -118,18 +65,12 @@ static void set_line(void *opaque, unsigned pin, bool to)
 	level = to;
 }
 
-static bool is_master(void *opaque)
-{
-	return master;
-}
-
 static int setup(void **state)
 {
 	struct error err;
 
 	memset(&machine, 0, sizeof(machine));
 	memset(&channel, 0, sizeof(channel));
-	memset(&drive, 0, sizeof(drive));
 	memset(&backend, 0, sizeof(backend));
 	level = false;
 	edges = 0;
@@ -141,14 +82,8 @@ static int setup(void **state)
 	channel.irq = (struct irq_line){.set = set_line, .pin = 14, .name = "ide"};
 	channel.is_master = is_master;
 	channel.command_region = (struct region){.name = "c", .length = 8};
-	drive.channel = &channel;
-	drive.blk = &backend;
-	drive.sectors = SECTORS;
-	drive.cylinders = 4, drive.heads = 16, drive.track = 63;
+	fake_drive(&drive, 0, &backend, SECTORS);
 	drive.write_cache_default = true;
-	drive.can_trim = true;
-	drive.serial = drive.model = drive.version = "x";
-	drive.buffer = calloc(IDE_BUFFER_SECTORS, IDE_SECTOR);
 	ide_channel_init(&channel, &machine, 0);
 	ide_channel_map(&channel, 0x1f0, 0x3f6);
 	ide_drive_init(&drive);

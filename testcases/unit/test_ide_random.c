@@ -4,20 +4,13 @@
  * its own stays as it was, nothing stays pinned once the controller is reset, and a reset gives
  * back a drive that works.  The sequence follows from a seed; under SAN=1 the sanitizers watch.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
-#include "devices/storage/ide.h"
+#define FAKE_SECTORS 70000
+#include "ide-help.h"
 
 #define RAM	(1 << 18)
-#define SECTORS 70000
+#define SECTORS FAKE_SECTORS
 #define ROUNDS	400
 #define STEPS	500
 
@@ -38,18 +31,13 @@ static uint8_t sink[65536]; /* what is written goes here */
 
 void block_submit(struct block_backend *blk, struct block_request *request)
 {
-	size_t total = 0;
-
 	assert_null(blk->pending);
 	if (request->operation != BLOCK_FLUSH) {
 		assert_int_equal(request->offset % 512, 0);
 		assert_int_not_equal(request->bytes, 0);
 		assert_true(request->offset + request->bytes <= SECTORS * 512ULL);
 	}
-	for (int i = 0; i < request->iov_count; i++)
-		total += request->iov[i].iov_len;
-	if (request->operation == BLOCK_READ || request->operation == BLOCK_WRITE)
-		assert_int_equal(total, request->bytes);
+	check_length(request);
 	blk->pending = request;
 }
 
@@ -76,74 +64,13 @@ void block_drain(struct block_backend *blk, struct loop *loop)
 		complete(blk, draw(4) ? 0 : -EIO);
 }
 
-uint64_t block_size(const struct block_backend *blk)
-{
-	return SECTORS * 512ULL;
-}
-
-bool block_is_readonly(const struct block_backend *blk)
-{
-	return false;
-}
-
-bool block_write_cache(const struct block_backend *blk)
-{
-	return true;
-}
-
-const char *block_serial(const struct block_backend *blk)
-{
-	return NULL;
-}
-
-const char *block_id(const struct block_backend *blk)
-{
-	return "fake";
-}
-
-int block_attach(struct block_backend *blk, struct block_user *user, struct error *err)
-{
-	return 0;
-}
-
-void block_detach(struct block_backend *blk, struct block_user *user)
-{
-}
-
-struct block_backend *block_find(const char *id)
-{
-	return NULL;
-}
-
-static struct machine machine;
-static struct ide_channel channel;
 static struct ide_drive drives[2];
-static bool master = true;
-
-static bool is_master(void *opaque)
-{
-	return master;
-}
 
 static void make_drive(unsigned unit)
 {
 	struct ide_drive *drive = &drives[unit];
 
-	*drive = (struct ide_drive){
-		.channel = &channel,
-		.unit = unit,
-		.blk = &backends[unit],
-		.sectors = SECTORS,
-		.cylinders = SECTORS / (16 * 63),
-		.heads = 16,
-		.track = 63,
-		.can_trim = true,
-		.serial = "serial",
-		.model = "model",
-		.version = "version",
-		.buffer = malloc(IDE_BUFFER_SECTORS * IDE_SECTOR),
-	};
-	memset(drive->buffer, 0, IDE_BUFFER_SECTORS * IDE_SECTOR);
+	fake_drive(drive, unit, &backends[unit], SECTORS);
 	ide_drive_init(drive);
 	channel.drives[unit] = drive;
 }

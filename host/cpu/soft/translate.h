@@ -58,7 +58,7 @@ enum flags_use {
 enum flags_use soft_flags_use(const struct soft_insn *i);
 
 /* Host register of a guest's, or H_NONE: it stays in c->gpr. */
-extern const int8_t soft_host_register[16];
+extern const int16_t soft_host_register[16];
 
 /* Emits `i`, which is no FLAGS_SLOW and no FLAGS_FLOW. */
 void soft_translate_insn(struct translation *t, const struct soft_insn *i);
