@@ -110,8 +110,8 @@ void fault_value(const char *name, uint64_t *value);
 
 /*
  * In the software processor: `name` says what is decided ("vector", "error", "walk", ...;
- * docs/faults.md has the list), `where` the number it is decided for (a vector, an address, an MSR).
- * May change *value.  FAULT_DROP: the processor does not do it.
+ * docs/faults.md has the list), `where` the number it is decided for (a vector, an address, an
+ * MSR). May change *value.  FAULT_DROP: the processor does not do it.
  */
 enum fault_verdict fault_cpu(const char *name, uint64_t where, uint64_t *value);
 
