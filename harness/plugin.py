@@ -40,6 +40,11 @@ def pytest_addoption(parser):
     add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="VMs at a time")
     add("--require-engine", action="store_true", help="fail if no item ran on the VMM under test")
     add("--unit", default="build/unit", help="the folder of the cmocka tests")
+    add(
+        "--life",
+        choices=("same", "other"),
+        help="save each TEST at its first checkpoint; it goes on in a new process, on that engine",
+    )
     add("--whole", action="store_true", help="no samples: all of everything (make soak)")
 
 
@@ -105,20 +110,23 @@ class Bench:
         if key not in self.sessions:
             control = any("ctl" in test.needs for test in self.tests(item.kernel))
             tells = any("tells" in test.needs for test in self.tests(item.kernel))
+            life = self.config.option.life
             partial = tells and probe.missing_parts(item.vmm.path, item.vmm.accel)
             label = "-".join(str(part) for part in key if part is not None)
             self.sessions[key] = Session(
                 item.kernel,
                 item.image,
-                item.words,
+                item.words + (f" life:to={life}" if life else ""),
                 item.vmm,
                 tests,
                 total,
                 folder=BUILD / "run" / label.replace("/", "_"),
                 seed=seed,
-                control=control,
+                control=control or bool(life),
                 boot=item.boot,
-                append="exact=0" if partial else "",
+                append=" ".join(
+                    ["exact=0"] * bool(partial) + ["life=1"] * bool(life)
+                ),
             )
             self.pool.add(self.sessions[key])
         return self.sessions[key]

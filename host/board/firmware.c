@@ -41,8 +41,6 @@ static int parse_date(const char *text, int64_t *seconds)
 struct wall_clock {
 	struct machine_observer observer;
 	struct machine *machine;
-	int64_t offset; /* rtc_offset at the start */
-	int64_t ahead;	/* ns: the host's wall clock less VM time at the start */
 };
 
 static int64_t wall_less_vm(const struct machine *machine)
@@ -56,11 +54,12 @@ static int64_t wall_less_vm(const struct machine *machine)
 static void follow_host(void *opaque, const char *event, enum shutdown_cause cause)
 {
 	struct wall_clock *wall = opaque;
-	int64_t slept = wall_less_vm(wall->machine) - wall->ahead;
+	struct vm_clock *clock = &wall->machine->clock;
+	int64_t slept = wall_less_vm(wall->machine) - clock->wall_ahead;
 
 	if (strcmp(event, "RESUME") == 0)
-		wall->machine->clock.rtc_offset =
-			wall->offset + (slept + (slept < 0 ? -NS / 2 : NS / 2)) / NS;
+		clock->rtc_offset =
+			clock->rtc_start + (slept + (slept < 0 ? -NS / 2 : NS / 2)) / NS;
 }
 
 /* -rtc's other words: clock=host|rt|vm, driftfix=none|slew (no interrupt is lost here). */
@@ -96,12 +95,12 @@ int firmware_set_clock(
 		return error_set(err, EINVAL, "-rtc base=%s: invalid datetime format", base);
 	}
 	machine->clock.rtc_offset = now - vm_clock_now(&machine->clock) / NS;
+	machine->clock.rtc_start = machine->clock.rtc_offset;
+	machine->clock.wall_ahead = wall_less_vm(machine);
 	if (host) {
 		wall = (struct wall_clock){
 			.observer = {.event = follow_host, .opaque = &wall},
 			.machine = machine,
-			.offset = machine->clock.rtc_offset,
-			.ahead = wall_less_vm(machine),
 		};
 		machine_observe(machine, &wall.observer);
 	}

@@ -32,6 +32,9 @@ struct vm_clock {
 	int64_t frozen; /* VM time while stopped */
 	struct list timers; /* armed ones; over a source by deadline */
 	int64_t rtc_offset; /* wall clock in s less VM time in s, from -rtc */
+	/* With -rtc clock=host: rtc_offset, and the host's wall clock less VM time in ns, when the
+	 * machine was first made, perhaps in another process. */
+	int64_t rtc_start, wall_ahead;
 };
 
 struct vm_timer {

@@ -31,7 +31,13 @@ struct general {
 	uint64_t random_state;
 	int64_t vm_time, rtc_offset;
 	bool running;
+	int64_t rtc_start, wall_ahead; /* struct vm_clock's */
 };
+
+static bool valid_wall(const void *state, uint64_t value)
+{
+	return (int64_t)value >= -VM_TIME_MAX * 4 && (int64_t)value <= VM_TIME_MAX * 4;
+}
 
 static bool valid_time(const void *state, uint64_t value)
 {
@@ -48,17 +54,21 @@ static const struct state_field general_fields[] = {
 	STATE_UINT(struct general, vm_time, .valid = valid_time),
 	STATE_UINT(struct general, rtc_offset, .valid = valid_offset),
 	STATE_BOOL(struct general, running),
+	STATE_UINT(struct general, rtc_start, .since = 2, .valid = valid_offset),
+	STATE_UINT(struct general, wall_ahead, .since = 2, .valid = valid_wall),
 	STATE_END,
 };
 
 static const struct state_table general_table = {
-	.name = "machine", .version = 1, .fields = general_fields};
+	.name = "machine", .version = 2, .fields = general_fields};
 
 static void set_clock(struct machine *machine, const struct general *general)
 {
 	machine->random_state = general->random_state;
 	vm_clock_set(&machine->clock, general->vm_time);
 	machine->clock.rtc_offset = general->rtc_offset;
+	machine->clock.rtc_start = general->rtc_start;
+	machine->clock.wall_ahead = general->wall_ahead;
 }
 
 /* --- save --- */
@@ -179,6 +189,8 @@ int machine_save(struct machine *machine, struct stream *s, bool running,
 		.vm_time = vm_clock_now(&machine->clock),
 		.rtc_offset = machine->clock.rtc_offset,
 		.running = running,
+		.rtc_start = machine->clock.rtc_start,
+		.wall_ahead = machine->clock.wall_ahead,
 	};
 	int rc = check_able(machine, err);
 
@@ -421,7 +433,10 @@ static void tell_listener(struct guest_memory *mem)
 
 int machine_load(struct machine *machine, struct stream *s, bool *running, struct error *err)
 {
-	struct load load = {.machine = machine, .s = s};
+	struct load load = {.machine = machine,
+		.s = s,
+		.general = {.rtc_start = machine->clock.rtc_start,
+			.wall_ahead = machine->clock.wall_ahead}};
 	int rc = check_able(machine, err);
 
 	if (rc == 0)
