@@ -161,8 +161,11 @@ def uart3(build, parameters):
 
 
 def life(build, parameters):
-    """life:to=other: what is saved goes on under Assay's other engine, and back"""
+    """life:to=other: what is saved goes on under Assay's other engine, and back; at=N: each TEST is
+    saved at its N-th checkpoint"""
     build.life = parameters.get("to", "same")
+    if "at" in parameters:
+        build.append.append(f"life={parameters['at']}")
 
 
 FRAGMENTS = {

@@ -116,17 +116,15 @@ class Bench:
             self.sessions[key] = Session(
                 item.kernel,
                 item.image,
-                item.words + (f" life:to={life}" if life else ""),
+                item.words + (f" life:to={life},at=1" if life else ""),
                 item.vmm,
                 tests,
                 total,
                 folder=BUILD / "run" / label.replace("/", "_"),
                 seed=seed,
-                control=control or bool(life),
+                control=control or bool(life) or " life:" in item.words,
                 boot=item.boot,
-                append=" ".join(
-                    ["exact=0"] * bool(partial) + ["life=1"] * bool(life)
-                ),
+                append="exact=0" if partial else "",
             )
             self.pool.add(self.sessions[key])
         return self.sessions[key]
