@@ -27,8 +27,8 @@
  *	life          may run with a save or migration at a checkpoint
  *	exact         the engine is a whole processor at CPL 0, not an interpreter of a part of it
  *	tells         the harness says exact=0 where the engine is not `exact`: the TEST skips then
- *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...; iret32 is
- *	              IRETD in 32-bit mode, without which no 32-bit kernel runs
+ *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...; iret32
+ *is IRETD in 32-bit mode, without which no 32-bit kernel runs
  *
  * The runtime checks pci, mmio, smp, mem, pit, acpi, ctl, module, multiboot, pvh, efi and
  *pci-testdev itself; the rest is the harness's to provide, and a TEST that does not find its device

@@ -119,9 +119,9 @@ void block_retry_all(void);
  * in its blocking form; all loops are then the main loop.  Set before the first request; it stays.
  */
 struct block_schedule {
-	int64_t (*now)(void *opaque);			   /* ns */
-	int64_t (*delay)(void *opaque, uint64_t bytes);	   /* what an operation takes, ns */
-	void (*wake)(void *opaque, int64_t due);	   /* calls block_run_due() at that time */
+	int64_t (*now)(void *opaque);			/* ns */
+	int64_t (*delay)(void *opaque, uint64_t bytes); /* what an operation takes, ns */
+	void (*wake)(void *opaque, int64_t due);	/* calls block_run_due() at that time */
 	void *opaque;
 };
 void block_set_schedule(const struct block_schedule *schedule);

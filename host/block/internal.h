@@ -62,13 +62,14 @@ const char *file_probe_format(const struct block_file *file);
 /* Takes `perm`, keeps others from `unshared`.  0, or -EAGAIN with QEMU's sentence. */
 int image_lock(int fd, const char *path, unsigned perm, unsigned unshared, enum lock_mode mode,
 	struct error *err);
-/* Before the file is closed: the kernel's own references to it (io_uring) may outlive the process for
- * a moment, and with them the locks. */
+/* Before the file is closed: the kernel's own references to it (io_uring) may outlive the process
+ * for a moment, and with them the locks. */
 void image_unlock(int fd);
 
 /* One operation on a host file. */
 
-/* IO_NONE is done without an operation; IO_PUNCH reads as zeroes afterwards, IO_DISCARD as anything. */
+/* IO_NONE is done without an operation; IO_PUNCH reads as zeroes afterwards, IO_DISCARD as
+ * anything. */
 enum io_kind { IO_NONE, IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_DISCARD };
 
 struct io {

@@ -21,8 +21,7 @@ bool io_is_scheduled(void)
 static void wake_for_first(void)
 {
 	if (!list_empty(&waiting))
-		schedule->wake(
-			schedule->opaque, container_of(waiting.next, struct io, link)->due);
+		schedule->wake(schedule->opaque, container_of(waiting.next, struct io, link)->due);
 }
 
 void io_schedule(struct io *io)

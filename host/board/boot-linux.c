@@ -39,18 +39,18 @@
 #define INIT_SIZE	0x260 /* u32 */
 
 /* of the boot parameters only */
-#define ACPI_RSDP_ADDR	0x070 /* u64 */
-#define E820_ENTRIES	0x1e8 /* u8 */
-#define E820_TABLE	0x2d0 /* of 20 bytes each */
-#define E820_MAX	128
+#define ACPI_RSDP_ADDR 0x070 /* u64 */
+#define E820_ENTRIES   0x1e8 /* u8 */
+#define E820_TABLE     0x2d0 /* of 20 bytes each */
+#define E820_MAX       128
 
-#define LOADED_HIGH	1    /* loadflags */
-#define XLF_KERNEL_64	1    /* xloadflags: a 64-bit entry at 0x200 */
-#define LOADER_UNKNOWN	0xff /* "unassigned" */
-#define OLDEST		0x206
-#define ENTRY64		0x200
-#define SELECTORS	4
-#define TABLE_PAGES	6 /* PML4, PDPT, four page directories of 2 MiB pages */
+#define LOADED_HIGH    1    /* loadflags */
+#define XLF_KERNEL_64  1    /* xloadflags: a 64-bit entry at 0x200 */
+#define LOADER_UNKNOWN 0xff /* "unassigned" */
+#define OLDEST	       0x206
+#define ENTRY64	       0x200
+#define SELECTORS      4
+#define TABLE_PAGES    6 /* PML4, PDPT, four page directories of 2 MiB pages */
 
 struct e820_entry {
 	uint64_t address, length;
@@ -131,14 +131,14 @@ static int parse(struct linux_image *image, struct error *err)
 }
 
 /* The kernel unpacks itself within init_size bytes: those are taken, too. */
-static int load_kernel(struct boot_layout *layout, const struct linux_image *image, struct error *err)
+static int load_kernel(
+	struct boot_layout *layout, const struct linux_image *image, struct error *err)
 {
 	uint64_t length = image->file->size - image->code, whole = length;
 
 	if (get16(image->header, VERSION) >= 0x20a && get32(image->header, INIT_SIZE) > whole)
 		whole = get32(image->header, INIT_SIZE);
-	return boot_load_file(
-		layout, image->file, image->code, length, image->address, whole, err);
+	return boot_load_file(layout, image->file, image->code, length, image->address, whole, err);
 }
 
 static int load_initrd(
@@ -176,8 +176,8 @@ static void fill_e820(const struct guest_memory *mem, uint8_t *params)
 	params[E820_ENTRIES] = count;
 }
 
-static void fill_params(uint8_t *params, const struct linux_image *image, uint64_t rsdp,
-	uint64_t command_line)
+static void fill_params(
+	uint8_t *params, const struct linux_image *image, uint64_t rsdp, uint64_t command_line)
 {
 	unsigned end = MAGIC + image->header[JUMP];
 

@@ -11,9 +11,9 @@
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
 
-#define LATENCY_NS   15000 /* at least; up to LATENCY_SPREAD more, so that requests overtake */
+#define LATENCY_NS     15000 /* at least; up to LATENCY_SPREAD more, so that requests overtake */
 #define LATENCY_SPREAD 20000
-#define BYTES_PER_NS 2
+#define BYTES_PER_NS   2
 
 static struct vm_timer io_timer;
 static uint64_t io_random;

@@ -168,13 +168,14 @@ static void machine_event(void *opaque, const char *name, enum shutdown_cause ca
 static void drive_event(void *opaque, const struct block_failure *failure)
 {
 	static const char *const actions[] = {[ON_ERROR_REPORT] = "report",
-		[ON_ERROR_IGNORE] = "ignore", [ON_ERROR_STOP] = "stop"};
+		[ON_ERROR_IGNORE] = "ignore",
+		[ON_ERROR_STOP] = "stop"};
 	bool is_node = block_is_node(failure->blk);
-	json_t *data = json_pack("{s:s,s:s,s:s,s:b,s:s}", "device",
-		is_node ? "" : block_id(failure->blk), "operation",
-		failure->operation == BLOCK_READ ? "read" : "write", "action",
-		actions[failure->action], "nospace", failure->error == ENOSPC, "reason",
-		strerror(failure->error));
+	json_t *data =
+		json_pack("{s:s,s:s,s:s,s:b,s:s}", "device", is_node ? "" : block_id(failure->blk),
+			"operation", failure->operation == BLOCK_READ ? "read" : "write", "action",
+			actions[failure->action], "nospace", failure->error == ENOSPC, "reason",
+			strerror(failure->error));
 
 	if (is_node)
 		json_object_set_new(data, "node-name", json_string(block_id(failure->blk)));
@@ -184,8 +185,8 @@ static void drive_event(void *opaque, const struct block_failure *failure)
 static void migration_event(void *opaque, enum migration_status status)
 {
 	if (monitor_wants_migration_events())
-		send_event("MIGRATION",
-			json_pack("{s:s}", "status", migration_status_name(status)));
+		send_event(
+			"MIGRATION", json_pack("{s:s}", "status", migration_status_name(status)));
 }
 
 int monitor_create(

@@ -92,7 +92,8 @@ void print_log_items(void)
 {
 	printf("Log items (comma separated):\n"
 	       "guest_errors    what the guest does against a datasheet or a specification\n"
-	       "hash            soft in virtual time: a hash of registers, memory and serial output\n"
+	       "hash            soft in virtual time: a hash of registers, memory and serial "
+	       "output\n"
 	       "                each million instructions and whenever the machine stops\n"
 	       "Items of QEMU's that concern its translator are accepted and print nothing.\n");
 }

@@ -75,7 +75,8 @@ const struct option_row option_rows[] = {
 		"                clock=host|virtual is what the machine's time follows\n"),
 	ROW("icount", take_icount,
 		"-icount [shift=N|auto][,sleep=on|off]\n"
-		"                each instruction takes 2^N ns of virtual time (soft; auto: 3); idle\n"
+		"                each instruction takes 2^N ns of virtual time (soft; auto: 3); "
+		"idle\n"
 		"                time passes at the host's pace with sleep=on, else at once\n"),
 	ROW("smp", take_smp,
 		"-smp [[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores]"
@@ -188,8 +189,7 @@ const struct option_row option_rows[] = {
 	REFUSED("tpmdev", true, "there is no TPM"),
 
 	OPTION_SECTION("Boot Image or Kernel specific:"),
-	ROW("bios", take_bios,
-		"-bios file      firmware to start with (no effect with -kernel)\n"),
+	ROW("bios", take_bios, "-bios file      firmware to start with (no effect with -kernel)\n"),
 	STRING("kernel", board.kernel,
 		"-kernel file    boot 'file': a 64-bit ELF with a PVH note, or a multiboot "
 		"image\n"),

@@ -322,9 +322,9 @@ static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 		BLK_PROPERTY("heads", PROPERTY_UINT32, type, blk.heads, "0", "geometry", 0, 255),  \
 		BLK_PROPERTY("secs", PROPERTY_UINT32, type, blk.secs, "0", "geometry", 0, 255),    \
 		{"werror", PROPERTY_ENUM, offsetof(type, blk.werror), "auto",                      \
-			"on a write error: report, ignore, enospc, stop", error_policies, 0, 0},           \
+			"on a write error: report, ignore, enospc, stop", error_policies, 0, 0},   \
 		{"rerror", PROPERTY_ENUM, offsetof(type, blk.rerror), "auto",                      \
-			"on a read error: report, ignore, enospc, stop", error_policies, 0, 0},            \
+			"on a read error: report, ignore, enospc, stop", error_policies, 0, 0},    \
 		VIRTIO_PROPERTIES(type, blk.conf)
 
 /* --- saved state --- */
@@ -411,7 +411,7 @@ static const struct state_table blk_pci_state = {
 		.name = text, .bus = "PCI", .description = "virtio block device",                  \
 		.category = "Storage", .properties = table, .more_properties = pci_properties,     \
 		.size = sizeof(struct virtio_blk_pci), .realize = pci_realize, .reset = pci_reset, \
-		.unrealize = pci_unrealize, .bases = blk_pci_bases, .state = &blk_pci_state,                                \
+		.unrealize = pci_unrealize, .bases = blk_pci_bases, .state = &blk_pci_state,       \
 	}
 
 static const char *const blk_pci_bases[] = {

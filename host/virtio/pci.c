@@ -589,8 +589,8 @@ static const struct state_field state_fields[] = {
 	STATE_UINT(struct virtio_pci, queue_select),
 	STATE_UINT(struct virtio_pci, isr, .max = ISR_QUEUE | ISR_CONFIG),
 	STATE_UINT(struct virtio_pci, config_vector, .valid = is_vector),
-	STATE_POINTED(struct virtio_pci, queue_vector, STATE_NUMBER, saved_queues,
-		.valid = is_vector),
+	STATE_POINTED(
+		struct virtio_pci, queue_vector, STATE_NUMBER, saved_queues, .valid = is_vector),
 	STATE_END,
 };
 

@@ -25,8 +25,8 @@ static void add_cpu(XXH3_state_t *hash, const struct soft_cpu *c)
 		c->tsc_offset, c->tsc_deadline, c->sysenter_cs, c->sysenter_esp, c->sysenter_eip,
 		c->pat, c->misc_enable, c->apic_base, c->gdt.base, c->gdt.limit, c->idt.base,
 		c->idt.limit, soft_lapic_tpr(c), c->cpl, c->halted, c->waits_for_sipi,
-		c->instructions, c->fpu.fip, c->fpu.fdp, c->fpu.mxcsr, c->fpu.cw,
-		c->fpu.sw, c->fpu.fop, c->fpu.valid};
+		c->instructions, c->fpu.fip, c->fpu.fdp, c->fpu.mxcsr, c->fpu.cw, c->fpu.sw,
+		c->fpu.fop, c->fpu.valid};
 
 	XXH3_64bits_update(hash, c->gpr, sizeof(c->gpr));
 	XXH3_64bits_update(hash, registers, sizeof(registers));

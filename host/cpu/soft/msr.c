@@ -65,7 +65,7 @@ bool soft_rdmsr(struct soft_cpu *c, uint32_t msr, uint64_t *value)
 	case 0x17a:
 	case 0xc0010010: /* AMD's SYSCFG: no fixed-range extensions, no encryption */
 	case 0xc0010015: *value = 0; return true; /* HWCR */
-	case 0x3a: *value = 1; return true; /* feature control: locked */
+	case 0x3a: *value = 1; return true;	  /* feature control: locked */
 	case 0xc0000080: *value = c->efer; return true;
 	}
 	if (msr >= 0x800 && msr <= 0x8ff)

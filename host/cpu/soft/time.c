@@ -176,8 +176,8 @@ bool soft_idle(struct soft_engine *soft)
 	if (!soft->time.is_virtual || deadline == INT64_MAX)
 		return false;
 	if (soft->time.idle_sleeps && deadline > soft->time.base) {
-		loop_timer_arm(machine->loop, &soft->time.wake,
-			loop_now() + (deadline - soft->time.base));
+		loop_timer_arm(
+			machine->loop, &soft->time.wake, loop_now() + (deadline - soft->time.base));
 		return false;
 	}
 	skip(soft);

@@ -7,8 +7,8 @@
 
 #include "cpu/soft/translate.h"
 
-const int16_t soft_host_register[16] = {H_RAX, H_RCX, H_RDX, H_RBX, H_R12, H_RBP, H_RSI, H_RDI, 8, 9,
-	10, 11, H_NONE, H_NONE, H_NONE, H_NONE};
+const int16_t soft_host_register[16] = {H_RAX, H_RCX, H_RDX, H_RBX, H_R12, H_RBP, H_RSI, H_RDI, 8,
+	9, 10, 11, H_NONE, H_NONE, H_NONE, H_NONE};
 
 int soft_in_host(struct translation *t, unsigned reg, int spare)
 {

@@ -548,8 +548,7 @@ static const struct state_field char_fields[] = {
 	STATE_END,
 };
 
-static const struct state_table char_table = {
-	.name = "char", .version = 1, .fields = char_fields};
+static const struct state_table char_table = {.name = "char", .version = 1, .fields = char_fields};
 
 static const struct state_field serial_fields[] = {
 	STATE_UINT(struct serial, divisor),

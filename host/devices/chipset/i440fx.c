@@ -3,8 +3,8 @@
  * The i440FX host bridge (Intel 82441FX, order 290549): the root of PCI bus 0 and configuration
  * mechanism 1 (PCI 3.0, 3.2.2.3.2) at ports 0xCF8 and 0xCFC.
  *
- * Left out: the PAM registers and SMRAM control are kept but move nothing.  The area from 0xC0000 on
- * is RAM, where firmware that shadows itself finds its copy already (board/bios.c).
+ * Left out: the PAM registers and SMRAM control are kept but move nothing.  The area from 0xC0000
+ * on is RAM, where firmware that shadows itself finds its copy already (board/bios.c).
  */
 #include "devices/chipset/i440fx.h"
 

@@ -149,8 +149,7 @@ static const struct state_field state_fields[] = {
 	STATE_END,
 };
 
-static const struct state_table state = {
-	.name = "piix3-ide", .version = 1, .fields = state_fields};
+static const struct state_table state = {.name = "piix3-ide", .version = 1, .fields = state_fields};
 
 const struct device_type piix3_ide_type = {
 	.name = "piix3-ide",
