@@ -58,6 +58,17 @@ static inline uint64_t random_landing(const struct instance *in)
 	return AT(PAGE_LANDING) + SLOT + below(PAGE_BYTES - 2 * SLOT);
 }
 
+/* The same for a displacement of 32 bits. */
+static inline uint64_t near_landing(const struct instance *in)
+{
+	uint64_t at;
+
+	do
+		at = random_landing(in);
+	while (at >> 32);
+	return at;
+}
+
 static inline unsigned register_number(ZydisRegister reg)
 {
 	return ZydisRegisterGetId(reg);
@@ -161,7 +172,7 @@ static inline void instance_aim(struct instance *in, const struct machine_state 
 			/* A byte reaches within the slot: its first bytes are INT3. */
 			value = (in->z.raw.imm[0].size == 8
 						? (in->address & ~(uint64_t)(SLOT - 1)) + below(8)
-						: (random_landing(in) & 0xffffffff)) -
+						: near_landing(in)) -
 				in->address - in->length;
 			memcpy(in->bytes + in->z.raw.imm[0].offset, &value,
 				in->z.raw.imm[0].size / 8);
@@ -324,7 +335,7 @@ static inline void suit_stack(struct machine_state *s, const struct instance *in
 	}
 }
 
-static inline void state_environment(struct machine_state *s)
+static inline void state_environment(struct machine_state *s, const struct instance *in)
 {
 	static const uint8_t entries[] = {LDT_SHORT, LDT_SHORT, LDT_READ_ONLY, LDT_DOWN, LDT_DOWN,
 		LDT_CODE32, LDT_CODE32, LDT_END};
@@ -333,6 +344,18 @@ static inline void state_environment(struct machine_state *s)
 	s->gs = entries[below(8)];
 	s->fs_base = (int64_t)(random64() << 17) >> 17 >> below(40);
 	s->gs_base = one_in(2) ? ARENA + below(0x10000) : s->fs_base ^ 0x1000;
+	/* Offsets of 32 bits cannot make good for a base far away, where this process has its own.
+	 */
+	if (in->z.address_width == 32 ||
+		(in->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			!is_general(in->operand[0].mem.base)) ||
+		(in->operand[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			!is_general(in->operand[1].mem.base)) ||
+		(in->operand[2].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			!is_general(in->operand[2].mem.base))) {
+		s->fs_base &= 0xffffff;
+		s->gs_base &= 0xffffff;
+	}
 	s->aligned = one_in(24);
 }
 

@@ -469,7 +469,7 @@ static unsigned make_batch(void)
 
 		if (!instance_make(in, f, slot_address(slot)) || loads_segment(in))
 			continue;
-		state_environment(&environments[count]);
+		state_environment(&environments[count], in);
 		instance_aim(in, &environments[count]);
 		place(in);
 		count++;
@@ -558,7 +558,9 @@ static int start(void **state)
 {
 	if (start_soft(state) < 0)
 		return -1;
+#ifndef __SANITIZE_ADDRESS__ /* its shadow lies where wild addresses lead */
 	able = arena_map() && native_start() && ldt_install();
+#endif
 	if (!able)
 		return 0;
 	guest_start();
