@@ -9,11 +9,12 @@
  * from the beginning of their instruction, so no translated instruction faults and all rules of
  * faults, devices and code that changes are those of the interpreter.
  *
- * A block is translated for one RIP and one privilege.  It begins only where c->budget, what is left
- * of the turn, has room for all of it.  Its end counts its instructions down there, looks at c->attention, and jumps to the next block: directly while c->generation is
- * what it was when the jump was set, by the table c->jumps for targets that are computed.  A change
- * of the translation of addresses or of code gives the vCPU a new generation, as do all requests
- * for c->break_block leave the host code.
+ * A block is translated for one RIP and one privilege.  It begins only where c->budget, what is
+ * left of the turn, has room for all of it.  Its end counts its instructions down there, looks at
+ * c->attention, and jumps to the next block: directly while c->generation is what it was when the
+ * jump was set, by the table c->jumps for targets that are computed.  A change of the translation
+ * of addresses or of code gives the vCPU a new generation, as do all requests for c->break_block
+ * leave the host code.
  *
  * Left out: other modes than 64-bit, instructions that are not frequent.
  */
