@@ -362,7 +362,7 @@ def main():
     parser.add_argument("--cache", default="none", help="of the drives, as -drive cache=")
     options = parser.parse_args()
     progress = Progress()
-    vmms = {"assay": Vmm(options.vmm, "kvm"), "assay-soft": Vmm(options.vmm, "soft")}
+    vmms = {"assay": Vmm(options.vmm, "kvm"), "assay-soft": Vmm(options.vmm, "soft", host_clock=True)}
     if shutil.which(options.peer):
         vmms["qemu-tcg"] = Vmm(options.peer, "tcg")
         vmms["qemu-kvm"] = Vmm(options.peer, "kvm")

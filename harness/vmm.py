@@ -28,9 +28,11 @@ QEMU_CHATTER = re.compile(
 
 
 class Vmm:
-    def __init__(self, path, accel):
+    def __init__(self, path, accel, host_clock=False):
+        """host_clock: its time is the host's, also on `soft`, whose time is virtual by itself."""
         self.path = str(path)
         self.accel = accel
+        self.host_clock = host_clock
         self.is_qemu = Path(self.path).name.startswith("qemu-system")
         self.kind = "qemu" if self.is_qemu else "assay"
         self.label = f"{accel}-qemu" if self.is_qemu else accel
@@ -85,7 +87,9 @@ class Vmm:
 
     def command(self, machine_args, qmp=None, control=None):
         """The command line but for -kernel and -append."""
-        accel = ["-accel", self.accel]
+        # Who waits for the host (by the control port) must not wait in virtual time.
+        clock = ",clock=host" if self.accel == "soft" and (control or self.host_clock) else ""
+        accel = ["-accel", self.accel + clock]
         cpu = []
         if self.is_qemu:
             # Some hosts refuse the MSRs of QEMU's newer models.

@@ -92,7 +92,6 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 
 	memset(options, 0, sizeof(*options));
 	options->board.icount_shift = ICOUNT_SHIFT;
-	options->board.host_clock = true;
 	list_init(&options->board.devices);
 	list_init(&options->board.drives);
 	list_init(&options->board.fw_cfg);
