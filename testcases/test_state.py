@@ -13,4 +13,5 @@ MACHINES = {
     "microvm-other": MICROVM + " life:to=other",
 }
 PEER = False  # what QEMU saves is not our business
+NO_EFI = "the machine that is saved and loaded is ours, which has no UEFI"
 OURS_ONLY = ("pc-other", "microvm-other")

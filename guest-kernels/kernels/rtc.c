@@ -207,20 +207,21 @@ static bool one_update(void)
 
 /*
  * Looks at UIP and the seconds by turns from 30 ms before the update on. False: the seconds went on
- * and UIP had not been seen; *blind is the time from the last look at UIP to the look that showed
- * the new second. UIP rises 244 us before an update at the latest, so a shorter time has no excuse.
+ * and UIP had not been seen; *blind is the time from the last look at UIP, at the old second, to the
+ * look that showed the new one, or ~0 if that was the first look. UIP rises 244 us before an update
+ * at the latest, so a shorter time has no excuse.
  */
 static bool look_for_uip(uint64_t *blind)
 {
 	struct wait wait = wait_begin(2 * HALF_US);
-	uint64_t looked;
+	uint64_t looked = 0;
 
-	do {
+	while (get(SECONDS) == morning.seconds && wait_goes_on(&wait)) {
 		looked = rdtsc();
 		if (get(A) & A_UIP)
 			return true;
-	} while (get(SECONDS) == morning.seconds && wait_goes_on(&wait));
-	*blind = rdtsc() - looked;
+	}
+	*blind = looked ? rdtsc() - looked : ~0ull;
 	ASSERT_TRUE(wait.left > 0); /* no update at all */
 	return false;
 }
