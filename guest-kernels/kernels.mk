@@ -2,6 +2,7 @@
 # The guest half: build/kernels/NAME.elf (PVH), NAME.mb.elf (Multiboot) and NAME.efi for each
 # guest-kernels/kernels/NAME.c or folder kernels/NAME/.  Runtime and drivers are archives, so a kernel links
 # what it uses.  A new kernel, driver or runtime file is found by its place.
+# Objects depend on this file, which holds their flags.
 
 G      := guest-kernels
 GOUT   := $(BUILD)/guest
@@ -46,11 +47,11 @@ $(GOUT)/%.a:
 	@rm -f $@
 	ar crs $@ $(filter %.o,$^)
 
-$(GOUT)/elf/%.o: %.c
+$(GOUT)/elf/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(GUEST_CFLAGS) -fno-pic -c -o $@ $<
 
-$(GOUT)/elf/%.o: %.asm $(G)/boot/layout.inc
+$(GOUT)/elf/%.o: %.asm $(G)/boot/layout.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -I $(G)/boot/ -o $@ $<
 
@@ -61,11 +62,11 @@ ELF_LINK = ld -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-r
 # The same sources as position-independent code.
 EFI_CFLAGS := $(filter-out -g,$(GUEST_CFLAGS)) -fpic -fshort-wchar -include $(G)/boot/hidden.h \
 	-DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
-$(GOUT)/efi/%.o: %.c
+$(GOUT)/efi/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(EFI_CFLAGS) -c -o $@ $<
 
-$(GOUT)/efi/%.o: %.asm $(G)/boot/layout.inc
+$(GOUT)/efi/%.o: %.asm $(G)/boot/layout.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -DEFI -I $(G)/boot/ -o $@ $<
 
@@ -76,11 +77,11 @@ EFI_LIBS := $(GOUT)/efi/runtime.a $(GOUT)/efi/drivers.a
 EFI_SECTIONS := $(addprefix -j ,.text .data .dynamic .dynsym .rela .reloc)
 
 STAGE_CFLAGS := -m32 -march=i686 $(filter-out -O2 -mcmodel=small -mno-red-zone,$(GUEST_CFLAGS)) -Os -fno-pic
-$(GOUT)/32/%.o: %.c
+$(GOUT)/32/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(STAGE_CFLAGS) -c -o $@ $<
 
-$(GOUT)/32/%.o: %.asm $(G)/stage32/layout.inc
+$(GOUT)/32/%.o: %.asm $(G)/stage32/layout.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(NASM) -f elf32 -I $(G)/stage32/ -o $@ $<
 
@@ -89,7 +90,7 @@ define stage-rules
 $(GOUT)/32/$(1).bin: $(call guest-obj,32,$(STAGE_SRC) $(wildcard $(G)/kernels/$(1)/32/*.c $(G)/kernels/$(1)/32/*.asm)) $(G)/stage32/stage32.ld
 	ld -m elf_i386 -nostdlib -static -z noexecstack --no-warn-rwx-segments -T $(G)/stage32/stage32.ld -o $$@.elf $$(filter %.o,$$^)
 	objcopy -O binary $$@.elf $$@
-$(GOUT)/elf/$(G)/kernels/$(1)/stage32.o $(GOUT)/efi/$(G)/kernels/$(1)/stage32.o: $(GOUT)/32/$(1).bin $(G)/stage32/image.asm
+$(GOUT)/elf/$(G)/kernels/$(1)/stage32.o $(GOUT)/efi/$(G)/kernels/$(1)/stage32.o: $(GOUT)/32/$(1).bin $(G)/stage32/image.asm $(G)/kernels.mk
 	@mkdir -p $$(@D)
 	$(NASM) -f elf64 -DIMAGE='"$(GOUT)/32/$(1).bin"' -o $$@ $(G)/stage32/image.asm
 endef

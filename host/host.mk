@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The host half: build/assay, build/assay-img and the unit tests of testcases/unit.
+# Objects depend on this file, which holds their flags.
 
 , := ,
 
@@ -37,11 +38,11 @@ $(HOST_OBJ)/libassay.a: $(HOST_LIB_OBJ)
 	@rm -f $@
 	ar crs $@ $^
 
-$(HOST_OBJ)/%.o: %.c
+$(HOST_OBJ)/%.o: %.c host/host.mk
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -c -o $@ $<
 
-$(HOST_OUT)/unit/%: testcases/unit/%.c $(HOST_OBJ)/libassay.a
+$(HOST_OUT)/unit/%: testcases/unit/%.c $(HOST_OBJ)/libassay.a host/host.mk
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -MF $@.d $(HOST_LDFLAGS) -o $@ $< $(HOST_OBJ)/libassay.a $(HOST_LIBS) -lZydis -lcmocka
 
