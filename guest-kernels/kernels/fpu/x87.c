@@ -250,7 +250,7 @@ TEST(x87_save, "", "FNSAVE writes environment and stack and initialises; FRSTOR 
 	EXPECT_EQ(o.second, PI);
 }
 
-CODE(do_fcmov, "fldl %[a]\n fldl %[b]\n cmp $1, %[second]\n fcmove %%st(1), %%st\n fstpl %[n]")
+CODE(do_fcmov, "fldl %[a]\n fldl %[b]\n cmpq $1, %[second]\n fcmove %%st(1), %%st\n fstpl %[n]")
 
 TEST(x87_conditional_move, "", "FCMOV moves by RFLAGS")
 {
