@@ -207,9 +207,9 @@ static bool one_update(void)
 
 /*
  * Looks at UIP and the seconds by turns from 30 ms before the update on. False: the seconds went on
- * and UIP had not been seen; *blind is the time from the last look at UIP, at the old second, to the
- * look that showed the new one, or ~0 if that was the first look. UIP rises 244 us before an update
- * at the latest, so a shorter time has no excuse.
+ * and UIP had not been seen; *blind is the time from the last look at UIP, at the old second, to
+ * the look that showed the new one, or ~0 if that was the first look. UIP rises 244 us before an
+ * update at the latest, so a shorter time has no excuse.
  */
 static bool look_for_uip(uint64_t *blind)
 {

@@ -104,7 +104,7 @@ void cpu_report(
 	struct guest_memory *mem, unsigned cpu, const struct cpu_state *state, const char *what)
 {
 	char hex[3 * INSN_MAX + 8] = "", code[160];
-	uint8_t bytes[INSN_MAX];
+	uint8_t bytes[INSN_MAX] = {0};
 	unsigned count = read_code(mem, state, bytes), length;
 
 	length = cpu_disassemble(state, state->rip, bytes, count, code, sizeof(code));

@@ -18,7 +18,7 @@
 
 /* Main loop, machine lock. */
 struct vm_clock_source {
-	int64_t (*now)(void *opaque); /* ns; never goes back */
+	int64_t (*now)(void *opaque);			  /* ns; never goes back */
 	void (*deadline)(void *opaque, int64_t deadline); /* the earliest one is this now */
 	void (*set)(void *opaque, int64_t now);		  /* a saved machine's time */
 	void *opaque;
@@ -28,8 +28,8 @@ struct vm_clock {
 	const struct vm_clock_source *source; /* NULL: the host's clock */
 	struct loop *loop; /* the main loop: timers expire there, under the machine lock */
 	bool running;
-	int64_t offset; /* host monotonic less VM time while running */
-	int64_t frozen; /* VM time while stopped */
+	int64_t offset;	    /* host monotonic less VM time while running */
+	int64_t frozen;	    /* VM time while stopped */
 	struct list timers; /* armed ones; over a source by deadline */
 	int64_t rtc_offset; /* wall clock in s less VM time in s, from -rtc */
 	/* With -rtc clock=host: rtc_offset, and the host's wall clock less VM time in ns, when the
@@ -56,7 +56,7 @@ void vm_clock_expire(struct vm_clock *clock); /* with a source: runs what is due
 void vm_clock_start(struct vm_clock *clock);
 void vm_clock_stop(struct vm_clock *clock);
 void vm_clock_set(struct vm_clock *clock, int64_t now); /* while stopped */
-int64_t vm_clock_now(const struct vm_clock *clock); /* ns, from 0; any thread */
+int64_t vm_clock_now(const struct vm_clock *clock);	/* ns, from 0; any thread */
 
 void vm_timer_init(struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque),
 	void *opaque);
