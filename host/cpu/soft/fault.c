@@ -153,17 +153,12 @@ static void enter_flags(struct soft_cpu *c, unsigned vector, bool interrupt_gate
 	c->flags &= ~cleared;
 }
 
-/* 16- and 32-bit gates (6.12.1). */
-static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool software, int64_t error,
-	bool has_error, uint64_t return_rip)
+static const unsigned vm_segments[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES}; /* as they are pushed */
+
+static uint64_t protected_gate(struct soft_cpu *c, unsigned vector, bool software)
 {
-	struct soft_segment cs, ss = c->seg[SEG_SS];
-	struct frame f = {.c = c};
-	bool was_vm = c->flags & F_VM;
-	unsigned type, dpl, size, old_cpl = c->cpl;
-	uint32_t ext = software ? 0 : EXT, esp;
-	uint64_t gate, target;
-	uint16_t selector;
+	unsigned type;
+	uint64_t gate;
 
 	if (vector * 8 + 7 > c->idt.limit)
 		soft_fault(c, V_GP, idt_error(c, vector, software));
@@ -176,24 +171,44 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 		soft_fault(c, V_GP, idt_error(c, vector, true));
 	if (!(gate >> 47 & 1))
 		soft_fault(c, V_NP, idt_error(c, vector, software));
-	if (type == GATE_TASK) {
-		uint64_t raw;
+	return gate;
+}
 
-		selector = gate >> 16;
-		if (selector & 4 || !soft_descriptor(c, selector, &raw))
-			soft_fault(c, V_GP, (selector & ~3) | ext);
-		c->next_rip = return_rip;
-		soft_task_switch(c, selector, raw, TASK_INTERRUPT);
-		if (has_error)
-			soft_push(c, error, c->seg[SEG_TR].rights & 8 ? 4 : 2);
+static void interrupt_task(struct soft_cpu *c, uint16_t selector, uint32_t ext, int64_t error,
+	bool has_error, uint64_t return_rip)
+{
+	uint64_t raw;
+
+	if (selector & 4 || !soft_descriptor(c, selector, &raw))
+		soft_fault(c, V_GP, (selector & ~3) | ext);
+	c->next_rip = return_rip;
+	soft_task_switch(c, selector, raw, TASK_INTERRUPT);
+	if (has_error)
+		soft_push(c, error, c->seg[SEG_TR].rights & 8 ? 4 : 2);
+}
+
+/* 16- and 32-bit gates (6.12.1). */
+static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool software, int64_t error,
+	bool has_error, uint64_t return_rip)
+{
+	struct soft_segment cs, ss = c->seg[SEG_SS];
+	struct frame f = {.c = c};
+	bool was_vm = c->flags & F_VM;
+	unsigned type, dpl, old_cpl = c->cpl;
+	uint32_t ext = software ? 0 : EXT, esp;
+	uint64_t gate = protected_gate(c, vector, software), target;
+	uint16_t selector;
+
+	type = gate >> 40 & 0x1f;
+	if (type == GATE_TASK) {
+		interrupt_task(c, gate >> 16, ext, error, has_error, return_rip);
 		return;
 	}
-	size = type & 8 ? 4 : 2;
-	target = (gate & 0xffff) | (size == 4 ? gate >> 32 & 0xffff0000 : 0);
+	f.size = type & 8 ? 4 : 2;
+	target = (gate & 0xffff) | (f.size == 4 ? gate >> 32 & 0xffff0000 : 0);
 	dpl = check_handler(c, gate >> 16, &cs, ext);
 	if (was_vm && dpl != 0)
 		soft_fault(c, V_GP, (cs.selector & ~3) | ext);
-	f.size = size;
 	if (dpl < c->cpl) {
 		stack_of_tss(c, dpl, &selector, &esp);
 		check_inner_stack(c, selector, dpl, &ss, ext);
@@ -206,12 +221,8 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 	f.sp &= f.mask;
 	if (target > cs.limit)
 		soft_fault(c, V_GP, ext);
-	if (was_vm) {
-		frame_push(&f, c->seg[SEG_GS].selector);
-		frame_push(&f, c->seg[SEG_FS].selector);
-		frame_push(&f, c->seg[SEG_DS].selector);
-		frame_push(&f, c->seg[SEG_ES].selector);
-	}
+	for (unsigned i = 0; was_vm && i < 4; i++)
+		frame_push(&f, c->seg[vm_segments[i]].selector);
 	if (dpl < old_cpl) {
 		frame_push(&f, c->seg[SEG_SS].selector);
 		frame_push(&f, c->gpr[RSP]);
@@ -221,12 +232,8 @@ static void interrupt_protected(struct soft_cpu *c, unsigned vector, bool softwa
 	frame_push(&f, return_rip);
 	if (has_error)
 		frame_push(&f, error);
-	if (was_vm) {
-		clear_segment(&c->seg[SEG_GS]);
-		clear_segment(&c->seg[SEG_FS]);
-		clear_segment(&c->seg[SEG_DS]);
-		clear_segment(&c->seg[SEG_ES]);
-	}
+	for (unsigned i = 0; was_vm && i < 4; i++)
+		clear_segment(&c->seg[vm_segments[i]]);
 	c->gpr[RSP] = dpl < old_cpl ? f.sp : (c->gpr[RSP] & ~f.mask) | f.sp;
 	c->seg[SEG_SS] = ss;
 	enter_flags(c, vector, !(type & 1));
