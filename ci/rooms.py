@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Checks what no compiler does: the order of the rooms, the licence line, the length of files.
+"""Checks what no compiler does: the order of the rooms, the licence line, the length of files and functions.
 
 A file of host/ includes headers of its own room and of rooms below it, never above.
 """
@@ -29,6 +29,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 CODE = {".c", ".h", ".py", ".mk", ".sh", ".asm", ".S", ".ld", ".inc"}
 MAX_LINES = 800
+MAX_FUNCTION = 60
 # Spelt apart, so that this file passes its own check.
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
@@ -48,11 +49,29 @@ def main():
         for number, line in enumerate(lines, 1):
             if UNFINISHED.search(line):
                 complaints.append(f"{name}:{number}: unfinished work is not marked, it is done")
+        if path.suffix == ".c":
+            complaints += functions(name, lines)
         if name.parts[0] == "host" and path.suffix in (".c", ".h"):
             complaints += includes(name, text)
     for complaint in complaints:
         print(complaint)
     return 1 if complaints else 0
+
+
+def functions(name, lines):
+    """A function's braces stand alone at the start of their lines."""
+    found, start = [], None
+    for number, line in enumerate(lines, 1):
+        if line == "{":
+            start = number
+        elif line == "}" and start:
+            if number - start - 1 > MAX_FUNCTION:
+                found.append(
+                    f"{name}:{start}: a function of {number - start - 1} lines;"
+                    f" {MAX_FUNCTION} at most"
+                )
+            start = None
+    return found
 
 
 def tracked():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The host half: build/assay, build/assay-img and the unit tests of testcases/unit.
+# The host half: build/assay and the unit tests of testcases/unit.
 # Objects depend on this file, which holds their flags.
 
 , := ,
