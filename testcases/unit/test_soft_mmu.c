@@ -15,6 +15,7 @@
 #define PD     0x12000u
 #define PT     0x13000u
 #define PAGE   0x20000u
+#define CALLER 0x3000u
 #define LINEAR 0x40000000u /* the first page of the second PDPT entry */
 
 enum access { READ, STORE, FETCH };
@@ -185,6 +186,51 @@ static void code_that_others_write(void **state)
 	assert_int_equal(cpu->gpr[RAX] & 0xff, 3);
 }
 
+static void run_from(uint64_t rip)
+{
+	cpu->rip = rip;
+	cpu->halted = false;
+	soft_run(cpu, 10000);
+	assert_true(cpu->halted);
+}
+
+/* Host code goes on to host code of blocks that others have pushed out of their place. */
+static void code_that_was_pushed_out(void **state)
+{
+	static const uint8_t loop[] = {
+		0xe8,
+		0xfb,
+		0xdf,
+		0xff,
+		0xff, /* call CODE */
+		0xff,
+		0xc9,
+		0x75,
+		0xf7, /* dec ecx; jnz to the start */
+		0xf4,
+	};
+	static const uint8_t called[] = {0xb8, 0x01, 0x00, 0x00, 0x00, 0xc3}; /* mov eax, 1; ret */
+	uint64_t other = 0x10000;
+	struct soft_block *block;
+
+	reset_flat64();
+	memcpy(ram + CALLER, loop, sizeof(loop));
+	memcpy(ram + CODE, called, sizeof(called));
+	memset(ram + other, 0xf4, RAM_SIZE - other);
+	soft_code_written(soft, 0, RAM_SIZE);
+	cpu->gpr[RCX] = 1000;
+	run_from(CALLER);
+	cpu->rip = CODE;
+	block = soft_block_at(cpu);
+	while (block->host == ram + CODE && other < RAM_SIZE)
+		run_from(other++);
+	assert_int_not_equal(other, RAM_SIZE);
+	soft_store(cpu, CODE + 1, 2, 1);
+	cpu->gpr[RCX] = 3;
+	run_from(CALLER);
+	assert_int_equal(cpu->gpr[RAX], 2);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -193,6 +239,7 @@ int main(void)
 		cmocka_unit_test(a_refused_access_marks_nothing),
 		cmocka_unit_test(code_that_changes_itself),
 		cmocka_unit_test(code_that_others_write),
+		cmocka_unit_test(code_that_was_pushed_out),
 	};
 
 	return cmocka_run_group_tests(tests, start_soft, end_soft);

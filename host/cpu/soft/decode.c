@@ -28,6 +28,7 @@ struct decoder {
 	ZydisDecoder by_mode[3]; /* 16, 32, 64 */
 	const struct soft_handlers *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 	struct soft_block *by_page[PAGE_SLOTS]; /* lists, by the host address of the page */
+	bool pushed_out[PAGE_SLOTS];		/* had host code that may still be jumped to */
 	struct soft_insn single;		/* one that is not kept */
 	struct soft_block single_block;		/* its host is NULL */
 };
@@ -389,6 +390,17 @@ static void forget_block(struct soft_engine *engine, struct soft_block *b)
 	b->host = NULL;
 }
 
+/* Another needs its place.  Host code goes on jumping to this one's, until there is a new
+ * generation: a write to the page must give one. */
+static void push_out(struct soft_engine *engine, struct soft_block *b)
+{
+	struct decoder *d = engine->zydis;
+
+	if (b->code)
+		d->pushed_out[blocks_of_page(engine, b->host) - d->by_page] = true;
+	forget_block(engine, b);
+}
+
 /* What a write of a part of one page leaves of its blocks. */
 struct leavings {
 	bool some, fewer;
@@ -398,10 +410,12 @@ struct leavings {
 static struct leavings forget_written(
 	struct soft_engine *engine, const uint8_t *host, uint64_t length)
 {
-	struct leavings result = {false, false};
-	struct soft_block *next;
+	struct decoder *d = engine->zydis;
+	struct soft_block **blocks = blocks_of_page(engine, host), *next;
+	struct leavings result = {false, d->pushed_out[blocks - d->by_page]};
 
-	for (struct soft_block *b = *blocks_of_page(engine, host); b; b = next) {
+	d->pushed_out[blocks - d->by_page] = false;
+	for (struct soft_block *b = *blocks; b; b = next) {
 		next = b->next_in_page;
 		if (((uintptr_t)b->host ^ (uintptr_t)host) >> 12)
 			continue;
@@ -527,7 +541,7 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	if (engine->arena_used + BLOCK_MAX > engine->arena_size)
 		soft_blocks_flush(engine);
 	if (b->host)
-		forget_block(engine, b);
+		push_out(engine, b);
 	decode_block(c, b, host, 0x1000 - (linear & 0xfff));
 	if (!b->count)
 		return decode_single(c, linear);
