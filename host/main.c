@@ -18,8 +18,10 @@
 #include "board/board.h"
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
+#include "debug/gdb.h"
 #include "machine/machine.h"
 #include "migration/migration.h"
+#include "monitor/command.h"
 #include "monitor/monitor.h"
 #include "options/options.h"
 #include "options/process.h"
@@ -116,6 +118,28 @@ static int create_monitors(struct loop *loop, struct error *err)
 	return rc;
 }
 
+/* A listening socket that nobody waits for, unless it says otherwise. */
+static int create_gdb(struct loop *loop, struct error *err)
+{
+	bool is_tcp = options.gdb && !strncmp(options.gdb, "tcp:", 4);
+	bool is_unix = options.gdb && !strncmp(options.gdb, "unix:", 5);
+	struct chardev *chr;
+	char text[512];
+	int rc = 0;
+
+	if (!options.gdb)
+		return 0;
+	snprintf(text, sizeof(text), "%s%s", options.gdb,
+		(is_tcp || is_unix) && !strstr(options.gdb, ",server") ? ",server=on,wait=off" : "");
+	err->text[0] = '\0';
+	chr = chardev_create_short(loop, "gdb", text, err);
+	if (chr)
+		rc = gdb_create(&machine, chr, hmp_run, err);
+	if (rc || err->text[0])
+		return error_prefix(err, -EINVAL, "-gdb %s: ", options.gdb);
+	return 0;
+}
+
 /* One line, whatever is in the file name or the value that it quotes. */
 static void print_error(struct error *err)
 {
@@ -153,6 +177,8 @@ static int set_up(struct loop *loop, struct error *err)
 		rc = board_create(&machine, &options.board, err);
 	if (!rc)
 		rc = create_monitors(loop, err);
+	if (!rc)
+		rc = create_gdb(loop, err);
 	if (!rc && options.log_file) {
 		rc = log_set_file(options.log_file);
 		if (rc)
@@ -179,6 +205,7 @@ static int take_incoming(struct error *err)
 
 static void tear_down(void)
 {
+	gdb_destroy();
 	monitor_destroy_all();
 	machine_destroy(&machine);
 	if (machine.engine)

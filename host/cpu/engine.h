@@ -37,6 +37,30 @@ struct engine_config {
 	uint64_t seed;
 };
 
+/* What a debugger asks of an engine; guest code cannot see it. */
+#define CPU_DEBUG_POINTS 64
+enum cpu_debug_kind { CPU_DEBUG_EXECUTE, CPU_DEBUG_WRITE, CPU_DEBUG_ACCESS };
+struct cpu_debug_point {
+	uint64_t address; /* linear */
+	uint32_t length;  /* bytes, not 0; of data only */
+	enum cpu_debug_kind kind;
+};
+struct cpu_debug {
+	struct cpu_debug_point points[CPU_DEBUG_POINTS];
+	unsigned count;
+	/* One bit a vCPU: stops behind its next instruction, external interrupts held back where
+	 * the engine can; does not run at all. */
+	uint64_t step, frozen;
+};
+
+/* Why the machine went to RUN_STATE_DEBUG. */
+enum cpu_debug_reason { CPU_DEBUG_NONE, CPU_DEBUG_BREAK, CPU_DEBUG_WATCH, CPU_DEBUG_STEP };
+struct cpu_debug_stop {
+	enum cpu_debug_reason reason;
+	unsigned cpu;
+	uint64_t address; /* of the point */
+};
+
 struct cpu_engine;
 
 struct cpu_engine_ops {
@@ -66,6 +90,11 @@ struct cpu_engine_ops {
 		struct error *err);
 	int (*set_context)(struct cpu_engine *engine, unsigned cpu,
 		const struct cpu_context *context, struct error *err);
+	/* Takes the place of what was asked before; engine->debug is a copy.  vCPUs are stopped.  The
+	 * first that meets it fills engine->debug_stop and calls machine_request_debug(): before the
+	 * instruction at a breakpoint, behind one that accessed watched data or was a step.  0, or
+	 * -ENOSPC, -EINVAL, -ENOTSUP with nothing changed. */
+	int (*set_debug)(struct cpu_engine *engine, const struct cpu_debug *debug);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */
 	void (*counters)(
@@ -79,6 +108,8 @@ struct cpu_engine {
 	struct machine *machine;
 	unsigned cpus;
 	struct cpu_topology smp;
+	struct cpu_debug debug;
+	struct cpu_debug_stop debug_stop;
 };
 
 extern const struct cpu_engine_ops kvm_engine_ops, soft_engine_ops;

@@ -31,6 +31,7 @@ static const char *const state_names[] = {
 	[RUN_STATE_INMIGRATE] = "inmigrate",
 	[RUN_STATE_FINISH_MIGRATE] = "finish-migrate",
 	[RUN_STATE_POSTMIGRATE] = "postmigrate",
+	[RUN_STATE_DEBUG] = "debug",
 };
 
 const char *shutdown_cause_name(enum shutdown_cause cause)
@@ -119,9 +120,16 @@ void machine_request_exit(struct machine *machine, int status)
 	loop_post(machine->loop, &machine->request_task);
 }
 
+void machine_request_debug(struct machine *machine)
+{
+	machine->debug_requested = true;
+	loop_post(machine->loop, &machine->request_task);
+}
+
 bool machine_request_pending(const struct machine *machine)
 {
-	return machine->exit_requested || machine->shutdown_requested || machine->reset_requested;
+	return machine->exit_requested || machine->shutdown_requested || machine->reset_requested ||
+	       machine->debug_requested;
 }
 
 void machine_start(struct machine *machine)
@@ -207,6 +215,11 @@ static void carry_out_requests(void *opaque)
 	if (machine->exit_requested) {
 		end(machine, machine->requested_status);
 		return;
+	}
+	if (machine->debug_requested) {
+		machine->debug_requested = false;
+		if (machine->state == RUN_STATE_RUNNING)
+			machine_stop(machine, RUN_STATE_DEBUG);
 	}
 	if (machine->reset_requested && machine->no_reboot) {
 		machine->reset_requested = false;

@@ -34,6 +34,7 @@ enum run_state {
 	RUN_STATE_INMIGRATE,	  /* -incoming: a saved state is awaited */
 	RUN_STATE_FINISH_MIGRATE, /* stopped, being saved */
 	RUN_STATE_POSTMIGRATE,	  /* saved */
+	RUN_STATE_DEBUG,	  /* a breakpoint, a watchpoint or a step of the debugger's */
 };
 
 /* Why the VM is to end or to be reset; QMP's ShutdownCause, same order as its names. */
@@ -113,7 +114,8 @@ struct machine {
 
 	/* private to machine.c: requests from vCPU threads, carried out on the main loop */
 	struct loop_task request_task;
-	bool reset_requested, shutdown_requested, powerdown_requested, exit_requested;
+	bool reset_requested, shutdown_requested, powerdown_requested, exit_requested,
+		debug_requested;
 	enum shutdown_cause reset_cause, shutdown_cause;
 	int requested_status;
 	void (*powerdown)(void *opaque); /* registered by the power management device */
@@ -128,6 +130,8 @@ void machine_destroy(struct machine *machine); /* unrealises devices, newest fir
 void machine_request_reset(struct machine *machine, enum shutdown_cause cause);
 void machine_request_shutdown(struct machine *machine, enum shutdown_cause cause);
 void machine_request_powerdown(struct machine *machine); /* the guest's power button */
+/* What the debugger waits for has happened: stop in state debug. */
+void machine_request_debug(struct machine *machine);
 /* isa-debug-exit: the process ends with `status` at once; no SHUTDOWN policy applies. */
 void machine_request_exit(struct machine *machine, int status);
 

@@ -40,6 +40,13 @@ int take_string(struct options *options, const struct option_row *row, const cha
 	return 0;
 }
 
+int take_gdb_short(struct options *options, const struct option_row *row, const char *argument,
+	struct error *err)
+{
+	options->gdb = "tcp::1234";
+	return 0;
+}
+
 int take_nothing(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {

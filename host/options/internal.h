@@ -34,7 +34,7 @@ option_take take_flag, take_string, take_nothing, take_refused, take_only;
 option_take take_object, take_blockdev, take_drive, take_disk, take_cdrom, take_device, take_global,
 	take_chardev, take_serial, take_monitor, take_mon, take_fw_cfg, take_name, take_uuid,
 	take_debug, take_action, take_seed, take_version, take_help, take_audiodev, take_echr,
-	take_msg, take_bios;
+	take_msg, take_bios, take_gdb_short;
 /* machine.c */
 option_take take_machine, take_accel, take_icount, take_enable_kvm, take_cpu, take_smp, take_memory,
 	take_boot, take_rtc;

@@ -127,6 +127,7 @@ static void (*const handlers[])(struct kvm_vcpu *vcpu) = {
 	[KVM_EXIT_IO] = handle_io,
 	[KVM_EXIT_MMIO] = handle_mmio,
 	[KVM_EXIT_HLT] = handle_halt,
+	[KVM_EXIT_DEBUG] = kvm_debug_exit,
 	[KVM_EXIT_SHUTDOWN] = handle_shutdown,
 	[KVM_EXIT_INTERNAL_ERROR] = handle_internal_error,
 	[KVM_EXIT_FAIL_ENTRY] = handle_fail_entry,
@@ -154,9 +155,12 @@ static void finish_io(struct kvm_vcpu *vcpu)
 	vcpu->io_unfinished = false;
 }
 
-static bool may_run(const struct kvm_engine *kvm)
+static bool may_run(const struct kvm_vcpu *vcpu)
 {
-	return kvm->running && !machine_request_pending(kvm->engine.machine);
+	const struct kvm_engine *kvm = vcpu->kvm;
+
+	return kvm->running && !(kvm->engine.debug.frozen >> vcpu->index & 1) &&
+	       !machine_request_pending(kvm->engine.machine);
 }
 
 static void park(struct kvm_vcpu *vcpu)
@@ -166,7 +170,7 @@ static void park(struct kvm_vcpu *vcpu)
 	finish_io(vcpu);
 	vcpu->parked = true;
 	pthread_cond_broadcast(&kvm->parked_cond);
-	while (!kvm->quit && !may_run(kvm))
+	while (!kvm->quit && !may_run(vcpu))
 		pthread_cond_wait(&kvm->run_cond, &kvm->engine.machine->lock);
 	vcpu->parked = false;
 	vcpu->run->immediate_exit = 0;
@@ -244,7 +248,7 @@ static void *vcpu_main(void *opaque)
 	pthread_setname_np(pthread_self(), "vcpu");
 	pthread_mutex_lock(lock);
 	while (!kvm->quit) {
-		if (!may_run(kvm)) {
+		if (!may_run(vcpu)) {
 			park(vcpu);
 			continue;
 		}

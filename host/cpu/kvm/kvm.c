@@ -161,7 +161,8 @@ static int kvm_create(
 		return error_set(err, ENOMEM, "out of memory");
 	kvm->vcpus = calloc(config->smp.cpus, sizeof(*kvm->vcpus));
 	kvm->kvm_fd = kvm->vm_fd = -1;
-	kvm->engine = (struct cpu_engine){&kvm_engine_ops, machine, 0, config->smp};
+	kvm->engine = (struct cpu_engine){
+		.ops = &kvm_engine_ops, .machine = machine, .smp = config->smp};
 	pthread_cond_init(&kvm->run_cond, NULL);
 	pthread_cond_init(&kvm->parked_cond, NULL);
 	rc = kvm->vcpus ? create_parts(kvm, config, err) : error_set(err, ENOMEM, "out of memory");
@@ -258,6 +259,7 @@ const struct cpu_engine_ops kvm_engine_ops = {
 	.get_state = kvm_get,
 	.get_context = kvm_get_context,
 	.set_context = kvm_set_context,
+	.set_debug = kvm_set_debug,
 	.inject_nmi = kvm_nmi,
 	.counters = kvm_counters,
 	.thread_id = kvm_thread_id,

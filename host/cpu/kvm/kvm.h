@@ -96,6 +96,10 @@ int kvm_get_context(
 int kvm_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,
 	struct error *err);
 
+/* kvm-debug.c */
+int kvm_set_debug(struct cpu_engine *engine, const struct cpu_debug *debug);
+void kvm_debug_exit(struct kvm_vcpu *vcpu); /* KVM_EXIT_DEBUG */
+
 /* kvm-cpuid.c */
 int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err);
 

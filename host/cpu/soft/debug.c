@@ -47,7 +47,9 @@ void soft_debug_changed(struct soft_cpu *c)
 {
 	bool had_data = c->debug_data;
 
-	c->debug_execute = c->debug_data = c->debug_ports = false;
+	c->debug_execute = soft_break_armed(c, false);
+	c->debug_data = soft_break_armed(c, true);
+	c->debug_ports = false;
 	for (unsigned n = 0; n < 4; n++) {
 		int kind = armed_for(c, n);
 
@@ -68,7 +70,7 @@ bool soft_debug_watches(const struct soft_cpu *c, uint64_t page)
 		if ((kind == ON_WRITE || kind == ON_ACCESS) && soft_page(c->dr[n]) == page)
 			return true;
 	}
-	return false;
+	return soft_break_watches(c, page);
 }
 
 /* Breakpoint n and [at, at + size) have a byte in common; its address is aligned to its length. */
@@ -94,6 +96,7 @@ void soft_debug_access(struct soft_cpu *c, uint64_t linear, unsigned size, bool 
 		if ((kind == ON_ACCESS || (kind == ON_WRITE && write)) && meets(c, n, linear, size))
 			hit(c, n);
 	}
+	soft_break_access(c, linear, size, write);
 }
 
 void soft_debug_port(struct soft_cpu *c, uint16_t port, unsigned size)

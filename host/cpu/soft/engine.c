@@ -189,7 +189,8 @@ static bool take_interrupts(struct soft_cpu *c)
 		soft_lapic_init(c);
 	if (c->waits_for_sipi)
 		return false;
-	if (c->inhibit)
+	/* A step is not into a handler, unless nothing else can happen; a start looks again. */
+	if (c->inhibit || (c->debug_step && !c->halted))
 		return true;
 	vector = pending_interrupt(c);
 	if (vector >= 0) {
@@ -205,10 +206,13 @@ static void run_block(struct soft_cpu *c)
 {
 	struct soft_block *block;
 	const struct soft_insn *i, *end;
-	bool step = c->flags & F_TF, single = step || c->inhibit || c->debug_execute;
+	bool step = c->flags & F_TF, single;
 	uint64_t left = c->slice_end - c->instructions;
 	uint64_t mask = c->long_mode ? UINT64_MAX : 0xffffffff;
 
+	single = step || c->inhibit || c->debug_execute || c->debug_step;
+	if (c->debug_execute && soft_break_fetch(c))
+		return;
 	if (c->debug_execute && !(c->flags & F_RF) && c->inhibit != INHIBIT_SS)
 		soft_debug_fetch(c);
 	block = soft_block_at(c);
@@ -233,6 +237,8 @@ static void run_block(struct soft_cpu *c)
 		c->flags &= ~F_RF;
 	if (c->after & AFTER_STEP_BY_RESULT)
 		step = c->flags & F_TF;
+	if (c->debug_step || c->debug_hits & SOFT_WATCH_HIT)
+		soft_break_behind(c);
 	if (step || c->debug_hits)
 		soft_debug_trap(c, step);
 }
@@ -248,8 +254,13 @@ static void execute(struct soft_cpu *c)
 			soft_blocks_flush(soft);
 		if (machine_request_pending(soft->engine.machine) || !soft->running || soft->held)
 			return;
-		if (c->event.active)
+		if (c->event.active) {
 			soft_deliver(c);
+			if (c->debug_step) {
+				soft_break_behind(c);
+				return;
+			}
+		}
 		if (c->debug_hits && !c->inhibit) { /* of a task switch in a delivery */
 			soft_debug_trap(c, false);
 			continue;
@@ -282,6 +293,8 @@ static struct soft_cpu *next_cpu(struct soft_engine *soft)
 	for (unsigned i = 0; i < soft->engine.cpus; i++) {
 		struct soft_cpu *c = &soft->cpus[(soft->turn + i) % soft->engine.cpus];
 
+		if (soft->engine.debug.frozen >> c->index & 1)
+			continue;
 		if (!c->halted || atomic_load(&c->attention))
 			return c;
 	}
@@ -483,7 +496,8 @@ static int soft_create(
 
 	if (!soft)
 		return error_set(err, ENOMEM, "out of memory");
-	soft->engine = (struct cpu_engine){&soft_engine_ops, machine, 0, config->smp};
+	soft->engine = (struct cpu_engine){
+		.ops = &soft_engine_ops, .machine = machine, .smp = config->smp};
 	list_init(&soft->routes);
 	soft->slice_task = (struct loop_task){.run = run_turns, .opaque = soft};
 	soft_time_init(soft, config);
@@ -644,6 +658,7 @@ const struct cpu_engine_ops soft_engine_ops = {
 	.get_state = soft_get_state,
 	.get_context = soft_get_context,
 	.set_context = soft_set_context,
+	.set_debug = soft_set_debug,
 	.inject_nmi = soft_nmi,
 	.counters = soft_counters,
 	.thread_id = soft_thread_id,

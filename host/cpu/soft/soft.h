@@ -253,6 +253,8 @@ struct soft_cpu {
 	uint8_t inhibit;   /* INHIBIT_x: what is held back for one instruction */
 	uint8_t after;	   /* AFTER_x: what the instruction says of its end */
 	bool debug_execute, debug_data, debug_ports; /* breakpoints of that kind are armed */
+	bool debug_step;     /* the debugger's (breakpoints.c) */
+	uint64_t watch_hit;  /* address of the debugger's watchpoint, with SOFT_WATCH_HIT */
 	uint32_t debug_hits; /* bits of DR6 that wait for the end of the instruction */
 	bool halted, waits_for_sipi;
 	bool init_pending;		  /* INIT from itself: behind this instruction */
@@ -399,6 +401,16 @@ void soft_debug_entered(struct soft_cpu *c); /* #DB was delivered */
 void soft_debug_new_task(struct soft_cpu *c, bool trap);
 uint64_t soft_read_debug(struct soft_cpu *c, unsigned n); /* MOV from and to DRn; fault */
 void soft_write_debug(struct soft_cpu *c, unsigned n, uint64_t value);
+
+/* --- breakpoints.c: the debugger's, whatever the guest does with its debug registers --- */
+#define SOFT_WATCH_HIT (1u << 31) /* in debug_hits */
+int soft_set_debug(struct cpu_engine *engine, const struct cpu_debug *debug);
+bool soft_break_armed(const struct soft_cpu *c, bool data); /* on data, on instructions */
+bool soft_break_watches(const struct soft_cpu *c, uint64_t page);
+void soft_break_access(struct soft_cpu *c, uint64_t linear, unsigned size, bool write);
+bool soft_break_fetch(struct soft_cpu *c); /* a breakpoint is at RIP: the vCPU stops before it */
+/* Behind an instruction, or a delivery that took the place of one. */
+void soft_break_behind(struct soft_cpu *c);
 
 /* --- mmu.c --- */
 uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,
