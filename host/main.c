@@ -130,7 +130,8 @@ static int create_gdb(struct loop *loop, struct error *err)
 	if (!options.gdb)
 		return 0;
 	snprintf(text, sizeof(text), "%s%s", options.gdb,
-		(is_tcp || is_unix) && !strstr(options.gdb, ",server") ? ",server=on,wait=off" : "");
+		(is_tcp || is_unix) && !strstr(options.gdb, ",server") ? ",server=on,wait=off"
+								       : "");
 	err->text[0] = '\0';
 	chr = chardev_create_short(loop, "gdb", text, err);
 	if (chr)

@@ -90,10 +90,10 @@ struct cpu_engine_ops {
 		struct error *err);
 	int (*set_context)(struct cpu_engine *engine, unsigned cpu,
 		const struct cpu_context *context, struct error *err);
-	/* Takes the place of what was asked before; engine->debug is a copy.  vCPUs are stopped.  The
-	 * first that meets it fills engine->debug_stop and calls machine_request_debug(): before the
-	 * instruction at a breakpoint, behind one that accessed watched data or was a step.  0, or
-	 * -ENOSPC, -EINVAL, -ENOTSUP with nothing changed. */
+	/* Takes the place of what was asked before; engine->debug is a copy.  vCPUs are stopped.
+	 * The first that meets it fills engine->debug_stop and calls machine_request_debug():
+	 * before the instruction at a breakpoint, behind one that accessed watched data or was a
+	 * step.  0, or -ENOSPC, -EINVAL, -ENOTSUP with nothing changed. */
 	int (*set_debug)(struct cpu_engine *engine, const struct cpu_debug *debug);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */

@@ -45,31 +45,31 @@ struct gdb_register {
 };
 
 #define REGS(member) offsetof(struct cpu_context, regs.member)
-#define GPR(low, number)                                      \
-	{                                                     \
+#define GPR(low, number)                                                              \
+	{                                                                             \
 		.name = low, .type = "int64", .bytes = 8, .offset = REGS(gpr[number]) \
 	}
-#define SELECTOR(low)                                                                          \
-	{                                                                                      \
-		.name = #low, .type = "int32", .kind = K_FIXED, .bytes = 4, .held = 2,         \
-		.offset = REGS(low.selector)                                                   \
+#define SELECTOR(low)                                                                  \
+	{                                                                              \
+		.name = #low, .type = "int32", .kind = K_FIXED, .bytes = 4, .held = 2, \
+		.offset = REGS(low.selector)                                           \
 	}
-#define ST(n)                                                                                  \
-	{                                                                                      \
-		.name = "st" #n, .type = "i387_ext", .kind = K_FX, .bytes = 10,                \
-		.offset = FX_ST + 16 * (n)                                                     \
+#define ST(n)                                                                   \
+	{                                                                       \
+		.name = "st" #n, .type = "i387_ext", .kind = K_FX, .bytes = 10, \
+		.offset = FX_ST + 16 * (n)                                      \
 	}
-#define X87(low, at, size)                                                                     \
-	{                                                                                      \
+#define X87(low, at, size)                                                                       \
+	{                                                                                        \
 		.name = low, .type = "int", .kind = K_FX, .bytes = 4, .held = size, .offset = at \
 	}
-#define XMM(n)                                                                                 \
-	{                                                                                      \
-		.name = "xmm" #n, .type = "vec128", .kind = K_FX, .bytes = 16,                 \
-		.offset = FX_XMM + 16 * (n)                                                    \
+#define XMM(n)                                                                 \
+	{                                                                      \
+		.name = "xmm" #n, .type = "vec128", .kind = K_FX, .bytes = 16, \
+		.offset = FX_XMM + 16 * (n)                                    \
 	}
-#define CONTROL(low)                                                                           \
-	{                                                                                      \
+#define CONTROL(low)                                                                            \
+	{                                                                                       \
 		.name = #low, .type = "int64", .kind = K_FIXED, .bytes = 8, .offset = REGS(low) \
 	}
 
@@ -95,7 +95,10 @@ static const struct gdb_register table[] = {
 	GPR("r14", R14),
 	GPR("r15", R15),
 	{.name = "rip", .type = "code_ptr", .kind = K_RIP, .bytes = 8, .offset = REGS(rip)},
-	{.name = "eflags", .type = "i386_eflags", .kind = K_FLAGS, .bytes = 4,
+	{.name = "eflags",
+		.type = "i386_eflags",
+		.kind = K_FLAGS,
+		.bytes = 4,
 		.offset = REGS(rflags)},
 	SELECTOR(cs),
 	SELECTOR(ss),
@@ -244,8 +247,7 @@ int gdb_register_set(struct cpu_context *context, unsigned n, const uint8_t *byt
 	case K_FX:
 		memcpy(context->fxsave + reg->offset, bytes, reg->held ? reg->held : reg->bytes);
 		return 0;
-	case K_TAG:
-		return set_tags(context, bytes);
+	case K_TAG: return set_tags(context, bytes);
 	case K_FLAGS:
 		context->regs.rflags = (context->regs.rflags & ~(uint64_t)RFLAGS_WRITABLE) |
 				       (value & RFLAGS_WRITABLE);
@@ -255,10 +257,8 @@ int gdb_register_set(struct cpu_context *context, unsigned n, const uint8_t *byt
 		if (!is_address(context, value, reg->kind == K_RIP))
 			return -EINVAL;
 		break;
-	case K_FIXED:
-		return -EINVAL;
-	case K_PLAIN:
-		break;
+	case K_FIXED: return -EINVAL;
+	case K_PLAIN: break;
 	}
 	memcpy((uint8_t *)context + reg->offset, &value, 8);
 	return 0;

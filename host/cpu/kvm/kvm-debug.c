@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The debugger's breakpoints, watchpoints and steps under KVM (Linux: Documentation/virt/kvm/api.rst,
- * KVM_SET_GUEST_DEBUG).
+ * The debugger's breakpoints, watchpoints and steps under KVM (Linux:
+ * Documentation/virt/kvm/api.rst, KVM_SET_GUEST_DEBUG).
  *
  * All points are in the processor's four debug registers: an INT3 written into the guest would be
  * seen by it, and hosts whose KVM interprets CPL 0 do not execute one.  While they are in use the

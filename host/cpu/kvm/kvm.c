@@ -161,8 +161,8 @@ static int kvm_create(
 		return error_set(err, ENOMEM, "out of memory");
 	kvm->vcpus = calloc(config->smp.cpus, sizeof(*kvm->vcpus));
 	kvm->kvm_fd = kvm->vm_fd = -1;
-	kvm->engine = (struct cpu_engine){
-		.ops = &kvm_engine_ops, .machine = machine, .smp = config->smp};
+	kvm->engine =
+		(struct cpu_engine){.ops = &kvm_engine_ops, .machine = machine, .smp = config->smp};
 	pthread_cond_init(&kvm->run_cond, NULL);
 	pthread_cond_init(&kvm->parked_cond, NULL);
 	rc = kvm->vcpus ? create_parts(kvm, config, err) : error_set(err, ENOMEM, "out of memory");

@@ -253,7 +253,7 @@ struct soft_cpu {
 	uint8_t inhibit;   /* INHIBIT_x: what is held back for one instruction */
 	uint8_t after;	   /* AFTER_x: what the instruction says of its end */
 	bool debug_execute, debug_data, debug_ports; /* breakpoints of that kind are armed */
-	bool debug_step;     /* the debugger's (breakpoints.c) */
+	bool debug_step;			     /* the debugger's (breakpoints.c) */
 	uint64_t watch_hit;  /* address of the debugger's watchpoint, with SOFT_WATCH_HIT */
 	uint32_t debug_hits; /* bits of DR6 that wait for the end of the instruction */
 	bool halted, waits_for_sipi;
