@@ -368,9 +368,10 @@ void soft_blocks_flush(struct soft_engine *engine)
 	}
 }
 
-static uint64_t hash(const uint8_t *host, uint32_t mode)
+/* By the guest's address: which blocks push each other out is the same in every run. */
+static uint64_t hash(uint64_t physical, uint32_t mode)
 {
-	return ((uintptr_t)host ^ (uintptr_t)host >> 14 ^ mode << 5) & (BLOCK_SLOTS - 1);
+	return (physical ^ physical >> 14 ^ mode << 5) & (BLOCK_SLOTS - 1);
 }
 
 static struct soft_block **blocks_of_page(struct soft_engine *engine, const uint8_t *host)
@@ -530,12 +531,14 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	uint32_t mode = mode_of(c) | (c->user ? 4 : 0); /* host code is for one privilege */
 	struct soft_block *b;
 	const uint8_t *host;
+	uint64_t page;
 
 	check_code_limit(c, linear);
 	host = soft_fetch(c, linear);
 	if (!host)
 		return decode_single(c, linear);
-	b = &engine->blocks[hash(host, mode)];
+	page = c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)].physical;
+	b = &engine->blocks[hash(page | (linear & 0xfff), mode)];
 	if (b->host == host && b->mode == mode)
 		return within_limit(c, b) ? b : decode_single(c, linear);
 	if (engine->arena_used + BLOCK_MAX > engine->arena_size)
@@ -549,6 +552,6 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	b->mode = mode;
 	b->next_in_page = *blocks_of_page(engine, host);
 	*blocks_of_page(engine, host) = b;
-	set_code_bit(c, c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)].physical);
+	set_code_bit(c, page);
 	return within_limit(c, b) ? b : decode_single(c, linear);
 }

@@ -227,7 +227,7 @@ static void run_block(struct soft_cpu *c)
 		c->next_rip = (c->rip + i->length) & mask;
 		i->run(c, i);
 		c->rip = c->next_rip;
-		c->instructions++;
+		c->instructions += !(c->after & AFTER_UNFINISHED);
 		if (c->break_block || single)
 			break;
 	}

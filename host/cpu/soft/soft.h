@@ -238,6 +238,7 @@ enum { INHIBIT_NONE, INHIBIT_STI, INHIBIT_SS /* debug exceptions, too */ };
 enum {
 	AFTER_STEP_BY_RESULT = 1, /* single step by the new TF: INT n, SYSCALL, SYSRET */
 	AFTER_KEEPS_RF = 2,	  /* RF is a result: IRET, a task switch, REP that goes on */
+	AFTER_UNFINISHED = 4,	  /* REP that goes on: not counted yet */
 };
 
 struct soft_cpu {

@@ -8,8 +8,9 @@
 
 #include "cpu/soft/soft.h"
 
-#define SLICE	 4096 /* elements after which a repeated instruction lets interrupts in */
-#define RUN_COST 64   /* elements that a run within a page counts for */
+/* A repeated instruction lets interrupts in where the elements left are a multiple of this: a place
+ * that does not depend on why it stopped before. */
+#define SLICE 0x10000
 
 static unsigned element_size(const struct soft_insn *i)
 {
@@ -133,19 +134,21 @@ static void repeat(struct soft_cpu *c, const struct soft_insn *i, element *one,
 		one(c, i, size);
 		return;
 	}
-	for (unsigned n = 0; (left = c->gpr[RCX] & mask);) {
-		if (n >= SLICE || (n && (c->break_block || c->flags & F_TF))) {
+	for (bool begun = false; (left = c->gpr[RCX] & mask); begun = true) {
+		bool pause = !(left % SLICE);
+
+		if (begun && (pause || c->break_block || c->flags & F_TF)) {
 			/* Again from here: the registers say how far it came.  A breakpoint on this
-			 * instruction was met once (17.3.1.1). */
+			 * instruction was met once (17.3.1.1).  It counts when it is done. */
 			c->next_rip = c->rip;
 			c->break_block = true;
 			c->flags |= F_RF;
-			c->after |= AFTER_KEEPS_RF;
-			c->yielded |= n >= SLICE;
+			c->after |= AFTER_KEEPS_RF | AFTER_UNFINISHED;
+			c->yielded |= pause;
 			return;
 		}
-		done = run && !(c->flags & F_TF) ? run(c, i, size, left) : 0;
-		n += done ? RUN_COST : 1;
+		done = left % SLICE ? left % SLICE : SLICE;
+		done = run && !(c->flags & F_TF) ? run(c, i, size, done) : 0;
 		if (!done) {
 			one(c, i, size);
 			done = 1;

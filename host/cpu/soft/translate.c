@@ -79,7 +79,7 @@ static const void *interpret(struct soft_cpu *c, const struct soft_insn *i)
 	c->next_rip = i->rip + i->length;
 	i->run(c, i);
 	c->rip = c->next_rip;
-	c->instructions++;
+	c->instructions += !(c->after & AFTER_UNFINISHED);
 	if (i->ends_block || c->break_block || c->after || c->debug_hits) {
 		c->budget = c->slice_end - c->instructions;
 		code = next_code(c);
