@@ -196,7 +196,8 @@ TEST(first_update_half_a_second_later, "",
 	EXPECT_LE(least, 800);
 }
 
-#define UIP_TRIES 40
+#define UIP_TRIES  40
+#define UIP_MISSED 3
 
 static uint64_t released;
 
@@ -228,10 +229,14 @@ static bool look_for_uip(uint64_t *blind)
 
 /*
  * Releases the divider and catches UIP going up; the time is `morning`, second 10. UIP may be up
- * for 244 us only, and a busy host may look away for longer: then again.
+ * for 244 us only, and a busy host may look away for longer: then again. Where the host's clock
+ * jumps against the TSC (a host that is itself a guest), an update may seem to come at once; not
+ * before several updates in a row.
  */
 static void catch_uip(void)
 {
+	unsigned missed = 0;
+
 	for (int i = 0; i < UIP_TRIES; i++) {
 		bool early;
 		uint64_t blind;
@@ -245,9 +250,11 @@ static void catch_uip(void)
 		rest_us(HALF_US - 30000);
 		if (look_for_uip(&blind))
 			return;
-		if (blind < 200 * tsc_per_us())
-			FAIL("the seconds went on %u us after UIP was clear",
-				(unsigned)(blind / tsc_per_us()));
+		if (blind >= 200 * tsc_per_us())
+			continue;
+		note("the seconds went on %u us after UIP was clear", (unsigned)(blind / tsc_per_us()));
+		if (++missed == UIP_MISSED)
+			FAIL("UIP was not seen before %u updates", missed);
 	}
 	SKIP("the host was too busy to look at any update");
 }
