@@ -4,6 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+jobs=${JOBS:-2}
 failed=0
 step() {
 	local name=$1
@@ -46,7 +47,7 @@ layout() {
 }
 
 tidy_all() {
-	host_c | xargs -r -P 2 -n 4 sh -c '
+	host_c | xargs -r -P "$jobs" -n 4 sh -c '
 		clang-tidy --quiet --checks="'"$checks"'" --warnings-as-errors="*" "$@" -- '"${flags[*]}"' 2>/dev/null >/tmp/assay-tidy.$$ ||
 			{ grep -E "error:|warning:" /tmp/assay-tidy.$$; rm -f /tmp/assay-tidy.$$; exit 1; }
 		rm -f /tmp/assay-tidy.$$' sh
@@ -55,7 +56,7 @@ tidy_all() {
 step "order of rooms, licence lines, length of files and functions" python3 -B ci/rooms.py
 step "layout (clang-format)" layout
 step "clang-tidy" tidy_all
-step "cppcheck" cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j 2 \
+step "cppcheck" cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$jobs" \
 	--enable=warning,performance,portability --suppressions-list=ci/cppcheck.txt \
 	-D__x86_64__ -Ihost host
 exit $failed

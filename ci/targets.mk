@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What a user calls: deps, check, check-faults, soak, lint, format, install, help.
+# What a user calls: deps, check, check-faults, guests, soak, fuzz, lint, format, install, help.
 #
 #   VMM=PROGRAM ACCEL=LIST   the VMM under test, another than ours
 #   ONLY=WORDS               pytest's -k: only the items whose names match
@@ -74,7 +74,7 @@ fuzz:
 
 .PHONY: lint format
 lint:
-	@ci/lint.sh
+	@JOBS=$(JOBS) ci/lint.sh
 
 format:
 	@ci/lint.sh format
@@ -88,12 +88,12 @@ help:
 	@echo "make               build the VMM (build/assay) and the kernels (build/kernels)"
 	@echo "make deps          install what is missing of ci/packages.txt (as root), say what"
 	@echo "make check         run every test: 15 minutes at most on two cores"
-	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
-	@echo "make soak          the same with nothing sampled"
+	@echo "make soak          the same with nothing sampled, and 100 million single instructions"
 	@echo "make fuzz          10 million instructions of garbage on -accel soft, with the sanitizers"
+	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
-	@echo "make lint          layout, static analysis, and the order of the rooms"
+	@echo "make lint          layout, lengths, static analysis, and the order of the rooms"
 	@echo "make format        lay the C code out by .clang-format"
 	@echo "make install       put assay into PREFIX (default /usr/local), with DESTDIR"
 	@echo "make clean         remove build/"
@@ -103,4 +103,5 @@ help:
 	@echo "  SAN=1                              host code with ASan and UBSan"
 	@echo "  FAULTS=1                           host code with fault injection (docs/faults.md)"
 	@echo "  PYTEST_ARGS='...'                  anything else for pytest"
+	@echo "  JOBS=N                             processes of the build and of lint (default: all cores)"
 	@echo "  CC=clang                           another compiler (make clean first)"
