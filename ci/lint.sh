@@ -17,7 +17,7 @@ step() {
 }
 
 c_files() { git ls-files --cached --others --exclude-standard -- '*.c' '*.h'; }
-host_c() { git ls-files --cached --others --exclude-standard -- 'host/*.c'; }
+hosted_c() { git ls-files --cached --others --exclude-standard -- 'host/*.c' 'testcases/*.c'; }
 
 # What has found faults without crying wolf on this code.
 checks='-*,clang-analyzer-*,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-clang-analyzer-security.insecureAPI.strcpy'
@@ -47,7 +47,7 @@ layout() {
 }
 
 tidy_all() {
-	host_c | xargs -r -P "$jobs" -n 4 sh -c '
+	hosted_c | xargs -r -P "$jobs" -n 4 sh -c '
 		clang-tidy --quiet --checks="'"$checks"'" --warnings-as-errors="*" "$@" -- '"${flags[*]}"' 2>/dev/null >/tmp/assay-tidy.$$ ||
 			{ grep -E "error:|warning:" /tmp/assay-tidy.$$; rm -f /tmp/assay-tidy.$$; exit 1; }
 		rm -f /tmp/assay-tidy.$$' sh

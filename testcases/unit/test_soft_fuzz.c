@@ -22,6 +22,7 @@
 static uint64_t episode_seed;
 static enum fuzz_mode episode_mode;
 static unsigned episode_cpl;
+static char episode_text[160]; /* for a handler of signals, which may only write */
 static uint64_t tallies[Z_MODES], resets, halts, episodes;
 
 /* The sanitizers are to end with SIGABRT, so that the episode is named then, too. */
@@ -38,19 +39,16 @@ const char *__ubsan_default_options(void)
 	return "abort_on_error=1:print_stacktrace=1";
 }
 
-static void say_episode(void)
+static void name_episode(void)
 {
-	char text[160];
-	int length = snprintf(text, sizeof(text),
+	snprintf(episode_text, sizeof(episode_text),
 		"again: FUZZ_INSTRUCTIONS=1 FUZZ_SEED=%llu (%s, privilege %u)\n",
 		(unsigned long long)episode_seed, fuzz_mode_names[episode_mode], episode_cpl);
-
-	(void)!write(STDERR_FILENO, text, (size_t)length);
 }
 
 static void on_crash(int number)
 {
-	say_episode();
+	(void)!write(STDERR_FILENO, episode_text, strlen(episode_text));
 	signal(number, SIG_DFL);
 	raise(number);
 }
@@ -131,6 +129,7 @@ static uint64_t run_episode(void)
 	alarm(60);
 	episode_mode = below(Z_MODES);
 	episode_cpl = episode_mode == Z_REAL ? 0 : episode_mode == Z_V86 ? 3 : one_in(2) ? 3 : 0;
+	name_episode();
 	z_start(episode_mode, episode_cpl, !one_in(3));
 	for (unsigned slice = 0; slice < SLICES && !wrong; slice++) {
 		before = cpu->instructions;

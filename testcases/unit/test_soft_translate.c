@@ -240,8 +240,7 @@ static void make_program(void)
 }
 
 struct outcome {
-	uint64_t gpr[16], rip, instructions;
-	uint32_t flags;
+	uint64_t gpr[16], rip, instructions, flags; /* no padding: compared as bytes */
 	uint8_t data[0x3000], stack[0x100];
 };
 
@@ -254,7 +253,7 @@ static void show(const struct outcome *a, const struct outcome *b)
 		if (a->gpr[reg] != b->gpr[reg])
 			printf("register %u: interpreted %016lx, translated %016lx\n", reg,
 				a->gpr[reg], b->gpr[reg]);
-	printf("flags %08x, %08x; instructions %lu, %lu; rip %lx, %lx\n", a->flags, b->flags,
+	printf("flags %08lx, %08lx; instructions %lu, %lu; rip %lx, %lx\n", a->flags, b->flags,
 		a->instructions, b->instructions, a->rip, b->rip);
 }
 

@@ -436,7 +436,7 @@ static void pending_exceptions(void **state)
 	/* FLDCW that masks it makes it go; one that opens it brings it. */
 	cpu->fpu.sw = 4;
 	cpu->fpu.cw = 0x37f;
-	memcpy(ram + DATA, "\x7b\x03", 2);
+	memcpy(ram + DATA, (const uint8_t[]){0x7b, 3}, 2);
 	assert_int_equal(soft_step((const uint8_t *)"\xd9\x2b", 2), -1);
 	assert_int_equal(cpu->fpu.sw, 0x8084);
 	assert_int_equal(soft_step((const uint8_t *)"\x9b", 1), V_MF);
