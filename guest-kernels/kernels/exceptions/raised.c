@@ -434,9 +434,9 @@ TEST(noncanonical_targets, "",
 
 	EXPECT_FAULT(TRAP_GP, 0, __asm__ volatile(MARK "jmp *%0" : : "b"(bad) : "rax", "memory"));
 	EXPECT_FAULT(TRAP_GP, 0,
-		__asm__ volatile("mov %%rsp, %1; " MARK "call *%0"
-				 :
-				 : "b"(bad), "m"(rsp)
+		__asm__ volatile("mov %%rsp, %0; " MARK "call *%1"
+				 : "=m"(rsp)
+				 : "b"(bad)
 				 : "rax", "memory"));
 	EXPECT_EQ(seen[0].frame.rsp, rsp);
 	EXPECT_FAULT(TRAP_GP, 0,
