@@ -4,6 +4,7 @@ at each millionth instruction and at the end is the same with the same seed, and
 
 import fcntl
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ MACHINES = {
     "-device virtio-blk-pci,drive=v,iothread=io0,disable-legacy=on",
     "smp": "-machine pc -m 64 -smp 4 -drive if=none,id=v,file={disk},format=raw,snapshot=on "
     "-device virtio-blk-pci,drive=v,disable-legacy=on",
+    "runtime": "-machine pc -m 32",
     "race": "-machine pc -m 32 -smp 2",
     "ata_dma": "-machine pc -m 64 -drive if=ide,file={disk},format=raw,snapshot=on",
     "virtio_mmio": "-machine microvm -m 64 -global virtio-mmio.force-legacy=false "
@@ -73,7 +75,7 @@ def test_same_seed_same_run(bench, soft, kernel, disk):
         assert len(runs[0][0]) >= 1
         assert all(row.startswith("hash ") for row in runs[0][0])
         hashes[seed] = tuple(runs[0][0])
-    if kernel not in ("timers", "race"):  # nothing, or hardly anything, that a seed could move
+    if kernel not in ("timers", "runtime", "race"):  # nothing, or hardly anything, that a seed could move
         assert len(set(hashes.values())) == len(seeds), "the seed changes nothing"
 
 
@@ -107,3 +109,15 @@ def test_a_slow_reader_is_not_seen(soft, disk):
         with os.fdopen(reader, "rb") as stream:
             assert stream.read() == before + quick.stdout
         assert late.stderr.read() == quick.stderr
+
+
+def test_what_the_processor_does_is_told(soft, disk):
+    """-d int and in_asm: the same lines again, an exception with its vector, code with its text."""
+    line = line_of(soft, "runtime", disk, "-serial", "null", "-accel", "soft")
+    told = [
+        subprocess.run([*line, "-d", item], capture_output=True, text=True, timeout=300, check=False).stderr
+        for item in ("int", "int", "in_asm")
+    ]
+    assert told[0] == told[1]
+    assert re.match(r"     0: v=[0-9a-f]{2} e=[0-9a-f]{4} i=0 cpl=[03] cpu=0 IP=", told[0])
+    assert re.search(r"^IN: cpu 0\n0x[0-9a-f]{16}:  \w+ ", told[2], re.M)

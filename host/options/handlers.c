@@ -380,13 +380,14 @@ int take_debug(struct options *options, const struct option_row *row, const char
 	struct error *err)
 {
 	/* QEMU's items for its translator: there is none here, so they have nothing to say. */
-	static const char *const silent[] = {"out_asm", "in_asm", "op", "op_opt", "op_ind", "int",
-		"exec", "cpu", "fpu", "mmu", "pcall", "cpu_reset", "unimp", "page", "nochain",
+	static const char *const silent[] = {"out_asm", "op", "op_opt", "op_ind", "exec", "cpu",
+		"fpu", "mmu", "pcall", "unimp", "page", "nochain",
 		"plugin", "strace", "tid"};
 	static const struct {
 		const char *name;
 		enum log_item item;
-	} items[] = {{"guest_errors", LOG_GUEST_ERRORS}, {"hash", LOG_HASH}};
+	} items[] = {{"guest_errors", LOG_GUEST_ERRORS}, {"hash", LOG_HASH}, {"int", LOG_INT},
+		{"in_asm", LOG_IN_ASM}, {"cpu_reset", LOG_CPU_RESET}};
 	const char *item = argument;
 
 	if (is_help_word(argument)) {

@@ -95,6 +95,9 @@ void print_log_items(void)
 	       "hash            soft in virtual time: a hash of registers, memory and serial "
 	       "output\n"
 	       "                each million instructions and whenever the machine stops\n"
+	       "int             soft: each interrupt and exception\n"
+	       "in_asm          soft: each block of guest code when it is decoded\n"
+	       "cpu_reset       soft: each reset, and where the processor was\n"
 	       "Items of QEMU's that concern its translator are accepted and print nothing.\n");
 }
 

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "cpu/soft/soft.h"
 
 #define BLOCK_MAX   48
@@ -553,5 +554,7 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	b->next_in_page = *blocks_of_page(engine, host);
 	*blocks_of_page(engine, host) = b;
 	set_code_bit(c, page);
+	if (log_wants(LOG_IN_ASM))
+		soft_trace_block(c, b);
 	return within_limit(c, b) ? b : decode_single(c, linear);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "cpu/soft/soft.h"
 
 static struct soft_engine *to_soft(struct cpu_engine *engine)
@@ -439,8 +440,11 @@ static void vcpus_reset(void *opaque)
 
 	soft->intr = false;
 	soft_blocks_flush(soft);
-	for (unsigned i = 0; i < soft->engine.cpus; i++)
+	for (unsigned i = 0; i < soft->engine.cpus; i++) {
+		if (log_wants(LOG_CPU_RESET))
+			soft_trace_reset(&soft->cpus[i]);
 		reset_cpu(&soft->cpus[i]);
+	}
 }
 
 static void soft_destroy(struct cpu_engine *engine)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "cpu/report.h"
 #include "cpu/soft/soft.h"
 
@@ -307,6 +308,8 @@ static void deliver(struct soft_cpu *c, unsigned vector, bool software, int64_t 
 	bool has_error, uint64_t return_rip)
 {
 	fault_cpu("rip", vector, &return_rip);
+	if (log_wants(LOG_INT))
+		soft_trace_interrupt(c, vector, software, has_error ? error : 0, return_rip);
 	if (!(c->cr0 & CR0_PE))
 		interrupt_real(c, vector, return_rip);
 	else if (c->efer & EFER_LMA)

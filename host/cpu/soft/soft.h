@@ -372,6 +372,12 @@ int soft_get_context(
 int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,
 	struct error *err);
 
+/* --- trace.c: -d int, in_asm, cpu_reset --- */
+void soft_trace_interrupt(
+	const struct soft_cpu *c, unsigned vector, bool software, int64_t error, uint64_t rip);
+void soft_trace_block(const struct soft_cpu *c, const struct soft_block *b); /* at c->rip */
+void soft_trace_reset(const struct soft_cpu *c);
+
 /* --- fault.c: exceptions and interrupts --- */
 _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);
 _Noreturn void soft_page_fault(struct soft_cpu *c, uint64_t linear, uint32_t error);
