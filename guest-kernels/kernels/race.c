@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A driver with a planted race: an index that two processors advance is read and written in two
- * steps, without a lock.  No list of kernels runs it; testcases/test_determinism.py finds the race by
- * trying seeds, and finds it again by naming one.
+ * steps, without a lock.  No list of kernels runs it; testcases/test_determinism.py finds the race
+ * by trying seeds, and finds it again by naming one.
  */
 #include "runtime/smp.h"
 #include "runtime/test.h"

@@ -252,7 +252,8 @@ static void catch_uip(void)
 			return;
 		if (blind >= 200 * tsc_per_us())
 			continue;
-		note("the seconds went on %u us after UIP was clear", (unsigned)(blind / tsc_per_us()));
+		note("the seconds went on %u us after UIP was clear",
+			(unsigned)(blind / tsc_per_us()));
 		if (++missed == UIP_MISSED)
 			FAIL("UIP was not seen before %u updates", missed);
 	}

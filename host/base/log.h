@@ -24,7 +24,9 @@ uint64_t log_guest_error_count(void);
 enum log_item {
 	LOG_GUEST_ERRORS,
 	LOG_HASH, /* of the whole machine, each million instructions (cpu/soft/hash.c) */
-	LOG_INT, LOG_IN_ASM, LOG_CPU_RESET, /* cpu/soft/trace.c */
+	LOG_INT,
+	LOG_IN_ASM,
+	LOG_CPU_RESET, /* cpu/soft/trace.c */
 	LOG_ITEMS,
 };
 void log_want(enum log_item item); /* before threads start */

@@ -381,8 +381,7 @@ int take_debug(struct options *options, const struct option_row *row, const char
 {
 	/* QEMU's items for its translator: there is none here, so they have nothing to say. */
 	static const char *const silent[] = {"out_asm", "op", "op_opt", "op_ind", "exec", "cpu",
-		"fpu", "mmu", "pcall", "unimp", "page", "nochain",
-		"plugin", "strace", "tid"};
+		"fpu", "mmu", "pcall", "unimp", "page", "nochain", "plugin", "strace", "tid"};
 	static const struct {
 		const char *name;
 		enum log_item item;

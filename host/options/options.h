@@ -30,7 +30,7 @@ struct options {
 	struct list chardevs, objects, blockdevs; /* of struct keyvals.link, in order */
 	struct list monitors;			  /* of struct monitor_option.link */
 	const char *pidfile, *log_file;
-	const char *gdb; /* -gdb, -s: the short form of a character device; or NULL */
+	const char *gdb;      /* -gdb, -s: the short form of a character device; or NULL */
 	const char *incoming; /* -incoming: "file:PATH" or "defer"; or NULL */
 	bool daemonize, nographic;
 

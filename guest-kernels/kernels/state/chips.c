@@ -200,8 +200,8 @@ static unsigned pit_read(void)
 
 #define PIT NEEDS("ctl pit")
 
-/* The runtime measures the TSC with counter 2, on first use. A count that an earlier TEST latched is
- * read away: KVM keeps it beyond the next control word. */
+/* The runtime measures the TSC with counter 2, on first use. A count that an earlier TEST latched
+ * is read away: KVM keeps it beyond the next control word. */
 static void take_counter(void)
 {
 	tsc_per_us();

@@ -26,9 +26,9 @@ void soft_trace_interrupt(
 
 	log_line("%6lu: v=%02x e=%04llx i=%u cpl=%u cpu=%u IP=%04x:%016llx SP=%04x:%016llx "
 		 "CR2=%016llx RAX=%016llx",
-		number++, vector, (unsigned long long)(error), software,
-		c->cpl, c->index, c->seg[SEG_CS].selector, (unsigned long long)rip,
-		c->seg[SEG_SS].selector, (unsigned long long)c->gpr[RSP], (unsigned long long)c->cr2,
+		number++, vector, (unsigned long long)(error), software, c->cpl, c->index,
+		c->seg[SEG_CS].selector, (unsigned long long)rip, c->seg[SEG_SS].selector,
+		(unsigned long long)c->gpr[RSP], (unsigned long long)c->cr2,
 		(unsigned long long)c->gpr[RAX]);
 }
 
@@ -41,8 +41,8 @@ void soft_trace_block(const struct soft_cpu *c, const struct soft_block *b)
 	for (unsigned n = 0; n < b->count; n++) {
 		char text[INSN_TEXT];
 
-		cpu_disassemble(&state, rip, b->insns[n].bytes, b->insns[n].length, text,
-			sizeof(text));
+		cpu_disassemble(
+			&state, rip, b->insns[n].bytes, b->insns[n].length, text, sizeof(text));
 		log_line("0x%016llx:  %s", (unsigned long long)rip, *text ? text : "(bad)");
 		rip += b->insns[n].length;
 	}
