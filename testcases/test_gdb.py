@@ -132,14 +132,37 @@ def test_threads(start, gdb):
 
 
 @needs_gdb
+def test_in_code_that_has_long_run(start, gdb, vmm):
+    """Code that is translated by now, on four processors: points are met there too."""
+    vm = start(SMP, "-append", "run=all_to_all turns=100000000", cpus="4", paused=False)
+    vm.wait_text(b"# begin all_to_all")
+    time.sleep(1)
+    watch = ["watch cpus[2].counts[$vector]", "continue", "continue", "delete"]
+    out = said(gdb(
+        SMP, "break *smp_ipi", "continue", "continue", "continue", "continue", "delete",
+        "tbreak *take_interrupt if cpus[2].counts[vector] > 0", "continue", "set $vector = vector",
+        *(watch if vmm.accel == "soft" else []), "stepi", "info threads", "detach",
+    ))  # fmt: skip
+    assert out.count("hit Breakpoint 1, ") == 4, out
+    assert len(set(re.findall(r"Thread (\d) hit Breakpoint", out))) > 1, out
+    if vmm.accel == "soft":
+        values = re.findall(r"(?:Old|New) value = (\d+)", out)
+        assert len(values) == 4 and [int(v) - int(values[0]) for v in values] == [0, 1, 1, 2], out
+        assert "Thread 3 hit Hardware watchpoint" in out, out
+    assert vm.qmp.command("query-status")["status"] == "running", out
+
+
+@needs_gdb
 def test_interrupt_and_detach(start, gdb, tmp_path):
     image = tmp_path / "ticks.elf"
     image.write_bytes(probe.pvh_elf(TICKS))
     vm = start(image, paused=False)
     vm.wait_text(b"..")
-    process = gdb(image, "continue", 'printf "at %lx\\n", $pc', "detach")
-    while vm.qmp.command("query-status")["status"] != "paused":
+    marker = tmp_path / "connected"
+    process = gdb(image, f"shell touch {marker}", "continue", 'printf "at %lx\\n", $pc', "detach")
+    while not marker.exists():
         assert process.poll() is None, said(process)
+        time.sleep(0.01)
     while vm.qmp.command("query-status")["status"] != "running":
         assert process.poll() is None, said(process)
     seen = len(vm.stdout)
