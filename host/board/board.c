@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "block/block.h"
 #include "board/bios.h"
 #include "board/boot.h"
@@ -308,6 +309,8 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 		rc = start_engine(machine, type, config, err);
 	if (rc == 0)
 		virtual_time_arrange(machine, config->seed);
+	if (rc == 0 && log_wants(LOG_HASH) && !machine->clock.source)
+		rc = error_set(err, EINVAL, "-d hash needs -accel soft with clock=virtual");
 	isa_bus_init(&isa, machine);
 	if (rc == 0 && !machine->irq_chip.ops->set_gsi)
 		rc = irq_models_create(machine, err);

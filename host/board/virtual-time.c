@@ -57,7 +57,9 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 
 	if (!machine->clock.source)
 		return;
-	io_random = seed * 0x9e3779b97f4a7c15 | 1;
+	io_random = (seed ^ 0x5851f42d4c957f2d) * 0x9e3779b97f4a7c15;
+	if (!io_random)
+		io_random = 1; /* 0 would stay 0 */
 	schedule = (struct block_schedule){now, delay, wake, machine};
 	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);
 	block_set_schedule(&schedule);

@@ -225,11 +225,12 @@ int take_icount(struct options *options, const struct option_row *row, const cha
 		rc = error_set(err, EINVAL, "'align=on' is not supported");
 	if (!rc && sleep)
 		rc = parse_bool("sleep", sleep, &sleeps, err);
+	if (!rc && (keyvals_get(kv, "rr") || keyvals_get(kv, "rrfile")))
+		rc = error_set(err, ENOTSUP, "'rr' (record and replay) is not there yet");
 	if (!rc && keyvals_left(kv))
 		rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
 	keyvals_free(kv);
 	board->has_icount = true;
-	board->host_clock = false;
 	board->icount_shift = number;
 	board->icount_sleep = sleeps;
 	return rc;

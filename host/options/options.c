@@ -51,6 +51,8 @@ static int settle(struct options *options, struct error *err)
 		return error_set(err, EINVAL, "-initrd only allowed with -kernel option");
 	if (!board->kernel && options->dtb)
 		return error_set(err, EINVAL, "-dtb only allowed with -kernel option");
+	if (options->board.has_icount && options->board.host_clock)
+		return error_set(err, EINVAL, "-icount and -accel soft,clock=host exclude each other");
 	if (options->accel_list && options->accel_by_machine)
 		return error_set(err, EINVAL,
 			"-accel %s: the -accel and \"-machine accel=\" options are incompatible",
