@@ -144,8 +144,8 @@ def test_in_code_that_has_long_run(start, gdb, vmm):
         *(watch if vmm.accel == "soft" else []), "stepi", "info threads", "detach",
     ))  # fmt: skip
     assert out.count("hit Breakpoint 1, ") == 4, out
-    assert len(set(re.findall(r"Thread (\d) hit Breakpoint", out))) > 1, out
     if vmm.accel == "soft":
+        assert len(set(re.findall(r"Thread (\d) hit Breakpoint", out))) > 1, out
         values = re.findall(r"(?:Old|New) value = (\d+)", out)
         assert len(values) == 4 and [int(v) - int(values[0]) for v in values] == [0, 1, 1, 2], out
         assert "Thread 3 hit Hardware watchpoint" in out, out
@@ -167,6 +167,7 @@ def test_interrupt_and_detach(start, gdb, tmp_path):
         assert process.poll() is None, said(process)
     seen = len(vm.stdout)
     vm.wait_text(b"." * (seen + 5))
+    time.sleep(0.5)  # gdb has sent its packet, but says nowhere that it waits for the answer
     process.send_signal(signal.SIGINT)
     out = said(process)
     assert "SIGINT" in out and re.search(r"^at [0-9a-f]+$", out, re.MULTILINE), out
