@@ -307,17 +307,21 @@ static void convert(struct soft_cpu *c, struct soft_insn *i, const ZydisDecodedI
 		i->ends_block = true;
 }
 
-/* Decodes one from `bytes`; returns its length, or 0 when more bytes than `available` are needed.
+/* Decodes one at `from`; returns its length, or 0 when more bytes than `available` are needed.
  * What is no instruction becomes one that raises #UD. */
 static unsigned decode_one(
-	struct soft_cpu *c, struct soft_insn *i, const uint8_t *bytes, unsigned available)
+	struct soft_cpu *c, struct soft_insn *i, const uint8_t *from, unsigned available)
 {
 	struct decoder *d = c->engine->zydis;
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-	ZyanStatus status =
-		ZydisDecoderDecodeFull(&d->by_mode[mode_of(c)], bytes, available, &z, operands);
+	uint8_t bytes[INSN_BYTES];
+	ZyanStatus status;
 
+	/* Read once: a device's thread may write here meanwhile, and what is kept of the bytes
+	 * becomes host code. */
+	memcpy(bytes, from, available);
+	status = ZydisDecoderDecodeFull(&d->by_mode[mode_of(c)], bytes, available, &z, operands);
 	if (ZYAN_SUCCESS(status)) {
 		convert(c, i, &z, operands, bytes);
 		return z.length;
