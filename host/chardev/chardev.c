@@ -138,6 +138,9 @@ void chardev_detach(struct chardev *chr, struct chardev_user *user)
 
 size_t chardev_room(struct chardev *chr)
 {
+	/* A peer that does not read is not listened to: what is kept for it stays bounded. */
+	if (chr->kept_bytes)
+		return 0;
 	return chr->user ? chr->user->can_receive(chr->user->opaque) : 0;
 }
 
@@ -190,6 +193,7 @@ static void write_kept(struct chardev *chr)
 
 	if (done == chr->kept_bytes) {
 		release_kept(chr);
+		chardev_accept_input(chr);
 		return;
 	}
 	chr->kept_bytes -= done;
@@ -271,6 +275,7 @@ static void chardev_free(struct chardev *chr)
 	if (chr->log_fd >= 0)
 		close(chr->log_fd);
 	list_remove(&chr->link);
+	free(chr->kept);
 	free(chr->filename);
 	free(chr->id);
 	free(chr);
