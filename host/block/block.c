@@ -26,7 +26,7 @@ struct op {
 	struct block_request *request;
 	enum block_operation operation; /* a write of zeroes may have become BLOCK_WRITE_ZEROES */
 	enum stage stage;
-	bool sync_after, may_unmap;
+	bool sync_after, may_unmap, overwrite;
 	bool begun; /* within its limits: what fails now is the host's fault */
 	int result;
 	uint64_t offset, done;
@@ -143,7 +143,7 @@ static enum io_kind kind_of(const struct op *op)
 	case BLOCK_READ: return IO_READ;
 	case BLOCK_WRITE: return IO_WRITE;
 	case BLOCK_DISCARD: return IO_DISCARD;
-	default: return op->may_unmap ? IO_PUNCH : IO_ZERO;
+	default: return op->overwrite ? IO_OVERWRITE : op->may_unmap ? IO_PUNCH : IO_ZERO;
 	}
 }
 
@@ -283,6 +283,7 @@ static void plan(struct op *op, const struct block_backend *blk)
 
 	op->stage = STAGE_DATA;
 	op->may_unmap = request->flags & BLOCK_FLAG_UNMAP && blk->discard == DISCARD_UNMAP;
+	op->overwrite = request->flags & BLOCK_FLAG_OVERWRITE;
 	if (request->operation == BLOCK_WRITE && blk->detect_zeroes != DETECT_OFF &&
 		request->bytes && all_zero(request)) {
 		op->operation = BLOCK_WRITE_ZEROES;

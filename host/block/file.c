@@ -449,6 +449,7 @@ void file_run(struct io *io)
 	case IO_SYNC: io->result = fdatasync(io->file->fd) < 0 ? -errno : 0; break;
 	case IO_PUNCH: io->result = zero_range(io, PUNCH); break;
 	case IO_ZERO: io->result = zero_range(io, FALLOC_FL_ZERO_RANGE); break;
+	case IO_OVERWRITE: io->result = write_zeroes_by_hand(io); break;
 	case IO_DISCARD: io->result = discard_range(io); break;
 	}
 }

@@ -70,7 +70,7 @@ void image_unlock(int fd);
 
 /* IO_NONE is done without an operation; IO_PUNCH reads as zeroes afterwards, IO_DISCARD as
  * anything. */
-enum io_kind { IO_NONE, IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_DISCARD };
+enum io_kind { IO_NONE, IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_OVERWRITE, IO_DISCARD };
 
 struct io {
 	struct list link; /* pool queue, lane backlog, lane done, or schedule */

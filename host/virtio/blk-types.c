@@ -2,7 +2,7 @@
 /*
  * virtio-blk as a device (virtio 1.4, 5.2): properties, features, configuration, and the types
  * virtio-blk-pci and virtio-blk-device.  Defaults are QEMU's, but for the number of segments of a
- * discard request, which is 8.
+ * discard request, which is 8.  Secure erase, lifetime and size_max are our own, off by default.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,9 +33,11 @@ struct config {
 	uint32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
 	uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
 	uint8_t write_zeroes_may_unmap, unused1[3];
+	uint32_t max_secure_erase_sectors, max_secure_erase_seg, secure_erase_sector_alignment;
 };
 
 _Static_assert(offsetof(struct config, write_zeroes_may_unmap) == 56, "as in 5.2.4");
+_Static_assert(sizeof(struct config) == 72, "as in 5.2.4, without zones");
 _Static_assert(sizeof(struct config) <= VIRTIO_CONFIG_SIZE_MAX, "fits");
 
 static struct virtio_blk *blk_of(struct virtio_device *vdev)
@@ -60,6 +62,13 @@ static uint64_t blk_features(struct virtio_device *vdev)
 		bits |= FEATURE(VIRTIO_BLK_F_DISCARD);
 	if (blk->write_zeroes)
 		bits |= FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (blk->size_max)
+		bits |= FEATURE(VIRTIO_BLK_F_SIZE_MAX);
+	if (blk->secure_erase)
+		bits |= FEATURE(VIRTIO_BLK_F_SECURE_ERASE);
+	/* Only where there is something to report (5.2.6.2). */
+	if (blk->pre_eol_info || blk->lifetime_a || blk->lifetime_b)
+		bits |= FEATURE(VIRTIO_BLK_F_LIFETIME);
 	return bits;
 }
 
@@ -107,6 +116,7 @@ static void blk_config_read(struct virtio_device *vdev, uint8_t *out)
 	uint32_t size = blk->logical_block_size;
 	struct config config = {
 		.capacity = block_size(blk->drive) / BLOCK_SECTOR,
+		.size_max = blk->size_max,
 		/* Header and status take a descriptor each. */
 		.seg_max = blk->queue_size - 2,
 		.blk_size = size,
@@ -130,7 +140,12 @@ static void blk_config_read(struct virtio_device *vdev, uint8_t *out)
 	if (blk->write_zeroes) {
 		config.max_write_zeroes_sectors = blk->max_write_zeroes_sectors;
 		config.max_write_zeroes_seg = VIRTIO_BLK_SEGMENTS_MAX;
-		config.write_zeroes_may_unmap = 1;
+		config.write_zeroes_may_unmap = block_can_discard(blk->drive);
+	}
+	if (blk->secure_erase) {
+		config.max_secure_erase_sectors = blk->max_secure_erase_sectors;
+		config.max_secure_erase_seg = VIRTIO_BLK_SEGMENTS_MAX;
+		config.secure_erase_sector_alignment = size / BLOCK_SECTOR;
 	}
 	memcpy(out, &config, sizeof(config));
 }
@@ -308,6 +323,18 @@ static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 			"offer write zeroes", 0, 0),                                               \
 		BLK_PROPERTY("max-write-zeroes-sectors", PROPERTY_UINT32, type,                    \
 			blk.max_write_zeroes_sectors, "4194303", "of one segment", 1, 4194303),    \
+		BLK_PROPERTY("secure-erase", PROPERTY_BOOL, type, blk.secure_erase, "off",         \
+			"offer secure erase: overwritten with zeroes (not in QEMU)", 0, 0),        \
+		BLK_PROPERTY("max-secure-erase-sectors", PROPERTY_UINT32, type,                    \
+			blk.max_secure_erase_sectors, "131072", "of one segment", 1, 4194303),     \
+		BLK_PROPERTY("pre-eol-info", PROPERTY_UINT16, type, blk.pre_eol_info, "0",         \
+			"what get-lifetime says; 0: undefined (not in QEMU)", 0, 3),               \
+		BLK_PROPERTY("lifetime-type-a", PROPERTY_UINT16, type, blk.lifetime_a, "0",        \
+			"the same for SLC cells, in tenths used (not in QEMU)", 0, 11),            \
+		BLK_PROPERTY("lifetime-type-b", PROPERTY_UINT16, type, blk.lifetime_b, "0",        \
+			"the same for MLC cells (not in QEMU)", 0, 11),                            \
+		BLK_PROPERTY("size-max", PROPERTY_UINT32, type, blk.size_max, "0",                 \
+			"bytes of one buffer of a request; 0: no limit (not in QEMU)", 0, 0),      \
 		BLK_PROPERTY("write-cache", PROPERTY_TRISTATE, type, blk.write_cache, "auto",      \
 			"cache mode after reset; auto: the backend's", 0, 0),                      \
 		BLK_PROPERTY("config-wce", PROPERTY_BOOL, type, blk.config_wce, "on",              \

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The requests of virtio-blk (virtio 1.4, 5.2.6): read, write, flush, get-id, discard, write
- * zeroes.
+ * zeroes, secure erase, lifetime.
  *
  * No layout is assumed (2.7.4): the header is the first 16 readable bytes, the status the last
  * writable byte, wherever descriptors are cut.  Data moves between the backend and guest memory
  * directly.  The used length counts bytes written without a gap from the start, so it is 0 where
  * only the status at the end of a longer area was written (2.7.8.2).
  *
- * Zones, secure erase and lifetime are not offered: UNSUPP.
+ * Zones are not offered: UNSUPP.
  */
 #include "virtio/blk.h"
 
@@ -23,14 +23,16 @@
 #define T_OUT	       1
 #define T_FLUSH	       4
 #define T_GET_ID       8
+#define T_GET_LIFETIME 10
 #define T_DISCARD      11
 #define T_WRITE_ZEROES 13
+#define T_SECURE_ERASE 14
 
 #define S_OK	 0
 #define S_IOERR	 1
 #define S_UNSUPP 2
 
-#define SEGMENT_UNMAP 1
+#define SEGMENT_UNMAP 1u
 
 struct header {
 	uint32_t type, reserved;
@@ -43,7 +45,14 @@ struct segment {
 };
 
 _Static_assert(sizeof(struct header) == HEADER_SIZE, "as in 5.2.6");
+struct lifetime {
+	uint16_t pre_eol_info, type_a, type_b;
+};
+
 _Static_assert(sizeof(struct segment) == SEGMENT_SIZE, "as in 5.2.6");
+_Static_assert(sizeof(struct lifetime) == 6, "as in 5.2.6");
+
+struct range_type;
 
 struct blk_request {
 	struct queue_request queue; /* first */
@@ -51,6 +60,7 @@ struct blk_request {
 	struct virtio_queue *vq;
 	uint8_t *status;     /* in guest memory, pinned by `queue` */
 	uint32_t data_bytes; /* written without a gap before the status when all goes well */
+	const struct range_type *range; /* what is done to these segments */
 	struct segment segments[VIRTIO_BLK_SEGMENTS_MAX];
 	unsigned segment_count, segment_next;
 	bool flush_after; /* write-through: stable before it completes */
@@ -116,6 +126,17 @@ static bool range_is_good(const struct virtio_blk *blk, uint64_t sector, uint64_
 
 /* --- read and write --- */
 
+/* With size_max no buffer is longer (5.2.4); pieces of one buffer lie in one block of memory. */
+static bool sizes_are_good(const struct virtio_blk *blk, const struct queue_request *queue)
+{
+	unsigned count = queue->out_count + queue->in_count;
+
+	for (unsigned i = 0; blk->size_max && i < count; i++)
+		if (queue->out[i].iov_len > blk->size_max)
+			return false;
+	return true;
+}
+
 static void cut_front(struct iovec **iov, unsigned *count, size_t length)
 {
 	while (length) {
@@ -144,7 +165,7 @@ static void read_or_write(struct blk_request *request, const struct header *head
 	bool write = header->type == T_OUT;
 	uint64_t bytes = write ? queue->out_bytes - HEADER_SIZE : queue->in_bytes - 1;
 
-	if ((write && blk->readonly) || bytes % BLOCK_SECTOR ||
+	if ((write && blk->readonly) || bytes % BLOCK_SECTOR || !sizes_are_good(blk, queue) ||
 		!range_is_good(blk, header->sector, bytes / BLOCK_SECTOR)) {
 		finish(request, S_IOERR);
 		return;
@@ -188,7 +209,43 @@ static void get_id(struct blk_request *request, const struct header *header)
 	finish(request, S_OK);
 }
 
-/* --- discard and write zeroes --- */
+static void get_lifetime(struct blk_request *request, const struct header *header)
+{
+	const struct virtio_blk *blk = blk_of(request->vq->vdev);
+	struct lifetime lifetime = {blk->pre_eol_info, blk->lifetime_a, blk->lifetime_b};
+	uint64_t room = request->queue.in_bytes - 1;
+
+	if (!(blk->vdev.features & FEATURE(VIRTIO_BLK_F_LIFETIME))) {
+		finish(request, S_UNSUPP);
+		return;
+	}
+	request->data_bytes = queue_copy_in(
+		&request->queue, &lifetime, room < sizeof(lifetime) ? room : sizeof(lifetime));
+	finish(request, S_OK);
+}
+
+/* --- discard, write zeroes and secure erase --- */
+
+static const struct range_type {
+	uint32_t type;
+	unsigned feature;
+	uint32_t flags; /* of a segment that are known */
+	enum block_operation operation;
+	unsigned block_flags;
+} range_types[] = {
+	{T_DISCARD, VIRTIO_BLK_F_DISCARD, 0, BLOCK_DISCARD, 0},
+	{T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, SEGMENT_UNMAP, BLOCK_WRITE_ZEROES, 0},
+	/* What was erased stays erased over a crash, too. */
+	{T_SECURE_ERASE, VIRTIO_BLK_F_SECURE_ERASE, 0, BLOCK_WRITE_ZEROES,
+		BLOCK_FLAG_OVERWRITE | BLOCK_FLAG_FUA},
+};
+
+static uint32_t most_sectors(const struct virtio_blk *blk, uint32_t type)
+{
+	if (type == T_SECURE_ERASE)
+		return blk->max_secure_erase_sectors;
+	return type == T_DISCARD ? blk->max_discard_sectors : blk->max_write_zeroes_sectors;
+}
 
 static void next_segment(struct block_request *block, int result)
 {
@@ -196,9 +253,9 @@ static void next_segment(struct block_request *block, int result)
 
 	if (result == 0 && request->segment_next < request->segment_count) {
 		const struct segment *segment = &request->segments[request->segment_next++];
+		unsigned unmap = segment->flags & SEGMENT_UNMAP ? BLOCK_FLAG_UNMAP : 0;
 
-		submit(request, block->operation,
-			segment->flags & SEGMENT_UNMAP ? BLOCK_FLAG_UNMAP : 0,
+		submit(request, block->operation, request->range->block_flags | unmap,
 			segment->sector * BLOCK_SECTOR, (uint64_t)segment->sectors * BLOCK_SECTOR);
 	} else if (result == 0 && request->flush_after) {
 		flush(request, NULL);
@@ -208,16 +265,16 @@ static void next_segment(struct block_request *block, int result)
 }
 
 /* All segments are judged before the first is carried out. */
-static uint8_t check_segments(const struct blk_request *request, bool zeroes)
+static uint8_t check_segments(const struct blk_request *request)
 {
 	const struct virtio_blk *blk = blk_of(request->vq->vdev);
-	uint32_t most = zeroes ? blk->max_write_zeroes_sectors : blk->max_discard_sectors;
+	uint32_t most = most_sectors(blk, request->range->type);
 	uint8_t status = S_OK;
 
 	for (unsigned i = 0; i < request->segment_count; i++) {
 		const struct segment *segment = &request->segments[i];
 
-		if (segment->flags & ~(zeroes ? SEGMENT_UNMAP : 0))
+		if (segment->flags & ~request->range->flags)
 			return S_UNSUPP;
 		if (blk->readonly || segment->sectors > most ||
 			!range_is_good(blk, segment->sector, segment->sectors))
@@ -226,19 +283,20 @@ static uint8_t check_segments(const struct blk_request *request, bool zeroes)
 	return status;
 }
 
-static void discard_or_zero(struct blk_request *request, const struct header *header)
+static void change_ranges(struct blk_request *request, const struct header *header)
 {
 	struct virtio_blk *blk = blk_of(request->vq->vdev);
-	bool zeroes = header->type == T_WRITE_ZEROES;
+	const struct range_type *range = range_types;
 	uint64_t bytes = request->queue.out_bytes - HEADER_SIZE;
-	unsigned feature = zeroes ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD;
 	uint8_t status;
 	struct {
 		struct header header;
 		struct segment segments[VIRTIO_BLK_SEGMENTS_MAX];
 	} copy;
 
-	if (!(blk->vdev.features & FEATURE(feature))) {
+	while (range->type != header->type)
+		range++;
+	if (!(blk->vdev.features & FEATURE(range->feature))) {
 		finish(request, S_UNSUPP);
 		return;
 	}
@@ -248,15 +306,16 @@ static void discard_or_zero(struct blk_request *request, const struct header *he
 	}
 	queue_copy_out(&request->queue, &copy, HEADER_SIZE + bytes);
 	memcpy(request->segments, copy.segments, bytes);
+	request->range = range;
 	request->segment_count = bytes / SEGMENT_SIZE;
 	request->segment_next = 0;
 	request->flush_after = !blk->writeback;
-	status = check_segments(request, zeroes);
+	status = check_segments(request);
 	if (status != S_OK) {
 		finish(request, status);
 		return;
 	}
-	request->block.operation = zeroes ? BLOCK_WRITE_ZEROES : BLOCK_DISCARD;
+	request->block.operation = range->operation;
 	request->block.done = next_segment;
 	request->block.opaque = request;
 	next_segment(&request->block, 0);
@@ -270,8 +329,10 @@ static const struct {
 	{T_OUT, read_or_write},
 	{T_FLUSH, flush},
 	{T_GET_ID, get_id},
-	{T_DISCARD, discard_or_zero},
-	{T_WRITE_ZEROES, discard_or_zero},
+	{T_GET_LIFETIME, get_lifetime},
+	{T_DISCARD, change_ranges},
+	{T_WRITE_ZEROES, change_ranges},
+	{T_SECURE_ERASE, change_ranges},
 };
 
 void virtio_blk_request(

@@ -11,6 +11,7 @@
 #include "virtio/virtio.h"
 
 /* Feature bits (5.2.3) */
+#define VIRTIO_BLK_F_SIZE_MAX	  1
 #define VIRTIO_BLK_F_SEG_MAX	  2
 #define VIRTIO_BLK_F_GEOMETRY	  4
 #define VIRTIO_BLK_F_RO		  5
@@ -21,8 +22,10 @@
 #define VIRTIO_BLK_F_MQ		  12
 #define VIRTIO_BLK_F_DISCARD	  13
 #define VIRTIO_BLK_F_WRITE_ZEROES 14
+#define VIRTIO_BLK_F_LIFETIME	  15
+#define VIRTIO_BLK_F_SECURE_ERASE 16
 
-#define VIRTIO_BLK_SEGMENTS_MAX 8 /* of one discard or write zeroes request */
+#define VIRTIO_BLK_SEGMENTS_MAX 8 /* of one discard, write zeroes or secure erase */
 
 struct virtio_blk {
 	struct virtio_device vdev;
@@ -35,6 +38,14 @@ struct virtio_blk {
 	uint64_t logical_block_size, physical_block_size, min_io_size, opt_io_size;
 	uint64_t discard_granularity;
 	uint32_t max_discard_sectors, max_write_zeroes_sectors;
+
+	/* properties of our own */
+	uint32_t size_max; /* bytes of one buffer; 0: no limit, and SIZE_MAX is not offered */
+	bool secure_erase;
+	uint32_t max_secure_erase_sectors;
+	uint16_t pre_eol_info, lifetime_a, lifetime_b; /* all 0: LIFETIME is not offered */
+
+	/* QEMU's again */
 	uint32_t bootindex, cyls, heads, secs;
 	uint16_t num_queues, queue_size;
 	int write_cache, werror, rerror;
