@@ -29,6 +29,8 @@ class Build:
         self.disks = {}  # drive id -> path
         self.life = "same"  # where a VM goes on that a TEST saves: "same" engine or "other"
         self.suffix = ""  # ".mb": the Multiboot form of the kernel
+        self.legacy = False  # virtio devices have their legacy interface, and kernels use it
+        self.packed = False  # virtio devices offer packed rings
 
     def drive(self, parameters, extra=""):
         """A raw image with its -drive; returns the drive's id."""
@@ -85,6 +87,21 @@ def microvm(build, parameters):
     build.args += ["-machine", "microvm,acpi=off", "-global", "virtio-mmio.force-legacy=false"]
 
 
+def legacy(build, parameters):
+    """After pc or microvm: virtio devices are transitional on PCI, version 1 on MMIO, and kernels drive
+    the legacy interface."""
+    build.legacy = True
+    build.append.append("interface=legacy")
+    modern = "virtio-mmio.force-legacy=false"
+    if modern in build.args:
+        build.args[build.args.index(modern)] = "virtio-mmio.force-legacy=true"
+
+
+def packed(build, parameters):
+    """Virtio devices behind this word offer packed rings."""
+    build.packed = True
+
+
 def memory(build, parameters):
     build.args += ["-m", parameters["size"]]
 
@@ -105,15 +122,25 @@ BLK = ("serial", "iothread", "num-queues", "queue-size", "event_idx", "indirect_
 BLK += ("discard", "write-zeroes", "seg-max", "logical_block_size", "config-wce")
 
 
+def virtio(build, name, **properties):
+    """A virtio device with the interfaces and rings that the machine's words ask for."""
+    if name.endswith("-pci"):
+        properties.setdefault("disable_legacy", "off" if build.legacy else "on")
+        properties.setdefault("disable_modern", "off")
+    if build.packed:
+        properties.setdefault("packed", "on")
+    build.device(name, **properties)
+
+
 def blk_pci(build, parameters):
     drive = build.drive(parameters)
     more = common_properties(parameters, *BLK, "vectors", "addr", "bootindex")
-    build.device("virtio-blk-pci", drive=drive, disable_legacy="on", disable_modern="off", **more)
+    virtio(build, "virtio-blk-pci", drive=drive, **more)
 
 
 def blk_mmio(build, parameters):
     drive = build.drive(parameters)
-    build.device("virtio-blk-device", drive=drive, **common_properties(parameters, *BLK))
+    virtio(build, "virtio-blk-device", drive=drive, **common_properties(parameters, *BLK))
 
 
 def ide_hd(build, parameters):
@@ -174,6 +201,8 @@ FRAGMENTS = {
     "pc": pc,
     "microvm": microvm,
     "mem": memory,
+    "legacy": legacy,
+    "packed": packed,
     "smp": smp,
     "cpu": cpu,
     "iothread": iothread,
@@ -186,6 +215,21 @@ FRAGMENTS = {
     "module": module,
     "append": append,
 }
+
+
+VIRTIO = ("blk-", "rng-", "console-", "serial-", "device:driver=virtio-")
+
+
+def virtio_interface(words):
+    """(transport, ring) of the virtio devices of a machine: "pci", "legacy", "mmio" or "mmio-legacy",
+    and "split" or "packed"; None if it has no such device."""
+    listed = words.split()
+    if not any(word.startswith(VIRTIO) for word in listed):
+        return None
+    transport = "mmio" if "microvm" in listed else "pci"
+    if "legacy" in listed:
+        transport = "mmio-legacy" if transport == "mmio" else "legacy"
+    return transport, "packed" if "packed" in listed or "packed=on" in words else "split"
 
 
 def put_together(words, folder):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import fakes
 import pytest
 
-from harness import elf, ktap, probe, tables
+from harness import elf, ktap, machines, probe, tables
 from harness import session as sessions
 from harness.items import Failed, KernelItem
 from harness.session import Session, run_once
@@ -231,3 +231,28 @@ def test_time_without_a_processor_is_not_silence(monkeypatch):
     assert seconds_until_silent(30, 0) == 30
     assert 119 <= seconds_until_silent(30, 0.75) <= 120
     assert seconds_until_silent(30, 3) == 300  # for ever is too long
+
+
+@pytest.mark.parametrize(
+    "words, interface",
+    [
+        ("pc ide-hd", None),
+        ("pc blk-pci:size=1M", ("pci", "split")),
+        ("pc packed blk-pci", ("pci", "packed")),
+        ("pc blk-pci:packed=on", ("pci", "packed")),
+        ("pc legacy blk-pci", ("legacy", "split")),
+        ("microvm blk-mmio", ("mmio", "split")),
+        ("microvm legacy blk-mmio", ("mmio-legacy", "split")),
+    ],
+)
+def test_the_interface_of_a_machine_is_known_from_its_words(words, interface):
+    assert machines.virtio_interface(words) == interface
+
+
+def test_legacy_and_packed_are_words_of_a_machine(tmp_path):
+    build = machines.put_together("pc legacy packed blk-pci:size=1M", tmp_path)
+    device = build.args[build.args.index("-device") + 1]
+    assert "disable-legacy=off" in device and device.endswith("packed=on")
+    assert build.append == ["interface=legacy"]
+    build = machines.put_together("microvm legacy blk-mmio:size=1M", tmp_path)
+    assert "virtio-mmio.force-legacy=true" in build.args
