@@ -202,9 +202,13 @@ TEST(software_disabled_takes_none, "",
 
 /* --- NMI --- */
 
+static volatile uint32_t uninterruptible;
+
+/* Says so once its interrupts are off: the other side may send only then. */
 static uint64_t wait_without_interrupts(void *arg)
 {
 	irq_disable();
+	uninterruptible = 1;
 	while (!*(volatile uint32_t *)arg)
 		cpu_relax();
 	irq_enable();
@@ -216,9 +220,10 @@ TEST(nmi_to_one, "", "an NMI IPI arrives once, at that processor only, with inte
 {
 	static volatile uint32_t go;
 
-	go = 0;
+	go = uninterruptible = 0;
 	smp_start_all();
 	smp_run(1, wait_without_interrupts, (void *)&go);
+	ASSERT_TRUE(WAIT_UNTIL(uninterruptible, SOON_US));
 	smp_ipi(smp_cpu(1)->apic_id, IPI_NMI | IPI_ASSERT);
 	EXPECT_TRUE(WAIT_UNTIL(smp_cpu(1)->nmis, SOON_US));
 	go = 1;
@@ -317,13 +322,13 @@ TEST(higher_vector_first, "",
 		;
 	while ((high = irq_vector()) < middle + 0x10)
 		;
-	served_count = go = 0;
+	served_count = go = uninterruptible = 0;
 	smp_handler(low, note_served);
 	smp_handler(middle, note_served);
 	smp_handler(high, note_served);
 	smp_start(1);
 	smp_run(1, wait_without_interrupts, (void *)&go);
-	delay_us(300);
+	ASSERT_TRUE(WAIT_UNTIL(uninterruptible, SOON_US));
 	smp_ipi(smp_cpu(1)->apic_id, IPI_FIXED | IPI_ASSERT | middle);
 	smp_ipi(smp_cpu(1)->apic_id, IPI_FIXED | IPI_ASSERT | low);
 	smp_ipi(smp_cpu(1)->apic_id, IPI_FIXED | IPI_ASSERT | high);
