@@ -171,6 +171,8 @@ def test_another_machine_is_refused(start, tmp_path):
     assert "-m: saved with" in refused(start(*incoming, memory="32M"))
     more = refused(start(*incoming, "-device", "pci-testdev"))
     assert "section pci-testdev/0: missing" in more
+    less = refused(start(*incoming, "-cpu", "qemu64,-cx16,-sse3"))
+    assert "section cpu/0: -cpu: saved with cx16" in less
     path.write_bytes(data[:-1])
     assert "ends too early" in refused(start(*incoming))
     path.write_bytes(data + b"x")

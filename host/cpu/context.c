@@ -192,6 +192,7 @@ static const struct state_field context_fields[] = {
 	STATE_BOOL(struct cpu_context, nmi_pending),
 	STATE_BOOL(struct cpu_context, nmi_blocked),
 	STATE_PART(struct cpu_context, lapic, lapic_table),
+	STATE_UINTS(struct cpu_context, features, .since = 2),
 	STATE_END,
 };
 
@@ -228,7 +229,7 @@ static const struct state_table *const context_subsections[] = {&avx_table, NULL
 
 const struct state_table cpu_context_table = {
 	.name = "cpu",
-	.version = 1,
+	.version = 2,
 	.fields = context_fields,
 	.subsections = context_subsections,
 	.post_load = context_loaded,

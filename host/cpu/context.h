@@ -6,6 +6,7 @@
 #ifndef CPU_CONTEXT_H
 #define CPU_CONTEXT_H
 
+#include "cpu/model.h"
 #include "cpu/state.h"
 #include "machine/state-table.h"
 
@@ -57,6 +58,8 @@ struct cpu_context {
 	bool nmi_pending, nmi_blocked;
 
 	struct cpu_lapic lapic;
+
+	uint32_t features[FEATURE_WORDS]; /* what CPUID offers the guest */
 };
 
 /* Its post_load checks what holds on every processor; what one engine cannot do it says itself. */

@@ -175,6 +175,35 @@ void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[F
 	}
 }
 
+/* No guest here depends on them, or the APIC's own register switches them. */
+static bool is_demanded(unsigned word, uint32_t bit)
+{
+	if (word == FEATURE_1_EDX)
+		return !(bit & (BIT(1) | BIT(9))); /* vme, apic */
+	return !(word == FEATURE_7_EBX && bit == BIT(13)); /* zero-fcs-fds */
+}
+
+int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS],
+	struct error *err)
+{
+	const char *first = NULL;
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < FEATURES; i++) {
+		unsigned word = features[i].word;
+		uint32_t bit = BIT(features[i].bit);
+
+		if (!(saved[word] & ~here[word] & bit) || !is_demanded(word, bit))
+			continue;
+		first = first ? first : features[i].name;
+		missing++;
+	}
+	if (!missing)
+		return 0;
+	return error_set(err, EINVAL, "-cpu: saved with %s%s, which this processor has not", first,
+		missing > 1 ? " and more" : "");
+}
+
 /* One of "+name", "-name", "name=on", "name=off", "name". */
 static int parse_feature(struct cpu_choice *choice, char *text, struct error *err)
 {

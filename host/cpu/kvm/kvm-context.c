@@ -321,6 +321,7 @@ int kvm_get_context(
 	for (unsigned i = 0; i < MSR_COUNT; i++)
 		get_msr(vcpu, msrs[i].index, (uint64_t *)((char *)context + msrs[i].offset));
 	context->xcr0 = get_xcr0(vcpu);
+	memcpy(context->features, vcpu->features, sizeof(context->features));
 	if (get_xsave(vcpu, context) < 0)
 		return error_set_errno(err, errno, "KVM does not tell the FPU's state");
 	get_debug(&debug, context);
@@ -386,8 +387,11 @@ int kvm_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_co
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
 	uint64_t deadline;
-	int rc = set_sregs(vcpu, context);
+	int rc = cpu_features_suffice(context->features, vcpu->features, err);
 
+	if (rc < 0)
+		return rc;
+	rc = set_sregs(vcpu, context);
 	if (rc < 0)
 		return error_set_errno(err, -rc, "KVM refuses the registers");
 	rc = set_xsave(vcpu, context);

@@ -34,6 +34,14 @@ static const struct {
 	[FEATURE_80000001_ECX] = {0x80000001, offsetof(struct kvm_cpuid_entry2, ecx)},
 };
 
+static void note_features(struct kvm_vcpu *vcpu, const struct kvm_cpuid_entry2 *entry)
+{
+	for (unsigned word = 0; word < FEATURE_WORDS; word++)
+		if (places[word].leaf == entry->function && places[word].index == entry->index)
+			memcpy(&vcpu->features[word], (const char *)entry + places[word].offset,
+				sizeof(vcpu->features[word]));
+}
+
 /* ARCH_CAPABILITIES has an MSR of its own that some hosts refuse to set; no guest here needs it. */
 static void apply_features(struct kvm_cpuid_entry2 *entry, const struct cpu_choice *choice)
 {
@@ -93,6 +101,7 @@ int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err)
 		if (table.entries[i].function == 1)
 			fault_value("cpuid-1-ecx", &ecx);
 		table.entries[i].ecx = ecx;
+		note_features(vcpu, &table.entries[i]);
 	}
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &table) < 0)
 		return error_set_errno(err, errno, "KVM refuses the processor model");

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "cpu/engine.h"
+#include "cpu/model.h"
 
 #define KVM_ROUTES_MAX 512 /* GSIs: 24 lines, the rest for messages */
 
@@ -26,6 +27,7 @@ struct kvm_poweron {
 };
 
 struct kvm_vcpu {
+	uint32_t features[FEATURE_WORDS]; /* that CPUID shows */
 	struct kvm_engine *kvm;
 	unsigned index;
 	int fd;
