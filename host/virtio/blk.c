@@ -183,6 +183,8 @@ static void read_or_write(struct blk_request *request, const struct header *head
 	request->block.iov = write ? queue->out : queue->in;
 	request->block.iov_count = write ? queue->out_count : queue->in_count;
 	request->block.done = simple_done;
+	if (write)
+		queue_hand_out(queue);
 	submit(request, write ? BLOCK_WRITE : BLOCK_READ,
 		write && !blk->writeback ? BLOCK_FLAG_FUA : 0, header->sector * BLOCK_SECTOR,
 		bytes);
@@ -289,10 +291,6 @@ static void change_ranges(struct blk_request *request, const struct header *head
 	const struct range_type *range = range_types;
 	uint64_t bytes = request->queue.out_bytes - HEADER_SIZE;
 	uint8_t status;
-	struct {
-		struct header header;
-		struct segment segments[VIRTIO_BLK_SEGMENTS_MAX];
-	} copy;
 
 	while (range->type != header->type)
 		range++;
@@ -304,8 +302,8 @@ static void change_ranges(struct blk_request *request, const struct header *head
 		finish(request, S_IOERR);
 		return;
 	}
-	queue_copy_out(&request->queue, &copy, HEADER_SIZE + bytes);
-	memcpy(request->segments, copy.segments, bytes);
+	cut_front(&request->queue.out, &request->queue.out_count, HEADER_SIZE);
+	queue_copy_out(&request->queue, request->segments, bytes);
 	request->range = range;
 	request->segment_count = bytes / SEGMENT_SIZE;
 	request->segment_next = 0;

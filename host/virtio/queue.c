@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "machine/reads.h"
 #include "virtio/features.h"
 
 #define CHAIN_BYTES_MAX (UINT64_C(1) << 32) /* 2.7.5: a chain is no longer than that */
@@ -34,6 +35,7 @@ void queue_init(struct queue *queue, struct guest_memory *memory, const char *de
 
 static void request_free(struct queue_request *request)
 {
+	reads_free(&request->reads);
 	free(request->segments);
 	free(request->iov);
 	free(request);
@@ -213,9 +215,11 @@ struct queue_request *queue_pop(struct queue *queue)
 			queue_break(queue, "out of memory");
 			return NULL;
 		}
+		reads_begin(&request->reads, queue->device, queue->index);
 		rc = queue->ops->take(queue, request);
 		if (rc <= 0 ||
 			fault_queue_pop(queue->device, queue->index, request->head) == FAULT_DROP) {
+			reads_end(request->reads);
 			release(queue, request, false);
 			list_add_tail(&queue->free, &request->link);
 			if (rc <= 0)
@@ -226,6 +230,7 @@ struct queue_request *queue_pop(struct queue *queue)
 		queue->in_flight++;
 		list_add_tail(&queue->flying, &request->link);
 		fill_iovecs(request);
+		reads_taken(request->reads);
 		return request;
 	}
 	return NULL;
@@ -245,6 +250,7 @@ static void give(struct queue *queue, uint16_t head, uint32_t written)
 
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written)
 {
+	reads_end(request->reads);
 	/* The data has landed, or part of it: all of the writable part counts as touched. */
 	release(queue, request, true);
 	if (request->orphan) {
@@ -282,7 +288,30 @@ bool queue_kicks_on(struct queue *queue)
 	return queue->started && !queue->broken && queue->ops->kicks_on(queue);
 }
 
-size_t queue_copy_out(const struct queue_request *request, void *to, size_t length)
+/* Where in the readable part `out` begins now. */
+static uint64_t offset_out(const struct queue_request *request)
+{
+	size_t piece = request->out - request->iov;
+	uint64_t offset;
+
+	if (!request->out_count)
+		return 0;
+	offset = (char *)request->out->iov_base - (char *)request->segments[piece].host;
+	for (size_t i = 0; i < piece; i++)
+		offset += request->segments[i].length;
+	return offset;
+}
+
+void queue_hand_out(const struct queue_request *request)
+{
+	size_t left = 0;
+
+	for (unsigned i = 0; i < request->out_count; i++)
+		left += request->out[i].iov_len;
+	reads_payload(request->reads, offset_out(request), request->out, left, true);
+}
+
+static size_t copy_out(const struct queue_request *request, void *to, size_t length)
 {
 	size_t done = 0;
 
@@ -293,6 +322,17 @@ size_t queue_copy_out(const struct queue_request *request, void *to, size_t leng
 		memcpy((char *)to + done, request->out[i].iov_base, part);
 		done += part;
 	}
+	reads_payload(request->reads, offset_out(request), request->out, done, false);
+	return done;
+}
+
+size_t queue_copy_out(const struct queue_request *request, void *to, size_t length)
+{
+	size_t done;
+
+	do
+		done = copy_out(request, to, length);
+	while (reads_again("read-payload-again"));
 	return done;
 }
 

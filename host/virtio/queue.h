@@ -52,6 +52,7 @@ struct queue_request {
 	struct queue_segment *segments;
 	struct iovec *iov; /* what out and in point into */
 	unsigned count, capacity;
+	struct reads *reads; /* machine/reads.h */
 };
 
 struct ring_ops {
@@ -142,6 +143,9 @@ bool queue_kicks_on(struct queue *queue);
  * returns how many there were. */
 size_t queue_copy_out(const struct queue_request *request, void *to, size_t length);
 size_t queue_copy_in(const struct queue_request *request, const void *from, size_t length);
+
+/* What is left of the readable part goes to someone who reads it, once: a backend. */
+void queue_hand_out(const struct queue_request *request);
 
 /* For ring formats: pins one buffer of the chain.  0, or -EINVAL with queue->broken set. */
 int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_t address,

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "machine/reads.h"
 #include "virtio/queue.h"
 
 #define DESCRIPTOR_SIZE	 16
@@ -33,7 +34,7 @@ struct descriptor {
 /* The driver writes these at any time, from other threads: one load each, never a second look. */
 static uint16_t load(const uint16_t *word)
 {
-	return __atomic_load_n(word, __ATOMIC_RELAXED);
+	return guest_load16(word);
 }
 
 static void store(uint16_t *word, uint16_t value)
@@ -119,14 +120,15 @@ static int fetch(
 	uint64_t words[2];
 
 	if (!table->entries) {
-		words[0] = __atomic_load_n(&queue->split.table[2 * at], __ATOMIC_RELAXED);
-		words[1] = __atomic_load_n(&queue->split.table[2 * at + 1], __ATOMIC_RELAXED);
+		words[0] = guest_load64(&queue->split.table[2 * at]);
+		words[1] = guest_load64(&queue->split.table[2 * at + 1]);
 	} else {
 		uint64_t address = table->address + (uint64_t)DESCRIPTOR_SIZE * at;
 
 		if (address < table->address ||
 			guest_read(queue->memory, address, words, sizeof(words)) < 0)
 			return queue_break(queue, "an indirect table lies outside of memory");
+		reads_table(queue->memory, address, sizeof(words));
 	}
 	*out = unpack(words[0], words[1]);
 	return 0;

@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "machine/reads.h"
 #include "virtio/virtio.h"
 
 static bool may_serve(const struct virtio_device *vdev)
@@ -54,6 +55,7 @@ static void serve(struct virtio_queue *vq)
 		more = left ? !vdev->broken && queue_kicks_on(ring) : true;
 	}
 	vq->in_service = false;
+	reads_pause();
 	if (ring->broken && !vdev->broken)
 		virtio_break(vdev, "queue %u: %s", ring->index, ring->broken);
 	interrupt_if_wanted(vq);
