@@ -59,7 +59,7 @@ struct cpu_context {
 
 	struct cpu_lapic lapic;
 
-	uint32_t features[FEATURE_WORDS]; /* what CPUID offers the guest */
+	uint32_t features[FEATURE_WORDS]; /* that -cpu asked for; an engine may have had fewer */
 };
 
 /* Its post_load checks what holds on every processor; what one engine cannot do it says itself. */

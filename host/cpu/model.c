@@ -175,12 +175,12 @@ void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[F
 	}
 }
 
-/* No guest here depends on them, or the APIC's own register switches them. */
-static bool is_demanded(unsigned word, uint32_t bit)
+void cpu_choice_features(const struct cpu_choice *choice, uint32_t out[FEATURE_WORDS])
 {
-	if (word == FEATURE_1_EDX)
-		return !(bit & (BIT(1) | BIT(9))); /* vme, apic */
-	return !(word == FEATURE_7_EBX && bit == BIT(13)); /* zero-fcs-fds */
+	for (unsigned word = 0; word < FEATURE_WORDS; word++) {
+		out[word] = choice->model->everything ? ~0u : choice->model->features[word];
+		out[word] = (out[word] | choice->add[word]) & ~choice->remove[word];
+	}
 }
 
 int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS],
@@ -193,14 +193,14 @@ int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t her
 		unsigned word = features[i].word;
 		uint32_t bit = BIT(features[i].bit);
 
-		if (!(saved[word] & ~here[word] & bit) || !is_demanded(word, bit))
+		if (!(saved[word] & ~here[word] & bit))
 			continue;
 		first = first ? first : features[i].name;
 		missing++;
 	}
 	if (!missing)
 		return 0;
-	return error_set(err, EINVAL, "-cpu: saved with %s%s, which this processor has not", first,
+	return error_set(err, EINVAL, "-cpu: saved with %s%s, not asked for here", first,
 		missing > 1 ? " and more" : "");
 }
 

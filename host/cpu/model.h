@@ -46,8 +46,10 @@ int cpu_choice_parse(const char *text, struct cpu_choice *out, struct error *err
 void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[FEATURE_WORDS],
 	const char *engine);
 
-/* Has a processor with the features `here` all that a guest met on one with those of `saved`?  0, or
- * -EINVAL with a sentence.  What differs between engines and no guest depends on is left out. */
+/* All features that the choice asks for; for `max` every bit. */
+void cpu_choice_features(const struct cpu_choice *choice, uint32_t out[FEATURE_WORDS]);
+
+/* Was no feature asked for at `saved` that is not asked for `here`?  0, or -EINVAL with a sentence. */
 int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS],
 	struct error *err);
 

@@ -34,29 +34,18 @@ static const struct {
 	[FEATURE_80000001_ECX] = {0x80000001, offsetof(struct kvm_cpuid_entry2, ecx)},
 };
 
-static void note_features(struct kvm_vcpu *vcpu, const struct kvm_cpuid_entry2 *entry)
-{
-	for (unsigned word = 0; word < FEATURE_WORDS; word++)
-		if (places[word].leaf == entry->function && places[word].index == entry->index)
-			memcpy(&vcpu->features[word], (const char *)entry + places[word].offset,
-				sizeof(vcpu->features[word]));
-}
-
 /* ARCH_CAPABILITIES has an MSR of its own that some hosts refuse to set; no guest here needs it. */
-static void apply_features(struct kvm_cpuid_entry2 *entry, const struct cpu_choice *choice)
+static void apply_features(struct kvm_cpuid_entry2 *entry, const uint32_t wanted[FEATURE_WORDS])
 {
 	for (unsigned word = 0; word < FEATURE_WORDS; word++) {
 		uint32_t *value = (uint32_t *)((char *)entry + places[word].offset);
-		uint32_t wanted;
 
 		if (places[word].leaf != entry->function || places[word].index != entry->index)
 			continue;
-		wanted = choice->model->everything ? ~0u : choice->model->features[word];
-		wanted = (wanted | choice->add[word]) & ~choice->remove[word];
 		/* A hypervisor is not something the kernel "supports": we are one. */
 		if (word == FEATURE_1_ECX)
 			*value |= 1u << 31;
-		*value &= wanted;
+		*value &= wanted[word];
 	}
 }
 
@@ -90,18 +79,18 @@ int kvm_cpuid_set(struct kvm_vcpu *vcpu, const char *model, struct error *err)
 
 	if (rc < 0)
 		return rc;
+	cpu_choice_features(&choice, vcpu->features);
 	if (ioctl(vcpu->kvm->kvm_fd, KVM_GET_SUPPORTED_CPUID, &table) < 0)
 		return error_set_errno(err, errno, "KVM does not tell its CPUID");
 	for (unsigned i = 0; i < table.head.nent; i++) {
 		uint64_t ecx;
 
-		apply_features(&table.entries[i], &choice);
+		apply_features(&table.entries[i], vcpu->features);
 		name_vcpu(&table.entries[i], vcpu, is_amd(&table));
 		ecx = table.entries[i].ecx;
 		if (table.entries[i].function == 1)
 			fault_value("cpuid-1-ecx", &ecx);
 		table.entries[i].ecx = ecx;
-		note_features(vcpu, &table.entries[i]);
 	}
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &table) < 0)
 		return error_set_errno(err, errno, "KVM refuses the processor model");

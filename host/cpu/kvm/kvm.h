@@ -27,7 +27,7 @@ struct kvm_poweron {
 };
 
 struct kvm_vcpu {
-	uint32_t features[FEATURE_WORDS]; /* that CPUID shows */
+	uint32_t features[FEATURE_WORDS]; /* that -cpu asked for */
 	struct kvm_engine *kvm;
 	unsigned index;
 	int fd;

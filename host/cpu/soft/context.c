@@ -97,7 +97,7 @@ int soft_get_context(
 	context->nmi_pending = c->nmi_pending;
 	context->nmi_blocked = c->nmi_blocked;
 	soft_lapic_get(c, &context->lapic);
-	memcpy(context->features, c->cpuid_features, sizeof(context->features));
+	memcpy(context->features, c->asked_features, sizeof(context->features));
 	return 0;
 }
 
@@ -115,7 +115,7 @@ static int check(const struct soft_cpu *c, const struct cpu_context *context, st
 	if (context->xcr0 & ~(uint64_t)XCR0_KNOWN)
 		return error_set(err, ENOTSUP, "field xcr0: %llx is not there under soft",
 			(unsigned long long)(context->xcr0 & ~(uint64_t)XCR0_KNOWN));
-	return cpu_features_suffice(context->features, c->cpuid_features, err);
+	return cpu_features_suffice(context->features, c->asked_features, err);
 }
 
 int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,

@@ -53,12 +53,9 @@ void soft_set_features(struct soft_cpu *c, const struct cpu_choice *choice)
 	uint32_t words[FEATURE_WORDS];
 
 	supported(words);
-	for (unsigned word = 0; word < FEATURE_WORDS; word++) {
-		uint32_t wanted = choice->model->everything ? ~0u : choice->model->features[word];
-
-		wanted = (wanted | choice->add[word]) & ~choice->remove[word];
-		c->cpuid_features[word] = words[word] & wanted;
-	}
+	cpu_choice_features(choice, c->asked_features);
+	for (unsigned word = 0; word < FEATURE_WORDS; word++)
+		c->cpuid_features[word] = words[word] & c->asked_features[word];
 }
 
 static const struct {

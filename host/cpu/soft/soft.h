@@ -284,6 +284,7 @@ struct soft_cpu {
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	struct soft_fpu fpu;
 	uint32_t cpuid_features[FEATURE_WORDS];
+	uint32_t asked_features[FEATURE_WORDS]; /* by -cpu */
 
 	unsigned index;
 	bool nmi_pending, nmi_blocked;
