@@ -17,6 +17,7 @@
 #include "block/iothread.h"
 #include "board/board.h"
 #include "chardev/chardev.h"
+#include "chardev/rng.h"
 #include "cpu/engine.h"
 #include "debug/gdb.h"
 #include "machine/machine.h"
@@ -57,7 +58,7 @@ static int create_serials(struct loop *loop, struct error *err)
 	return 0;
 }
 
-static int create_objects(struct error *err)
+static int create_objects(struct loop *loop, struct error *err)
 {
 	struct list *pos;
 	int rc;
@@ -65,7 +66,9 @@ static int create_objects(struct error *err)
 	list_for_each (pos, &options.objects) {
 		struct keyvals *kv = container_of(pos, struct keyvals, link);
 
-		rc = iothread_create(kv, err);
+		rc = strcmp(keyvals_get(kv, "qom-type"), "iothread") == 0
+			     ? iothread_create(kv, err)
+			     : rng_create(loop, kv, err);
 		if (!rc && keyvals_left(kv))
 			rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
 		if (rc)
@@ -171,7 +174,7 @@ static int set_up(struct loop *loop, struct error *err)
 	if (!rc)
 		rc = create_serials(loop, err);
 	if (!rc)
-		rc = create_objects(err);
+		rc = create_objects(loop, err);
 	if (!rc)
 		rc = pidfile_create(options.pidfile, err);
 	if (!rc)
@@ -213,6 +216,7 @@ static void tear_down(void)
 		machine.engine->ops->destroy(machine.engine);
 	block_close_all();
 	iothread_destroy_all();
+	rng_destroy_all();
 	chardev_close_all();
 	pidfile_remove();
 }

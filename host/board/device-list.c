@@ -30,6 +30,10 @@ const struct device_type *const device_types[] = {
 	&virtio_blk_pci_non_transitional_type,
 	&virtio_blk_pci_transitional_type,
 	&virtio_mmio_type,
+	&virtio_rng_device_type,
+	&virtio_rng_pci_type,
+	&virtio_rng_pci_non_transitional_type,
+	&virtio_rng_pci_transitional_type,
 	NULL,
 };
 

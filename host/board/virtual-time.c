@@ -9,6 +9,7 @@
 #include "block/block.h"
 #include "block/iothread.h"
 #include "chardev/chardev.h"
+#include "chardev/rng.h"
 #include "cpu/engine.h"
 
 #define LATENCY_NS     15000 /* at least; up to LATENCY_SPREAD more, so that requests overtake */
@@ -51,6 +52,11 @@ static void output_kept(void *opaque, bool kept)
 	machine->engine->ops->hold(machine->engine, kept);
 }
 
+static uint64_t draw(void *opaque)
+{
+	return machine_random(opaque);
+}
+
 void virtual_time_arrange(struct machine *machine, uint64_t seed)
 {
 	static struct block_schedule schedule;
@@ -64,5 +70,6 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);
 	block_set_schedule(&schedule);
 	iothread_map_to(machine->loop);
+	rng_follow(draw, machine);
 	chardev_keep_output(output_kept, machine);
 }

@@ -9,6 +9,7 @@
 #include "block/block.h"
 #include "block/iothread.h"
 #include "chardev/chardev.h"
+#include "chardev/rng.h"
 
 struct global {
 	struct list link;
@@ -41,6 +42,7 @@ static const char *const kind_names[] = {
 	[PROPERTY_CHARDEV] = "str",
 	[PROPERTY_DRIVE] = "str",
 	[PROPERTY_IOTHREAD] = "link<iothread>",
+	[PROPERTY_RNG] = "link<rng-backend>",
 	[PROPERTY_PCI_ADDRESS] = "int32",
 	[PROPERTY_ENUM] = "enum",
 };
@@ -144,6 +146,7 @@ static int set_backend(
 	switch (prop->kind) {
 	case PROPERTY_CHARDEV: found = chardev_find(value); break;
 	case PROPERTY_DRIVE: found = block_find(value); break;
+	case PROPERTY_RNG: found = rng_find(value); break;
 	default: found = iothread_find(value); break;
 	}
 	if (!found)
@@ -177,6 +180,7 @@ static int set(
 	case PROPERTY_ENUM: return set_enum(prop, value, at, err);
 	case PROPERTY_CHARDEV:
 	case PROPERTY_DRIVE:
+	case PROPERTY_RNG:
 	case PROPERTY_IOTHREAD: return set_backend(prop, value, at, err);
 	default: return set_number(prop, value, at, err);
 	}

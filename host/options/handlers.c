@@ -85,6 +85,16 @@ static int add_to(struct list *list, struct keyvals *kv)
 	return 0;
 }
 
+static bool object_type_known(const char *type)
+{
+	static const char *const known[] = {"iothread", "rng-builtin", "rng-random"};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i], type) == 0)
+			return true;
+	return false;
+}
+
 int take_object(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
@@ -102,9 +112,10 @@ int take_object(struct options *options, const struct option_row *row, const cha
 	type = keyvals_take(kv, "qom-type");
 	if (!type)
 		return error_set(err, EINVAL, "Parameter 'qom-type' is missing");
-	if (strcmp(type, "iothread"))
+	if (!object_type_known(type))
 		return error_set(err, EINVAL,
-			"Parameter 'qom-type' does not accept value '%s' (iothread is there)",
+			"Parameter 'qom-type' does not accept value '%s' (iothread, rng-builtin "
+			"and rng-random are there)",
 			type);
 	if (!keyvals_get(kv, "id"))
 		return error_set(err, EINVAL, "Parameter 'id' is missing");

@@ -85,7 +85,7 @@ void print_cpus(void)
 
 void print_objects(void)
 {
-	printf("List of user creatable objects:\n  iothread\n");
+	printf("List of user creatable objects:\n  iothread\n  rng-builtin\n  rng-random\n");
 }
 
 void print_log_items(void)

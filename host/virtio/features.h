@@ -20,6 +20,8 @@
 #define STATUS_NEEDS_RESET 0x40
 #define STATUS_FAILED	   0x80
 
-#define VIRTIO_ID_BLOCK 2
+#define VIRTIO_ID_BLOCK	  2
+#define VIRTIO_ID_CONSOLE 3
+#define VIRTIO_ID_ENTROPY 4
 
 #endif

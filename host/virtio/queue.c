@@ -266,6 +266,16 @@ void queue_push(struct queue *queue, struct queue_request *request, uint32_t wri
 		give(queue, request->head, written);
 }
 
+void queue_untake(struct queue *queue, struct queue_request *request)
+{
+	release(queue, request, false);
+	list_remove(&request->link);
+	list_add_tail(&queue->free, &request->link);
+	queue->in_flight--;
+	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
+	queue->ops->untake(queue);
+}
+
 bool queue_wants_interrupt(struct queue *queue)
 {
 	bool wanted;

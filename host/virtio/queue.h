@@ -62,6 +62,8 @@ struct ring_ops {
 	void (*stop)(struct queue *queue);
 	/* Next available buffer into `request`: 1, 0 when there is none, or -EINVAL when broken. */
 	int (*take)(struct queue *queue, struct queue_request *request);
+	/* The last take() did not happen: the next one gives the same buffer. */
+	void (*untake)(struct queue *queue);
 	/* Publishes a used buffer. */
 	void (*give)(struct queue *queue, uint32_t head, uint32_t length);
 	/* Must the driver hear of what was given since the last call? */
@@ -130,6 +132,10 @@ struct queue_request *queue_pop(struct queue *queue);
 /* Returns a request; `written`: bytes written without a gap from the start of its writable part.
  * Visible to the driver at once; whether to interrupt is asked afterwards, once a batch. */
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written);
+
+/* Puts a request back as if it had never been taken; it must be the only one of its queue in flight,
+ * and the last that was taken.  The request is gone afterwards. */
+void queue_untake(struct queue *queue, struct queue_request *request);
 
 /* Once after a batch of queue_push(): does the driver want an interrupt? */
 bool queue_wants_interrupt(struct queue *queue);

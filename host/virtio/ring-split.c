@@ -215,6 +215,11 @@ static int split_take(struct queue *queue, struct queue_request *request)
 	return walk(queue, request);
 }
 
+static void split_untake(struct queue *queue)
+{
+	queue->split.avail_next--;
+}
+
 static void split_give(struct queue *queue, uint32_t head, uint32_t length)
 {
 	struct split_ring *ring = &queue->split;
@@ -278,6 +283,7 @@ const struct ring_ops ring_split_ops = {
 	.start = split_start,
 	.stop = split_stop,
 	.take = split_take,
+	.untake = split_untake,
 	.give = split_give,
 	.wants_interrupt = split_wants_interrupt,
 	.kicks_off = split_kicks_off,

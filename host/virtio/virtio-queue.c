@@ -30,6 +30,13 @@ static void interrupt_if_wanted(struct virtio_queue *vq)
 		vq->vdev->transport->queue_interrupt(vq->vdev, vq);
 }
 
+static bool may_take(struct virtio_queue *vq)
+{
+	struct virtio_device *vdev = vq->vdev;
+
+	return !vdev->broken && (!vdev->ops->willing || vdev->ops->willing(vdev, vq));
+}
+
 /* Takes what is there.  A driver on another vCPU can add as fast as we take: after two rounds of
  * the ring others on this loop have their turn. */
 static void serve(struct virtio_queue *vq)
@@ -46,13 +53,12 @@ static void serve(struct virtio_queue *vq)
 		struct queue_request *request;
 
 		queue_kicks_off(ring);
-		while (left && (request = queue_pop(ring))) {
+		while (left && may_take(vq) && (request = queue_pop(ring))) {
 			vdev->ops->request(vdev, vq, request);
 			left--;
-			if (vdev->broken)
-				break;
 		}
-		more = left ? !vdev->broken && queue_kicks_on(ring) : true;
+		/* Who does not want to take anything does not want doorbells either. */
+		more = left ? may_take(vq) && queue_kicks_on(ring) : true;
 	}
 	vq->in_service = false;
 	reads_pause();
@@ -104,6 +110,17 @@ void virtio_complete(struct virtio_queue *vq, struct queue_request *request, uin
 	queue_push(&vq->ring, request, written);
 	if (!vq->in_service)
 		loop_post(vq->loop, &vq->batch);
+}
+
+void virtio_untake(struct virtio_queue *vq, struct queue_request *request)
+{
+	queue_untake(&vq->ring, request);
+}
+
+void virtio_look_again(struct virtio_queue *vq)
+{
+	if (vq->serving)
+		loop_post(vq->loop, &vq->kick);
 }
 
 static void on_loop(struct virtio_queue *vq, void (*run)(void *opaque))

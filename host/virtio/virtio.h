@@ -59,6 +59,9 @@ struct virtio_ops {
 	/* A write of 1, 2 or 4 bytes inside the configuration. */
 	void (*config_write)(
 		struct virtio_device *vdev, unsigned offset, unsigned size, uint32_t value);
+	/* Asked on the queue's loop before each request is taken; false: it stays in the ring until
+	 * virtio_look_again().  NULL: always. */
+	bool (*willing)(struct virtio_device *vdev, struct virtio_queue *vq);
 	/* One request, on the queue's loop.  It ends with virtio_complete(), now or later. */
 	void (*request)(
 		struct virtio_device *vdev, struct virtio_queue *vq, struct queue_request *request);
@@ -183,6 +186,12 @@ void virtio_set_access(struct virtio_device *vdev, bool on);
 
 /* On the queue's loop: see queue_push().  The interrupt follows once a batch. */
 void virtio_complete(struct virtio_queue *vq, struct queue_request *request, uint32_t written);
+
+/* On the queue's loop: the request was not served and is the next one again (queue_untake()); for
+ * what would otherwise wait in flight while the VM is stopped or saved. */
+void virtio_untake(struct virtio_queue *vq, struct queue_request *request);
+/* ops->willing() would say yes now.  On the queue's loop. */
+void virtio_look_again(struct virtio_queue *vq);
 
 /* The configuration changed: new generation, and an interrupt if the driver is there. */
 void virtio_config_changed(struct virtio_device *vdev);
