@@ -38,6 +38,7 @@ class Expected:
     machine: str
     test: str
     link: str
+    clauses: tuple = ()  # those of the TEST that are violated; () is all
 
     def covers(self, version, machine, test):
         return (
@@ -50,7 +51,7 @@ class Expected:
 def expected_failures(vmm_kind):
     """Known failures of a VMM: testcases/expected/NAME.tsv."""
     table = rows(HERE / "expected" / f"{vmm_kind}.tsv", 4)
-    return [Expected(*cells[:4]) for cells in table]
+    return [Expected(*cells[:4], tuple(cells[4].split()) if len(cells) > 4 else ()) for cells in table]
 
 
 def version_in(version, text):
@@ -76,10 +77,38 @@ def ambiguous(path=None):
     return {cells[0]: cells[1:3] for cells in rows(path or HERE / "ambiguous.tsv", 3)}
 
 
-def clauses():
-    """clause id -> (level, summary, source)"""
-    table = rows(HERE / "clauses.tsv", 8)
-    return {cells[0]: (cells[2], cells[6], cells[7]) for cells in table if cells[0] != "id"}
+@dataclass(frozen=True)
+class Clause:
+    """A requirement of the specification: a row of testcases/clauses.tsv."""
+
+    id: str
+    side: str  # who must keep it: "device" or "driver"
+    level: str
+    area: str
+    feature: str
+    testable: str  # "yes", "partly", "no": can a guest see a breach?
+    summary: str
+    source: str
+
+
+def clauses(path=None):
+    """clause id -> Clause, in the order of the specification"""
+    table = rows(path or HERE / "clauses.tsv", 8)
+    return {cells[0]: Clause(*cells[:8]) for cells in table if cells[0] != "id"}
+
+
+@dataclass(frozen=True)
+class ClauseNote:
+    """Why no TEST, or only half of one, claims a clause: a row of testcases/clause-notes.tsv."""
+
+    id: str
+    kind: str
+    text: str
+
+
+def clause_notes(path=None):
+    table = rows(path or HERE / "clause-notes.tsv", 3)
+    return {cells[0]: ClauseNote(*cells[:3]) for cells in table}
 
 
 @dataclass(frozen=True)
