@@ -51,6 +51,7 @@ def snapshot(pid, vcpus, qmp):
         "time": time.monotonic(),
         "threads": thread_times(pid),
         "vcpus": set(vcpus),
+        "one_thread": pid in vcpus,  # guest and devices are one thread: all of it is the vCPU's
         **counters(qmp),
     }
 
@@ -64,7 +65,9 @@ def difference(before, after):
             vcpu_user += user - was_user
         else:
             other += run - was_run
-    if before["outside_ns"] is not None and after["outside_ns"] is not None:
+    if after.get("one_thread"):
+        vcpu_user = 0.0
+    elif before["outside_ns"] is not None and after["outside_ns"] is not None:
         vcpu_user = (after["outside_ns"] - before["outside_ns"]) / 1e3
     vcpu_user = min(vcpu_user, vcpu_run)
     result = {

@@ -2,5 +2,7 @@
 """Assay's probe device: counters between two marks."""
 
 KERNEL = "probe"
-MACHINES = {"pc": "pc", "microvm": "microvm"}
-NO_FAULTS = {"instructions_are_counted": "KVM counts none, and fault runs are made under KVM"}
+MACHINES = {
+    "pc": "pc smp:cpus=2 ide-hd:size=2M blk-pci:size=2M",
+    "microvm": "microvm blk-mmio:size=2M",
+}

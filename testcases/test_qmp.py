@@ -96,6 +96,40 @@ def test_an_iothread_says_how_long_it_polls(start, vmm):
     assert thread["poll-max-ns"] == (4096 if vmm.is_qemu else 0)
 
 
+ENGINE_ONLY = {  # what one engine counts and the other does not
+    "soft": {"instructions", "irq_injections", "tlb_misses"},
+    "kvm": {"signal_exits", "irq_window_exits", "eoi_exits", "outside_ns"},
+}
+
+
+def test_statistics_are_those_of_the_schema_and_of_this_engine(start, vmm):
+    """What an engine does not count is left out, and is not 0."""
+    if vmm.is_qemu:
+        pytest.skip("the names of counters are each VMM's own")
+    running = start()
+    running.wait_text(b"ready")
+    with running.connect() as qmp:
+        schemas = {row["target"]: row["stats"] for row in qmp.command("query-stats-schemas")}
+        for target in ("vm", "vcpu"):
+            (row,) = qmp.command("query-stats", target=target)
+            assert row["provider"] == "kvm"
+            values = {stat["name"]: stat["value"] for stat in row["stats"]}
+            assert list(values) == [stat["name"] for stat in schemas[target]]
+            if target == "vcpu":
+                assert set(values) >= ENGINE_ONLY[vmm.accel]
+                assert not set(values) & ENGINE_ONLY["kvm" if vmm.accel == "soft" else "soft"]
+                assert values["io_exits"] == len("ready")  # one each, and then it halts
+                if vmm.accel == "soft":
+                    assert values["exits"] == values["io_exits"] + values["halt_exits"]
+                    assert 0 < values["instructions"] < 1000
+            else:
+                assert values["dma_bytes"] == values["copied_bytes"] == 0
+        few = qmp.command(
+            "query-stats", target="vcpu", providers=[{"provider": "kvm", "names": ["io_exits"]}]
+        )
+        assert [stat["name"] for stat in few[0]["stats"]] == ["io_exits"]
+
+
 @pytest.mark.parametrize("id_", [7, "text", [1, {"a": None}], {"x": 1.5}, True, None])
 def test_any_json_id_comes_back(start, id_):
     qmp = start().qmp

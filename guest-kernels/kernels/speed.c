@@ -14,41 +14,33 @@
 #include "runtime/boot.h"
 #include "runtime/io.h"
 #include "runtime/memory.h"
+#include "runtime/probe.h"
 #include "runtime/test.h"
 #include "runtime/time.h"
-
-#define PROBE	     0xa50
-#define PROBE_MAGIC  0x59415341
-#define INSTRUCTIONS 0x108 /* the region's sum of counter 8 */
-
-enum { REG_MAGIC = 0, REG_COMMAND = 4, REG_SELECT = 12, REG_VALUE = 16, REG_HIGH = 20 };
-enum { BEGIN = 1, END, LATCH, CLEAR };
 
 /* Runs `round` so often, and reports it: false from a round is a wrong answer. */
 static void measure(uint64_t rounds, bool (*round)(void))
 {
-	bool probe = inl(PROBE + REG_MAGIC) == PROBE_MAGIC, right = true;
+	bool probe = probe_present(), right = true;
 	uint64_t begin, ns;
 
 	rounds *= cmdline_number("scale", 1);
 	tsc_per_us(); /* calibrated now, not in the region */
 	if (probe) {
-		outl(PROBE + REG_COMMAND, CLEAR);
-		outl(PROBE + REG_COMMAND, BEGIN);
+		probe_clear(0);
+		probe_begin();
 	}
 	begin = rdtsc();
 	for (uint64_t n = 0; n < rounds; n++)
 		right &= round();
+	if (probe)
+		probe_end();
 	ns = tsc_to_ns(rdtsc() - begin);
 	EXPECT_TRUE(right);
 	metric("rounds", rounds);
 	metric("ns", ns);
-	if (probe) {
-		outl(PROBE + REG_COMMAND, END);
-		outl(PROBE + REG_SELECT, INSTRUCTIONS);
-		metric("instructions", inl(PROBE + REG_VALUE) | (uint64_t)inl(PROBE + REG_HIGH)
-									<< 32);
-	}
+	if (probe && probe_sum(PROBE_INSTRUCTIONS) != PROBE_ABSENT)
+		metric("instructions", probe_sum(PROBE_INSTRUCTIONS));
 }
 
 /* CRC-32C */

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/count.h"
 #include "block/internal.h"
 
 #define BOUNCE_MAX (1 << 20)
@@ -37,6 +38,7 @@ void iov_copy_in(const struct iovec *iov, int count, uint64_t skip, const void *
 		part = part - skip < bytes ? part - skip : bytes;
 		if (source) {
 			memcpy((char *)iov[i].iov_base + skip, source, part);
+			count_add(COUNT_COPIED_BYTES, part);
 			source += part;
 		} else {
 			memset((char *)iov[i].iov_base + skip, 0, part);
@@ -59,6 +61,7 @@ void iov_copy_out(const struct iovec *iov, int count, uint64_t skip, void *to, s
 		}
 		part = part - skip < bytes ? part - skip : bytes;
 		memcpy(target, (char *)iov[i].iov_base + skip, part);
+		count_add(COUNT_COPIED_BYTES, part);
 		target += part;
 		bytes -= part;
 		skip = 0;

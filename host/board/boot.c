@@ -130,7 +130,7 @@ static int zero(struct guest_memory *mem, uint64_t address, uint64_t length, uin
 
 		if (part > length)
 			part = length;
-		rc = guest_read(mem, address, buffer, part);
+		rc = guest_peek(mem, address, buffer, part);
 		if (!rc && memcmp(buffer, zeroes, part))
 			rc = guest_load(mem, address, zeroes, part);
 		address += part;

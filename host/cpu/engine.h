@@ -15,13 +15,18 @@
 #include "cpu/topology.h"
 #include "machine/machine.h"
 
-/* Why vCPUs came out, and what went past them; the names query-stats prints. */
+/* What one vCPU did.  A number that the engine cannot count is COUNTER_ABSENT. */
+#define COUNTER_ABSENT UINT64_MAX
 struct engine_counters {
 	uint64_t exits; /* returns from the engine to us, all reasons */
 	uint64_t port_exits, mmio_exits, halt_exits, interrupted_exits;
+	uint64_t window_exits; /* it takes interrupts again, which our PIC waited for */
+	uint64_t eoi_exits;    /* the end of a level interrupt, for our I/O APIC */
 	uint64_t outside_ns;   /* CPU time of the vCPU's thread outside the engine, counted from the
 				* first query on: taking the time costs two system calls an exit */
-	uint64_t instructions; /* executed by the guest; 0 where the engine cannot count them */
+	uint64_t instructions; /* executed by the guest */
+	uint64_t interrupts;   /* taken: NMIs too, exceptions not */
+	uint64_t tlb_misses;   /* look-ups of a page's address and rights in the page tables */
 };
 
 struct engine_config {

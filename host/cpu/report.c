@@ -26,7 +26,7 @@ static int entry_at(
 	struct guest_memory *mem, uint64_t table, unsigned index, unsigned size, uint64_t *entry)
 {
 	*entry = 0;
-	if (guest_read(mem, table + (uint64_t)index * size, entry, size) < 0 || !(*entry & PRESENT))
+	if (guest_peek(mem, table + (uint64_t)index * size, entry, size) < 0 || !(*entry & PRESENT))
 		return -EFAULT;
 	return 0;
 }
@@ -95,7 +95,7 @@ static unsigned read_code(
 
 	while (count < INSN_MAX &&
 		!cpu_translate(mem, state, state->cs.base + state->rip + count, &physical) &&
-		!guest_read(mem, physical, &bytes[count], 1))
+		!guest_peek(mem, physical, &bytes[count], 1))
 		count++;
 	return count;
 }

@@ -49,8 +49,8 @@ static size_t access_memory(
 		if (part > count - done)
 			part = count - done;
 		if (cpu_translate(mem, &state, at, &physical) ||
-			(write ? guest_write(mem, physical, bytes + done, part)
-			       : guest_read(mem, physical, bytes + done, part)))
+			(write ? guest_poke(mem, physical, bytes + done, part)
+			       : guest_peek(mem, physical, bytes + done, part)))
 			break;
 		done += part;
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/count.h"
 #include "base/fault.h"
 
 #define HUGE_PAGE (2ull << 20)
@@ -129,24 +130,38 @@ int span_get(struct guest_memory *mem, uint64_t address, uint64_t length,
 	return 0;
 }
 
-void span_put(struct span *span, uint64_t written)
+void span_unpin(struct span *span)
 {
-	struct guest_memory *mem = span->mem;
-
-	if (!span->count)
-		return;
-	if (written > span->length)
-		written = span->length;
-	if (span->direction == SPAN_WRITE && written) {
-		fault_span_put("", span->address, span->iov, span->count);
-		if (mem->listener && mem->listener->written)
-			mem->listener->written(mem->listener->opaque, span->address, written);
-	}
-	unpin(span, span->address, span->length);
+	if (span->count)
+		unpin(span, span->address, span->length);
 	span->count = 0;
 }
 
-int guest_read(struct guest_memory *mem, uint64_t address, void *to, size_t length)
+static void mark_written(struct span *span, uint64_t written)
+{
+	struct guest_memory *mem = span->mem;
+
+	if (written > span->length)
+		written = span->length;
+	if (!span->count || span->direction != SPAN_WRITE || !written)
+		return;
+	fault_span_put("", span->address, span->iov, span->count);
+	if (mem->listener && mem->listener->written)
+		mem->listener->written(mem->listener->opaque, span->address, written);
+}
+
+void span_put(struct span *span, uint64_t written)
+{
+	uint64_t most = span->count ? span->length : 0;
+
+	if (span->direction == SPAN_WRITE && written < most)
+		most = written;
+	count_add(COUNT_DMA_BYTES, most);
+	mark_written(span, written);
+	span_unpin(span);
+}
+
+int guest_peek(struct guest_memory *mem, uint64_t address, void *to, size_t length)
 {
 	struct span span;
 	uint8_t *out = to;
@@ -158,11 +173,11 @@ int guest_read(struct guest_memory *mem, uint64_t address, void *to, size_t leng
 		memcpy(out, span.iov[i].iov_base, span.iov[i].iov_len);
 		out += span.iov[i].iov_len;
 	}
-	span_put(&span, 0);
+	span_unpin(&span);
 	return 0;
 }
 
-int guest_write(struct guest_memory *mem, uint64_t address, const void *from, size_t length)
+int guest_poke(struct guest_memory *mem, uint64_t address, const void *from, size_t length)
 {
 	struct span span;
 	const uint8_t *in = from;
@@ -174,8 +189,27 @@ int guest_write(struct guest_memory *mem, uint64_t address, const void *from, si
 		memcpy(span.iov[i].iov_base, in, span.iov[i].iov_len);
 		in += span.iov[i].iov_len;
 	}
-	span_put(&span, length);
+	mark_written(&span, length);
+	span_unpin(&span);
 	return 0;
+}
+
+int guest_read(struct guest_memory *mem, uint64_t address, void *to, size_t length)
+{
+	int rc = guest_peek(mem, address, to, length);
+
+	if (rc == 0)
+		count_add(COUNT_DMA_BYTES, length);
+	return rc;
+}
+
+int guest_write(struct guest_memory *mem, uint64_t address, const void *from, size_t length)
+{
+	int rc = guest_poke(mem, address, from, length);
+
+	if (rc == 0)
+		count_add(COUNT_DMA_BYTES, length);
+	return rc;
 }
 
 int guest_load(struct guest_memory *mem, uint64_t address, const void *from, size_t length)

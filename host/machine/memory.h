@@ -6,6 +6,8 @@
  * and hands out host pointers; when the data has landed it calls span_put(), and only then
  * publishes the completion.  Nothing else translates guest addresses.
  *
+ * Bytes that pass through a span count as DMA when it is put (base/count.h).
+ *
  * What a guest can change while we look is read once: guest_read() into a local copy, then use the
  * copy.
  *
@@ -79,9 +81,16 @@ int span_get(struct guest_memory *mem, uint64_t address, uint64_t length,
  * listener and releases the pins. */
 void span_put(struct span *span, uint64_t written);
 
+/* Ends a span that served otherwise: nothing is marked or counted. */
+void span_unpin(struct span *span);
+
 /* Copies through a span.  0 or -EFAULT; on -EFAULT nothing was copied. */
 int guest_read(struct guest_memory *mem, uint64_t address, void *to, size_t length);
 int guest_write(struct guest_memory *mem, uint64_t address, const void *from, size_t length);
+
+/* The same for a processor's own look at memory (page tables) and for debuggers: not DMA. */
+int guest_peek(struct guest_memory *mem, uint64_t address, void *to, size_t length);
+int guest_poke(struct guest_memory *mem, uint64_t address, const void *from, size_t length);
 
 /* Boot loaders only, before the guest runs: writes to ROM too. */
 int guest_load(struct guest_memory *mem, uint64_t address, const void *from, size_t length);

@@ -20,6 +20,7 @@ static const char *const error_actions[] = {"ignore", "report", "stop", NULL};
 static const char *const capabilities[] = {"oob", NULL};
 static const char *const stats_targets[] = {"vm", "vcpu", NULL};
 static const char *const stats_providers[] = {"kvm", NULL};
+static const char *const stats_units[] = {"bytes", "seconds", "cycles", "boolean", NULL};
 static const char *const stats_types[] = {
 	"cumulative", "instant", "peak", "linear-histogram", "log2-histogram", NULL};
 static const char *const data_formats[] = {"utf8", "base64", NULL};
@@ -49,6 +50,7 @@ static const struct qmp_type types[] = {
 	{"StatsTarget", META_ENUM, .values = stats_targets},
 	{"StatsProvider", META_ENUM, .values = stats_providers},
 	{"StatsType", META_ENUM, .values = stats_types},
+	{"StatsUnit", META_ENUM, .values = stats_units},
 	{"DataFormat", META_ENUM, .values = data_formats},
 	{"VersionTriple", META_OBJECT,
 		.members = MEMBERS({"major", "int"}, {"minor", "int"}, {"micro", "int"})},
@@ -111,7 +113,8 @@ static const struct qmp_type types[] = {
 		.members = MEMBERS({"provider", "StatsProvider"}, {"qom-path", "str", true},
 			{"stats", "[Stats]"})},
 	{"StatsSchemaValue", META_OBJECT,
-		.members = MEMBERS({"name", "str"}, {"type", "StatsType"}, {"exponent", "int"})},
+		.members = MEMBERS({"name", "str"}, {"type", "StatsType"},
+			{"unit", "StatsUnit", true}, {"base", "int", true}, {"exponent", "int"})},
 	{"StatsSchema", META_OBJECT,
 		.members = MEMBERS({"provider", "StatsProvider"}, {"target", "StatsTarget"},
 			{"stats", "[StatsSchemaValue]"})},

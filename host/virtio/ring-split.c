@@ -79,9 +79,9 @@ static void split_stop(struct queue *queue)
 {
 	struct split_ring *ring = &queue->split;
 
-	span_put(&ring->table_span, 0);
-	span_put(&ring->avail_span, 0);
-	span_put(&ring->used_span, 0);
+	span_unpin(&ring->table_span);
+	span_unpin(&ring->avail_span);
+	span_unpin(&ring->used_span);
 	memset(ring, 0, sizeof(*ring));
 }
 

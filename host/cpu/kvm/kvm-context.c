@@ -286,7 +286,7 @@ static void get_pdpte(struct kvm_vcpu *vcpu, struct cpu_context *to)
 	bool pae = to->regs.cr0 >> 31 & 1 && to->regs.cr4 >> 5 & 1 && !(to->regs.efer >> 10 & 1);
 
 	if (pae)
-		guest_read(&vcpu->kvm->engine.machine->memory, to->regs.cr3 & 0xffffffe0, to->pdpte,
+		guest_peek(&vcpu->kvm->engine.machine->memory, to->regs.cr3 & 0xffffffe0, to->pdpte,
 			sizeof(to->pdpte));
 }
 

@@ -119,14 +119,22 @@ static void handle_eoi(struct kvm_vcpu *vcpu)
 {
 	struct machine *machine = vcpu->kvm->engine.machine;
 
+	vcpu->counters.eoi_exits++;
 	if (machine->eoi)
 		machine->eoi(machine, vcpu->run->eoi.vector);
+}
+
+/* The loop offers the interrupt. */
+static void handle_window(struct kvm_vcpu *vcpu)
+{
+	vcpu->counters.window_exits++;
 }
 
 static void (*const handlers[])(struct kvm_vcpu *vcpu) = {
 	[KVM_EXIT_IO] = handle_io,
 	[KVM_EXIT_MMIO] = handle_mmio,
 	[KVM_EXIT_HLT] = handle_halt,
+	[KVM_EXIT_IRQ_WINDOW_OPEN] = handle_window,
 	[KVM_EXIT_DEBUG] = kvm_debug_exit,
 	[KVM_EXIT_SHUTDOWN] = handle_shutdown,
 	[KVM_EXIT_INTERNAL_ERROR] = handle_internal_error,
@@ -141,7 +149,7 @@ static void handle_exit(struct kvm_vcpu *vcpu)
 
 	if (reason < sizeof(handlers) / sizeof(handlers[0]) && handlers[reason])
 		handlers[reason](vcpu);
-	else if (reason != KVM_EXIT_INTR && reason != KVM_EXIT_IRQ_WINDOW_OPEN)
+	else if (reason != KVM_EXIT_INTR)
 		handle_failure(vcpu, "KVM: exit of an unknown kind", reason);
 }
 

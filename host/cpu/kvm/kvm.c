@@ -239,6 +239,7 @@ static void kvm_counters(const struct cpu_engine *engine, unsigned cpu, struct e
 	const struct kvm_engine *kvm = container_of(engine, const struct kvm_engine, engine);
 
 	*out = kvm->vcpus[cpu].counters;
+	out->instructions = out->interrupts = out->tlb_misses = COUNTER_ABSENT;
 	kvm->vcpus[cpu].measured = true;
 }
 

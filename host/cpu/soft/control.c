@@ -127,7 +127,7 @@ static void load_pdpte(struct soft_cpu *c, uint64_t cr0, uint64_t cr3, uint64_t 
 	if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || c->efer & EFER_LME)
 		return;
 	for (unsigned i = 0; i < 4; i++) {
-		if (guest_read(&c->engine->engine.machine->memory, (cr3 & 0xffffffe0) + i * 8,
+		if (guest_peek(&c->engine->engine.machine->memory, (cr3 & 0xffffffe0) + i * 8,
 			    &entries[i], 8) < 0)
 			entries[i] = 0;
 		if (entries[i] & 1 && entries[i] & PDPTE_RESERVED)

@@ -196,6 +196,7 @@ static bool take_interrupts(struct soft_cpu *c)
 	vector = pending_interrupt(c);
 	if (vector >= 0) {
 		c->halted = false;
+		c->counters.interrupts++;
 		soft_post_interrupt(c, vector);
 		soft_deliver(c);
 	}
@@ -642,6 +643,8 @@ static void soft_counters(
 
 	*out = c->counters;
 	out->instructions = c->instructions;
+	out->interrupted_exits = out->window_exits = out->eoi_exits = out->outside_ns =
+		COUNTER_ABSENT;
 }
 
 static int soft_thread_id(const struct cpu_engine *engine, unsigned cpu)

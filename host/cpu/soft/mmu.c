@@ -54,7 +54,7 @@ static uint64_t read_entry(struct soft_cpu *c, uint64_t physical, unsigned size)
 	uint64_t value = 0;
 
 	/* A table outside of RAM reads as all ones, like any other hole. */
-	if (guest_read(memory(c), physical, &value, size) < 0)
+	if (guest_peek(memory(c), physical, &value, size) < 0)
 		return soft_mask(size);
 	return value;
 }
@@ -69,7 +69,7 @@ static void code_written(struct soft_cpu *c, uint64_t physical, unsigned size, u
 
 static void write_entry(struct soft_cpu *c, uint64_t physical, uint64_t value, unsigned size)
 {
-	if (guest_write(memory(c), physical, &value, size) < 0)
+	if (guest_poke(memory(c), physical, &value, size) < 0)
 		return; /* ROM keeps its bits */
 	code_written(c, physical, size, CODE_BY_WALK);
 }
@@ -310,7 +310,7 @@ static struct tlb_entry *look_up(
 		}
 		return e;
 	}
-	c->tlb_misses++;
+	c->counters.tlb_misses++;
 	translate(&w);
 	fill(c, &w, e);
 	return e;
@@ -320,7 +320,7 @@ static uint64_t load_physical(struct soft_cpu *c, uint64_t physical, unsigned si
 {
 	uint64_t value = 0;
 
-	if (guest_read(memory(c), physical, &value, size) == 0)
+	if (guest_peek(memory(c), physical, &value, size) == 0)
 		return value;
 	c->counters.exits++;
 	c->counters.mmio_exits++;

@@ -278,7 +278,6 @@ struct soft_cpu {
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
 	uint64_t pdpte[4]; /* PAE's top entries, read when CR3 is loaded */
 	uint64_t dr[8];
-	uint64_t tlb_misses;
 	uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, tsc_offset, tsc_deadline;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip, pat, misc_enable, apic_base;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];

@@ -186,6 +186,7 @@ static void op_hlt(struct soft_cpu *c, const struct soft_insn *i)
 {
 	soft_need_level0(c);
 	c->halted = true;
+	c->counters.exits++;
 	c->counters.halt_exits++;
 	c->break_block = true;
 }

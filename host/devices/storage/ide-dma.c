@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/count.h"
 #include "base/log.h"
 
 int ide_dma_init(struct ide_channel *channel, struct error *err)
@@ -138,6 +139,7 @@ static void copy_out(const struct ide_bmdma *bm, uint8_t *to, uint32_t bytes)
 		uint32_t n = bm->iov[i].iov_len < bytes ? bm->iov[i].iov_len : bytes;
 
 		memcpy(to, bm->iov[i].iov_base, n);
+		count_add(COUNT_COPIED_BYTES, n);
 		to += n;
 		bytes -= n;
 	}

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/count.h"
 #include "base/log.h"
 
 enum { REG_DATA, REG_FEATURE, REG_COUNT, REG_LOW, REG_MID, REG_HIGH, REG_DEVICE, REG_COMMAND };
@@ -56,6 +57,7 @@ static uint32_t data_read(struct ide_channel *channel, unsigned size)
 	if (drive->end - drive->at < size)
 		size = 2;
 	memcpy(&value, drive->at, size);
+	count_add(COUNT_COPIED_BYTES, size);
 	drive->at += size;
 	if (drive->at == drive->end) {
 		drive->at = NULL;
@@ -73,6 +75,7 @@ static void data_write(struct ide_channel *channel, uint32_t value, unsigned siz
 	if (drive->end - drive->at < size)
 		size = 2;
 	memcpy(drive->at, &value, size);
+	count_add(COUNT_COPIED_BYTES, size);
 	drive->at += size;
 	if (drive->at == drive->end) {
 		drive->at = NULL;
