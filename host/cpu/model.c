@@ -183,8 +183,8 @@ void cpu_choice_features(const struct cpu_choice *choice, uint32_t out[FEATURE_W
 	}
 }
 
-int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS],
-	struct error *err)
+int cpu_features_suffice(
+	const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS], struct error *err)
 {
 	const char *first = NULL;
 	unsigned missing = 0;

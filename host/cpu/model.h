@@ -49,9 +49,10 @@ void cpu_choice_warn(const struct cpu_choice *choice, const uint32_t supported[F
 /* All features that the choice asks for; for `max` every bit. */
 void cpu_choice_features(const struct cpu_choice *choice, uint32_t out[FEATURE_WORDS]);
 
-/* Was no feature asked for at `saved` that is not asked for `here`?  0, or -EINVAL with a sentence. */
-int cpu_features_suffice(const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS],
-	struct error *err);
+/* Was no feature asked for at `saved` that is not asked for `here`?  0, or -EINVAL with a sentence.
+ */
+int cpu_features_suffice(
+	const uint32_t saved[FEATURE_WORDS], const uint32_t here[FEATURE_WORDS], struct error *err);
 
 /* Feature names for -cpu help: the next one from *at on, or NULL at the end. */
 const char *cpu_feature_name(unsigned index);
