@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "board/boot-image.h"
 
@@ -72,35 +73,9 @@ struct linux_image {
 	bool entry64;
 };
 
-static uint16_t get16(const uint8_t *from, unsigned at)
-{
-	uint16_t value;
-
-	memcpy(&value, from + at, sizeof(value));
-	return value;
-}
-
-static uint32_t get32(const uint8_t *from, unsigned at)
-{
-	uint32_t value;
-
-	memcpy(&value, from + at, sizeof(value));
-	return value;
-}
-
-static void put32(uint8_t *to, unsigned at, uint32_t value)
-{
-	memcpy(to + at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *to, unsigned at, uint64_t value)
-{
-	memcpy(to + at, &value, sizeof(value));
-}
-
 bool linux_is(const uint8_t *header, uint64_t size)
 {
-	return size > HEADER_START + 0x80 && get16(header, BOOT_FLAG) == 0xaa55 &&
+	return size > HEADER_START + 0x80 && get_le16(header + BOOT_FLAG) == 0xaa55 &&
 	       !memcmp(header + MAGIC, "HdrS", 4);
 }
 
@@ -112,7 +87,7 @@ static int parse(struct linux_image *image, struct error *err)
 
 	if (rc)
 		return rc;
-	version = get16(header, VERSION);
+	version = get_le16(header + VERSION);
 	if (version < OLDEST)
 		return error_set(err, ENOTSUP,
 			"a Linux kernel of boot protocol %u.%02u; 2.06 is the oldest taken",
@@ -123,10 +98,10 @@ static int parse(struct linux_image *image, struct error *err)
 	image->code = (sectors + 1) * 512u;
 	if (image->code >= image->file->size)
 		return error_set(err, EINVAL, "truncated: nothing follows the setup code");
-	image->address = get32(header, CODE32_START);
+	image->address = get_le32(header + CODE32_START);
 	if (version >= 0x20a && header[RELOCATABLE])
 		memcpy(&image->address, header + PREF_ADDRESS, sizeof(image->address));
-	image->entry64 = version >= 0x20c && get16(header, XLOADFLAGS) & XLF_KERNEL_64;
+	image->entry64 = version >= 0x20c && get_le16(header + XLOADFLAGS) & XLF_KERNEL_64;
 	return 0;
 }
 
@@ -136,8 +111,9 @@ static int load_kernel(
 {
 	uint64_t length = image->file->size - image->code, whole = length;
 
-	if (get16(image->header, VERSION) >= 0x20a && get32(image->header, INIT_SIZE) > whole)
-		whole = get32(image->header, INIT_SIZE);
+	if (get_le16(image->header + VERSION) >= 0x20a &&
+		get_le32(image->header + INIT_SIZE) > whole)
+		whole = get_le32(image->header + INIT_SIZE);
 	return boot_load_file(layout, image->file, image->code, length, image->address, whole, err);
 }
 
@@ -150,14 +126,14 @@ static int load_initrd(
 
 	if (rc)
 		return error_prefix(err, rc, "-initrd: ");
-	at = boot_place_top(layout, file.size, (uint64_t)get32(params, INITRD_ADDR_MAX) + 1);
+	at = boot_place_top(layout, file.size, (uint64_t)get_le32(params + INITRD_ADDR_MAX) + 1);
 	if (!at)
 		rc = error_set(err, ENOMEM, "no room for its %llu bytes in guest memory",
 			(unsigned long long)file.size);
 	else
 		rc = boot_load_file(layout, &file, 0, file.size, at, file.size, err);
-	put32(params, RAMDISK_IMAGE, at);
-	put32(params, RAMDISK_SIZE, file.size);
+	put_le32(params + RAMDISK_IMAGE, at);
+	put_le32(params + RAMDISK_SIZE, file.size);
 	boot_file_close(&file);
 	return error_prefix(err, rc, "-initrd %s: ", path);
 }
@@ -183,9 +159,9 @@ static void fill_params(
 
 	memcpy(params + HEADER_START, image->header + HEADER_START, end - HEADER_START);
 	params[TYPE_OF_LOADER] = LOADER_UNKNOWN;
-	put32(params, CMD_LINE_PTR, command_line);
-	put32(params, CODE32_START, image->address);
-	put64(params, ACPI_RSDP_ADDR, rsdp);
+	put_le32(params + CMD_LINE_PTR, command_line);
+	put_le32(params + CODE32_START, image->address);
+	put_le64(params + ACPI_RSDP_ADDR, rsdp);
 }
 
 /* Present, writable; 2 MiB pages. */
@@ -211,9 +187,9 @@ static int load_tables(struct boot_layout *layout, const struct linux_image *ima
 	struct tables *tables;
 	int rc = 0;
 
-	if (strlen(append) > get32(image->header, CMDLINE_SIZE))
+	if (strlen(append) > get_le32(image->header + CMDLINE_SIZE))
 		return error_set(err, E2BIG, "its command line has at most %u bytes, not %zu",
-			get32(image->header, CMDLINE_SIZE), strlen(append));
+			get_le32(image->header + CMDLINE_SIZE), strlen(append));
 	if (!at)
 		return error_set(err, ENOMEM, "no room for the boot parameters");
 	tables = calloc(1, size);

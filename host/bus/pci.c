@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 
 #define BAR_IO_FLAG	      0x1u
@@ -26,28 +27,6 @@ const struct property pci_properties[] = {
 		"no effect: no device has an option ROM"},
 	PROPERTY_END,
 };
-
-static uint16_t get16(const struct pci_device *pci, unsigned at)
-{
-	return pci->config[at] | pci->config[at + 1] << 8;
-}
-
-static uint32_t get32(const struct pci_device *pci, unsigned at)
-{
-	return get16(pci, at) | (uint32_t)get16(pci, at + 2) << 16;
-}
-
-static void put16(uint8_t *bytes, unsigned at, uint16_t value)
-{
-	bytes[at] = value;
-	bytes[at + 1] = value >> 8;
-}
-
-static void put32(uint8_t *bytes, unsigned at, uint32_t value)
-{
-	put16(bytes, at, value);
-	put16(bytes, at + 2, value >> 16);
-}
 
 static int free_slot(const struct pci_bus *bus)
 {
@@ -83,7 +62,7 @@ static int bus_plug(struct bus *base, struct device *dev, struct error *err)
 			pci->devfn >> 3, pci->devfn & 7, dev->type->name, there->dev.type->name);
 	bus->devices[pci->devfn] = pci;
 	pci->next_capability = FIRST_FREE_CAPABILITY;
-	put16(pci->writable, PCI_COMMAND,
+	put_le16(pci->writable + PCI_COMMAND,
 		PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_OFF);
 	pci->writable[PCI_INTERRUPT_LINE] = 0xff;
 	pci->writable[PCI_CACHE_LINE_SIZE] = 0xff;
@@ -117,17 +96,17 @@ struct pci_device *pci_bus_device(struct pci_bus *bus, unsigned devfn)
 void pci_set_ids(struct pci_device *pci, uint16_t vendor, uint16_t device, uint32_t class_code,
 	uint8_t revision)
 {
-	put16(pci->config, PCI_VENDOR_ID, vendor);
-	put16(pci->config, PCI_DEVICE_ID, device);
+	put_le16(pci->config + PCI_VENDOR_ID, vendor);
+	put_le16(pci->config + PCI_DEVICE_ID, device);
 	pci->config[PCI_REVISION] = revision;
 	pci->config[PCI_CLASS_PROG] = class_code;
-	put16(pci->config, PCI_CLASS, class_code >> 8);
+	put_le16(pci->config + PCI_CLASS, class_code >> 8);
 }
 
 void pci_set_subsystem(struct pci_device *pci, uint16_t vendor, uint16_t id)
 {
-	put16(pci->config, PCI_SUBSYSTEM_VENDOR, vendor);
-	put16(pci->config, PCI_SUBSYSTEM_ID, id);
+	put_le16(pci->config + PCI_SUBSYSTEM_VENDOR, vendor);
+	put_le16(pci->config + PCI_SUBSYSTEM_ID, id);
 }
 
 void pci_set_interrupt_pin(struct pci_device *pci, unsigned pin)
@@ -148,20 +127,20 @@ void pci_register_bar(struct pci_device *pci, unsigned bar, enum pci_bar_kind ki
 		flags |= BAR_MEMORY_PREFETCH;
 	region->length = size;
 	pci->bars[bar] = (struct pci_bar){region, kind, prefetchable, size};
-	put32(pci->config, at, flags);
-	put32(pci->writable, at, mask);
+	put_le32(pci->config + at, flags);
+	put_le32(pci->writable + at, mask);
 	if (kind == PCI_BAR_MEMORY64)
-		put32(pci->writable, at + 4, mask >> 32);
+		put_le32(pci->writable + at + 4, mask >> 32);
 }
 
 static uint64_t bar_base(const struct pci_device *pci, unsigned bar)
 {
 	const struct pci_bar *b = &pci->bars[bar];
 	unsigned at = PCI_BAR0 + bar * 4;
-	uint64_t base = get32(pci, at) & ~(b->kind == PCI_BAR_IO ? 0x3u : 0xfu);
+	uint64_t base = get_le32(pci->config + at) & ~(b->kind == PCI_BAR_IO ? 0x3u : 0xfu);
 
 	if (b->kind == PCI_BAR_MEMORY64)
-		base |= (uint64_t)get32(pci, at + 4) << 32;
+		base |= (uint64_t)get_le32(pci->config + at + 4) << 32;
 	return base;
 }
 
@@ -181,7 +160,7 @@ uint64_t pci_bar_address(const struct pci_device *pci, unsigned bar)
 	uint16_t enable = b->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 	uint64_t base;
 
-	if (!b->region || !(get16(pci, PCI_COMMAND) & enable))
+	if (!b->region || !(get_le16(pci->config + PCI_COMMAND) & enable))
 		return UINT64_MAX;
 	base = bar_base(pci, bar);
 	return is_sizing(b, base) ? UINT64_MAX : base;
@@ -243,7 +222,8 @@ static void drive_pirq(struct pci_device *pci, bool level)
 /* The pin is what the device wants, unless the command register holds it back. */
 static void update_intx(struct pci_device *pci)
 {
-	bool level = pci->intx_wanted && !(get16(pci, PCI_COMMAND) & PCI_COMMAND_INTX_OFF);
+	bool level =
+		pci->intx_wanted && !(get_le16(pci->config + PCI_COMMAND) & PCI_COMMAND_INTX_OFF);
 
 	if (pci->intx_wanted)
 		pci->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
@@ -302,7 +282,7 @@ void pci_config_write(struct pci_device *pci, unsigned offset, uint32_t value, u
 static void reset_common(struct pci_device *pci)
 {
 	pci_set_intx(pci, false);
-	put16(pci->config, PCI_COMMAND, 0);
+	put_le16(pci->config + PCI_COMMAND, 0);
 	pci->config[PCI_INTERRUPT_LINE] = 0;
 	pci->config[PCI_CACHE_LINE_SIZE] = 0;
 	for (unsigned i = 0; i < PCI_BARS; i++) {
@@ -311,9 +291,9 @@ static void reset_common(struct pci_device *pci)
 		if (pci->bars[i].kind == PCI_BAR_NONE)
 			continue;
 		/* What stays are the bits that tell the kind. */
-		put32(pci->config, at, get32(pci, at) & 0xf);
+		put_le32(pci->config + at, get_le32(pci->config + at) & 0xf);
 		if (pci->bars[i].kind == PCI_BAR_MEMORY64)
-			put32(pci->config, at + 4, 0);
+			put_le32(pci->config + at + 4, 0);
 	}
 	update_bars(pci);
 	if (pci->msix.count)

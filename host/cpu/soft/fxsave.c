@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "cpu/soft/native.h"
 
 /* places in the image */
@@ -31,40 +32,6 @@ static unsigned top(const struct soft_fpu *fpu)
 	return fpu->sw >> 11 & 7;
 }
 
-static void put16(uint8_t *at, uint16_t value)
-{
-	memcpy(at, &value, 2);
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	memcpy(at, &value, 4);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-
-	memcpy(&value, at, 2);
-	return value;
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-
-	memcpy(&value, at, 4);
-	return value;
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, 8);
-	return value;
-}
-
 void soft_fpu_reset(struct soft_cpu *c)
 {
 	c->fpu = (struct soft_fpu){.cw = 0x40, .mxcsr = MXCSR_RESET, .valid = 0xff};
@@ -73,11 +40,11 @@ void soft_fpu_reset(struct soft_cpu *c)
 /* The x87 part but for MXCSR: bytes 0 to 23 and 32 to 159. */
 static void x87_image(const struct soft_fpu *fpu, uint8_t *image, bool wide)
 {
-	put16(image, fpu->cw);
-	put16(image + 2, fpu->sw);
+	put_le16(image, fpu->cw);
+	put_le16(image + 2, fpu->sw);
 	image[4] = fpu->valid;
 	image[5] = 0;
-	put16(image + 6, fpu->fop);
+	put_le16(image + 6, fpu->fop);
 	memcpy(image + AT_FIP, &fpu->fip, 8);
 	memcpy(image + AT_FDP, &fpu->fdp, 8);
 	if (!wide)
@@ -90,14 +57,14 @@ static void x87_image(const struct soft_fpu *fpu, uint8_t *image, bool wide)
 
 static void x87_take(struct soft_fpu *fpu, const uint8_t *image, bool wide)
 {
-	fpu->cw = (get16(image) & 0x1f7f) | 0x40;
-	fpu->sw = get16(image + 2);
+	fpu->cw = (get_le16(image) & 0x1f7f) | 0x40;
+	fpu->sw = get_le16(image + 2);
 	/* ES and B say whether an unmasked exception is pending, whatever was stored. */
 	fpu->sw = (fpu->sw & 0x7f7f) | (fpu->sw & ~fpu->cw & 0x3f ? 0x8080 : 0);
 	fpu->valid = image[4];
-	fpu->fop = get16(image + 6) & 0x7ff;
-	fpu->fip = wide ? get64(image + AT_FIP) : get32(image + AT_FIP);
-	fpu->fdp = wide ? get64(image + AT_FDP) : get32(image + AT_FDP);
+	fpu->fop = get_le16(image + 6) & 0x7ff;
+	fpu->fip = wide ? get_le64(image + AT_FIP) : get_le32(image + AT_FIP);
+	fpu->fdp = wide ? get_le64(image + AT_FDP) : get_le32(image + AT_FDP);
 	for (unsigned n = 0; n < 8; n++) {
 		uint8_t *st = fpu->st[(top(fpu) + n) & 7];
 
@@ -110,17 +77,17 @@ void soft_fpu_save(const struct soft_cpu *c, uint8_t image[FXSAVE_SIZE])
 {
 	memset(image, 0, FXSAVE_SIZE);
 	x87_image(&c->fpu, image, true);
-	put32(image + AT_MXCSR, c->fpu.mxcsr);
-	put32(image + AT_MXCSR + 4, MXCSR_MASK);
+	put_le32(image + AT_MXCSR, c->fpu.mxcsr);
+	put_le32(image + AT_MXCSR + 4, MXCSR_MASK);
 	memcpy(image + AT_XMM, c->fpu.xmm, sizeof(c->fpu.xmm));
 }
 
 int soft_fpu_load(struct soft_cpu *c, const uint8_t image[FXSAVE_SIZE])
 {
-	if (get32(image + AT_MXCSR) & ~MXCSR_MASK)
+	if (get_le32(image + AT_MXCSR) & ~MXCSR_MASK)
 		return -EINVAL;
 	x87_take(&c->fpu, image, true);
-	c->fpu.mxcsr = get32(image + AT_MXCSR);
+	c->fpu.mxcsr = get_le32(image + AT_MXCSR);
 	memcpy(c->fpu.xmm, image + AT_XMM, sizeof(c->fpu.xmm));
 	return 0;
 }
@@ -166,10 +133,10 @@ static void op_fxrstor(struct soft_cpu *c, const struct soft_insn *i)
 	if (c->cr0 & (CR0_EM | CR0_TS))
 		soft_fault(c, V_NM, NO_ERROR_CODE);
 	soft_read_bytes(c, image_address(c, i, FXSAVE_SIZE, 16, false), image, FXSAVE_SIZE);
-	if (get32(image + AT_MXCSR) & ~MXCSR_MASK)
+	if (get_le32(image + AT_MXCSR) & ~MXCSR_MASK)
 		soft_fault(c, V_GP, 0);
 	x87_take(&c->fpu, image, wide);
-	c->fpu.mxcsr = get32(image + AT_MXCSR);
+	c->fpu.mxcsr = get_le32(image + AT_MXCSR);
 	memcpy(c->fpu.xmm, image + AT_XMM, xmm_bytes(c));
 }
 
@@ -239,17 +206,18 @@ static void op_xrstor(struct soft_cpu *c, const struct soft_insn *i)
 
 	xsave_check(c);
 	soft_read_bytes(c, image_address(c, i, XSAVE_SIZE, 64, false), image, XSAVE_SIZE);
-	stored = get64(image + AT_HEADER);
+	stored = get_le64(image + AT_HEADER);
 	/* Only the standard format, so XCOMP_BV is 0, and the eight bytes behind it. */
-	if (stored & ~c->xcr0 || get64(image + AT_HEADER + 8) || get64(image + AT_HEADER + 16))
+	if (stored & ~c->xcr0 || get_le64(image + AT_HEADER + 8) ||
+		get_le64(image + AT_HEADER + 16))
 		soft_fault(c, V_GP, 0);
-	if (components & XCR0_SSE && get32(image + AT_MXCSR) & ~MXCSR_MASK)
+	if (components & XCR0_SSE && get_le32(image + AT_MXCSR) & ~MXCSR_MASK)
 		soft_fault(c, V_GP, 0);
 	if (components & XCR0_X87)
 		x87_take(&c->fpu, stored & XCR0_X87 ? image : initial, wide);
 	if (!(components & XCR0_SSE))
 		return;
-	c->fpu.mxcsr = get32(image + AT_MXCSR);
+	c->fpu.mxcsr = get_le32(image + AT_MXCSR);
 	if (stored & XCR0_SSE)
 		memcpy(c->fpu.xmm, image + AT_XMM, xmm_bytes(c));
 	else
