@@ -29,6 +29,7 @@ class Result:
     verdict: str = ""
     reason: str = ""
     clauses: list = field(default_factory=list)
+    unclaimed: list = field(default_factory=list)  # of its clauses, those that it did not come to
     metrics: dict = field(default_factory=dict)
     text: list = field(default_factory=list)
 
@@ -105,6 +106,8 @@ class Reader:
         words = text.split(None, 3)
         if len(words) >= 3 and words[:2] == ["#", "clause"]:
             self.current.clauses += text.replace(",", " ").split()[2:]
+        elif len(words) >= 3 and words[:2] == ["#", "unclaimed"]:
+            self.current.unclaimed += text.split()[2:]
         elif len(words) == 4 and words[:2] == ["#", "metric"]:
             self.current.metrics[words[2]] = words[3]
         elif len(words) >= 3 and words[:2] == ["#", "verdict"] and words[2] in VERDICTS:

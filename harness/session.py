@@ -46,6 +46,7 @@ class Outcome:
     metrics: dict = field(default_factory=dict)
     seconds: float = 0.0
     command: str = ""
+    unclaimed: list = field(default_factory=list)
 
 
 class Session:
@@ -374,6 +375,7 @@ class VirtualMachine:
             dict(result.metrics),
             now - self.test_started,
             paste(self.command(names, bare=True)),
+            list(result.unclaimed),
         )
 
     def _new_stderr(self):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness import conformance, elf, tables
+from harness import conformance, elf, ktap, tables
 from harness.conformance import Matrix, Result
 
 AREA = "Basic Facilities of a Virtio Device / Device Reset"
@@ -85,6 +85,33 @@ def test_rows_that_a_guest_cannot_see_or_of_other_devices_are_not_counted():
     assert made.count("device", "assay")["claimed"] == 0
     assert made.count("device", "assay")["outside"] == 1
     assert made.count("driver", "assay")["visible"] == 0
+
+
+def row_of(area):
+    return tables.Clause("B-1", "device", "MUST", area, "-", "yes", "x", "x.tex:1")
+
+
+@pytest.mark.parametrize(
+    "area, where",
+    [
+        ("Virtio Over PCI Bus / PCI Device Layout / Notification capability", ["pci split", "pci packed"]),
+        ("Virtio Over MMIO / MMIO Device Register Layout", ["mmio split"]),
+        ("Virtio Over PCI Bus / PCI Device Discovery", ["pci split", "pci packed", "legacy split"]),
+        ("X / Packed Virtqueues", ["pci packed"]),
+        ("X / Virtqueues / The Virtqueue Used Ring", ["pci split", "legacy split", "mmio split"]),
+        ("X / Message Framing", ["pci split", "pci packed", "legacy split", "mmio split"]),
+    ],
+)
+def test_a_row_counts_where_it_is_about_what_is_driven(area, where):
+    columns = ["pci split", "pci packed", "legacy split", "mmio split"]
+    assert [name for name in columns if conformance.concerns(row_of(area), *name.split())] == where
+
+
+def test_a_kernel_takes_a_claim_back():
+    reader = ktap.Reader()
+    text = b"KTAP version 1\n1..1\n# begin a\n# clause A-1 A-2\n# unclaimed A-2\nok 1 a\n"
+    found = [what for kind, what in reader.feed(text) if kind == "result"]
+    assert found[0].unclaimed == ["A-2"]
 
 
 class Cells(HTMLParser):
