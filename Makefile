@@ -22,6 +22,7 @@ all: host kernels
 
 include host/host.mk
 include guest-kernels/kernels.mk
+include testcases/fuzz/fuzz.mk
 include ci/targets.mk
 include ci/bench.mk
 

@@ -20,7 +20,7 @@ PYTEST = $(PYTHON) -m pytest -p no:cacheprovider -q -rfEX --tb=short --vmm=$(VMM
 
 # By default the tests of our own VMM; the peer runs the same kernels beside it, which proves them.
 CHECKED = $(if $(OWN),testcases,$(wildcard testcases/test_*.py))
-CHECK_BUILDS = all guests $(if $(OWN),unit-tests faults-build)
+CHECK_BUILDS = all guests $(if $(OWN),unit-tests faults-build fuzz-targets)
 
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -61,11 +61,24 @@ check-faults:
 	@mkdir -p $(BUILD)/report
 	$(PYTEST) --whole testcases/test_faults.py
 
-# Garbage for the software processor, with the sanitizers.  FUZZ_SEED=N begins elsewhere.
+# Garbage for rings, transports and devices (testcases/fuzz, libFuzzer), SECONDS for each target; and for
+# the software processor.  All with the sanitizers.  FUZZ_SEED=N begins elsewhere.
+TARGET ?=
+FUZZ_SECONDS = $(if $(filter environment command% override,$(origin SECONDS)),$(SECONDS),60)
 FUZZ_INSTRUCTIONS ?= 10000000
 INSN_CASES ?= 100000000
-.PHONY: fuzz
-fuzz:
+.PHONY: fuzz fuzz-soft fuzz-corpus
+# The first goal of `make fuzz` without TARGET: rings, transports and devices, then the processor.
+fuzz: $(if $(TARGET),,fuzz-soft)
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-targets
+	@ci/fuzz.sh run $(FUZZ_SECONDS) $(or $(TARGET),$(FUZZ_TARGETS))
+
+# What a long run found worth keeping goes into the tree, minimised.
+fuzz-corpus:
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-targets
+	@ci/fuzz.sh keep $(or $(TARGET),$(FUZZ_TARGETS))
+
+fuzz-soft:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 host unit-tests
 	@$(MAKE) --no-print-directory -j$(JOBS) kernels
 	FUZZ_INSTRUCTIONS=$(FUZZ_INSTRUCTIONS) $(BUILD)/san/unit/test_soft_fuzz
@@ -89,7 +102,8 @@ help:
 	@echo "make deps          install what is missing of ci/packages.txt (as root), say what"
 	@echo "make check         run every test: 15 minutes at most on two cores"
 	@echo "make soak          the same with nothing sampled, and 100 million single instructions"
-	@echo "make fuzz          10 million instructions of garbage on -accel soft, with the sanitizers"
+	@echo "make fuzz          garbage for rings, transports, devices and -accel soft, with the sanitizers"
+	@echo "                   (TARGET=blk: one target of testcases/fuzz; SECONDS=60: for each)"
 	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"

@@ -259,6 +259,7 @@ void reads_taken(struct reads *log)
 	if (!log)
 		return;
 	__atomic_fetch_add(&requests, 1, __ATOMIC_RELAXED);
+	current = NULL; /* words that say whether to notify are meant to be looked at again */
 	log->taken = true;
 	if (log->twice[0])
 		say(log, log->twice);
@@ -288,11 +289,6 @@ void reads_free(struct reads **log)
 	free((*log)->changes);
 	free(*log);
 	*log = NULL;
-}
-
-void reads_pause(void)
-{
-	current = NULL;
 }
 
 /* --- reads --- */

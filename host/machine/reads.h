@@ -30,14 +30,11 @@ struct reads;
 
 /* A queue takes a request on this thread; *log is NULL or what an earlier use of it left. */
 void reads_begin(struct reads **log, const char *device, unsigned queue);
-/* It was taken. */
+/* It was taken: the ring is not read for it any more. */
 void reads_taken(struct reads *log);
 /* It goes back, or came to nothing. */
 void reads_end(struct reads *log);
 void reads_free(struct reads **log);
-/* This thread turns to something else. */
-void reads_pause(void);
-
 /* This thread read ring entries that lie there on the host. */
 void reads_ring(const void *host, size_t length);
 /* The same of a table that a descriptor names: `length` bytes at a guest-physical address. */
@@ -67,10 +64,6 @@ static inline void reads_end(struct reads *log)
 }
 
 static inline void reads_free(struct reads **log)
-{
-}
-
-static inline void reads_pause(void)
 {
 }
 

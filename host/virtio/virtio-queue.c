@@ -14,7 +14,6 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "machine/reads.h"
 #include "virtio/virtio.h"
 
 static bool may_serve(const struct virtio_device *vdev)
@@ -61,7 +60,6 @@ static void serve(struct virtio_queue *vq)
 		more = left ? may_take(vq) && queue_kicks_on(ring) : true;
 	}
 	vq->in_service = false;
-	reads_pause();
 	if (ring->broken && !vdev->broken)
 		virtio_break(vdev, "queue %u: %s", ring->index, ring->broken);
 	interrupt_if_wanted(vq);

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine that the fuzz targets share: a megabyte of memory, a ROM behind it, one virtio device
+ * on MMIO or PCI, and a disk whose I/O is done when the target says so.  No engine, no threads: one
+ * input gives one run.
+ *
+ * Things of this machine that are out of order end the process (REQUIRE), which is what the fuzzer
+ * looks for, besides what the sanitizers and the record of double reads (ASSAY_READS) find.
+ */
+#ifndef FUZZ_MACHINE_H
+#define FUZZ_MACHINE_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "block/block.h"
+#include "bus/pci.h"
+#include "machine/machine.h"
+#include "virtio/features.h"
+#include "virtio/mmio.h"
+#include "virtio/virtio-types.h"
+
+#define RAM_SIZE  0x100000u
+#define ROM_SIZE  0x10000u
+#define DISK_SIZE (256u << 10)
+#define SLOTS	  0xfeb00000u /* of virtio-mmio; the device is in the last */
+#define MMIO	  (SLOTS + 7 * 512)
+#define MSIX_BAR  0xd0000000u
+#define BAR	  0xc0000000u
+#define IO_BAR	  0xc000u
+#define ISR	  0x1000u
+#define CONFIG	  0x2000u
+#define DOORBELLS 0x3000u
+
+#define REQUIRE(holds)                                                                         \
+	do {                                                                                   \
+		if (!(holds)) {                                                                \
+			fprintf(stderr, "REQUIRE(%s) at %s:%d\n", #holds, __FILE__, __LINE__); \
+			abort();                                                               \
+		}                                                                              \
+	} while (0)
+
+static struct machine machine;
+static struct loop *loop;
+static struct pci_bus bus;
+static struct device *device;
+static struct block_backend *backend;
+static uint8_t *ram;
+static bool is_pci, line;
+static unsigned messages;
+static int64_t io_time;
+
+static void set_line(void *opaque, unsigned pin, bool level)
+{
+	line = level;
+}
+
+static void send_msi(void *opaque, struct msi_message message)
+{
+	messages++;
+}
+
+static int route_attach(void *opaque, struct irq_route *route, struct error *err)
+{
+	return 0;
+}
+
+static void route_detach(void *opaque, struct irq_route *route)
+{
+}
+
+static const struct irq_chip_ops chip_ops = {
+	.send_msi = send_msi,
+	.route_attach = route_attach,
+	.route_detach = route_detach,
+};
+
+/* --- the disk's time: an operation is due when drain() comes to it --- */
+
+static int64_t io_now(void *opaque)
+{
+	return io_time;
+}
+
+static int64_t io_delay(void *opaque, uint64_t bytes)
+{
+	return 1 + bytes % 7; /* so that they overtake each other */
+}
+
+static void io_wake(void *opaque, int64_t due)
+{
+}
+
+static const struct block_schedule schedule = {io_now, io_delay, io_wake, NULL};
+
+static void stop_loop(void *opaque)
+{
+	loop_stop(loop);
+}
+
+static void lock(void)
+{
+	pthread_mutex_lock(&machine.lock);
+}
+
+static void unlock(void)
+{
+	pthread_mutex_unlock(&machine.lock);
+}
+
+/* One turn of the loop, then the I/O that is due after `time` more. */
+static void turn(int64_t time)
+{
+	struct loop_task stop = {.run = stop_loop};
+
+	loop_post(loop, &stop);
+	loop_run(loop);
+	lock();
+	io_time += time;
+	block_run_due();
+	unlock();
+}
+
+/* Until nothing more happens.  A device that keeps itself busy for ever fails here. */
+static void drain(void)
+{
+	unsigned turns = 0;
+
+	do {
+		turn(16);
+		REQUIRE(++turns < 1000);
+	} while (loop_has_tasks(loop));
+	turn(16);
+}
+
+/* --- the device's registers --- */
+
+static uint64_t get(uint64_t address, unsigned size)
+{
+	uint64_t value;
+
+	lock();
+	value = space_read(&machine.mmio, address, size);
+	unlock();
+	return value;
+}
+
+static void put(uint64_t address, uint64_t value, unsigned size)
+{
+	lock();
+	space_write(&machine.mmio, address, value, size);
+	unlock();
+}
+
+static uint64_t get_port(uint16_t port, unsigned size)
+{
+	uint64_t value;
+
+	lock();
+	value = space_read(&machine.ports, port, size);
+	unlock();
+	return value;
+}
+
+static void put_port(uint16_t port, uint32_t value, unsigned size)
+{
+	lock();
+	space_write(&machine.ports, port, value, size);
+	unlock();
+}
+
+static uint32_t get_config(unsigned offset, unsigned size)
+{
+	uint32_t value;
+
+	lock();
+	value = pci_config_read((struct pci_device *)device, offset, size);
+	unlock();
+	return value;
+}
+
+static void put_config(unsigned offset, uint32_t value, unsigned size)
+{
+	lock();
+	pci_config_write((struct pci_device *)device, offset, value, size);
+	unlock();
+}
+
+static void place_bars(void)
+{
+	put_config(PCI_COMMAND, 0, 2);
+	put_config(PCI_BAR0, IO_BAR, 4);
+	put_config(PCI_BAR0 + 4, MSIX_BAR, 4);
+	put_config(PCI_BAR0 + 16, BAR, 4);
+	put_config(PCI_BAR0 + 20, 0, 4);
+	put_config(PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+}
+
+static uint8_t status(void)
+{
+	return is_pci ? get(BAR + 0x14, 1) : get(MMIO + 0x70, 4);
+}
+
+static void set_status(uint8_t value)
+{
+	if (is_pci)
+		put(BAR + 0x14, value, 1);
+	else
+		put(MMIO + 0x70, value, 4);
+}
+
+static void accept_features(uint64_t features)
+{
+	for (unsigned word = 0; word < 2; word++) {
+		put(is_pci ? BAR + 0x08 : MMIO + 0x24, word, 4);
+		put(is_pci ? BAR + 0x0c : MMIO + 0x20, (uint32_t)(features >> 32 * word), 4);
+	}
+}
+
+static void enable_queue(unsigned queue, uint16_t size, const uint64_t areas[3])
+{
+	static const uint16_t mmio_areas[] = {0x80, 0x90, 0xa0}, pci_areas[] = {0x20, 0x28, 0x30};
+
+	put(is_pci ? BAR + 0x16 : MMIO + 0x30, queue, is_pci ? 2 : 4);
+	put(is_pci ? BAR + 0x18 : MMIO + 0x38, size, is_pci ? 2 : 4);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t at = is_pci ? BAR + pci_areas[i] : MMIO + mmio_areas[i];
+
+		put(at, (uint32_t)areas[i], 4);
+		put(at + 4, areas[i] >> 32, 4);
+	}
+	put(is_pci ? BAR + 0x1c : MMIO + 0x44, 1, is_pci ? 2 : 4);
+}
+
+static void kick(unsigned queue)
+{
+	if (is_pci)
+		put(BAR + DOORBELLS + 4 * queue, queue, 2);
+	else
+		put(MMIO + 0x50, queue, 4);
+}
+
+/* --- making it --- */
+
+static void make_disk(void)
+{
+	int fd = memfd_create("disk", 0);
+	char text[120];
+	struct error err;
+	struct keyvals *kv;
+
+	REQUIRE(fd >= 0 && ftruncate(fd, DISK_SIZE) == 0);
+	snprintf(text, sizeof(text), "file=/proc/self/fd/%d,format=raw,if=none,id=d", fd);
+	kv = keyvals_parse("-drive", text, NULL, &err);
+	backend = block_open_drive(kv, false, &err);
+	if (!backend)
+		fprintf(stderr, "%s\n", err.text);
+	REQUIRE(backend);
+	keyvals_free(kv);
+}
+
+static void make_machine(void)
+{
+	struct error err;
+
+	setenv("ASSAY_READS", "abort", 1);
+	loop = loop_create("fuzz", &err);
+	REQUIRE(machine_init(&machine, loop, &err) == 0);
+	machine.irq_chip = (struct irq_chip){.ops = &chip_ops};
+	REQUIRE(memory_add(&machine.memory, "ram", 0, RAM_SIZE, false, &err) == 0);
+	REQUIRE(memory_add(&machine.memory, "rom", RAM_SIZE, ROM_SIZE, true, &err) == 0);
+	ram = machine.memory.blocks[0].host;
+	for (unsigned i = 0; i < GSI_COUNT; i++)
+		machine.gsi[i] = (struct irq_line){.set = set_line};
+	block_set_schedule(&schedule);
+	make_disk();
+	pci_bus_init(&bus, &machine, "pci.0");
+	bus.set_pirq = set_line;
+	device_global_add("virtio-mmio", "force-legacy", "off");
+	REQUIRE(virtio_mmio_create(&machine, 8, SLOTS, 5, &err) == 0);
+}
+
+/* `text`: as after -device, with the properties; `pci` says where its type belongs. */
+static void make_device(const struct device_type *type, const char *text, bool pci)
+{
+	struct error err;
+	struct keyvals *kv;
+
+	make_machine();
+	is_pci = pci;
+	kv = keyvals_parse("-device", text, NULL, &err);
+	device = device_create(&machine, type, NULL, kv, &err);
+	if (!device)
+		fprintf(stderr, "%s\n", err.text);
+	REQUIRE(device);
+	keyvals_free(kv);
+}
+
+/* As at power-on. */
+static void reset_machine(void)
+{
+	lock();
+	device_reset(device);
+	unlock();
+	if (is_pci)
+		place_bars();
+	drain();
+	memset(ram, 0, 0x20000);
+	messages = 0;
+}
+
+static void nothing_is_pinned(void)
+{
+	for (unsigned i = 0; i < machine.memory.count; i++)
+		REQUIRE(atomic_load(&machine.memory.blocks[i].pins) == 0);
+}
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A ring without a device: queue_pop() and queue_push() over memory that an input writes.  Each
+ * request that comes out must hold what queue.h promises.
+ */
+#ifndef FUZZ_RING_H
+#define FUZZ_RING_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "virtio/features.h"
+#include "virtio/queue.h"
+
+#define RAM_SIZE 0x40000u
+#define TABLE	 0x1000u
+#define DRIVER	 0x5000u
+#define DEVICE	 0x6000u
+#define FLYING	 64
+
+#define REQUIRE(holds)                                                                         \
+	do {                                                                                   \
+		if (!(holds)) {                                                                \
+			fprintf(stderr, "REQUIRE(%s) at %s:%d\n", #holds, __FILE__, __LINE__); \
+			abort();                                                               \
+		}                                                                              \
+	} while (0)
+
+static struct guest_memory memory;
+static struct queue queue;
+static uint8_t *ram;
+static struct queue_request *flying[FLYING];
+static unsigned flying_count;
+
+struct input {
+	const uint8_t *data;
+	size_t left;
+};
+
+static uint64_t take(struct input *in, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bytes && in->left; i++, in->left--)
+		value |= (uint64_t)*in->data++ << 8 * i;
+	return value;
+}
+
+static void in_memory(const struct iovec *iov, unsigned count, uint64_t bytes)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		bool found = false;
+
+		REQUIRE(iov[i].iov_len);
+		for (unsigned b = 0; b < memory.count; b++) {
+			const struct ram_block *block = &memory.blocks[b];
+			size_t offset = (uint8_t *)iov[i].iov_base - block->host;
+
+			found |= offset < block->size && iov[i].iov_len <= block->size - offset;
+		}
+		REQUIRE(found);
+		sum += iov[i].iov_len;
+	}
+	REQUIRE(sum == bytes);
+}
+
+static void pop(void)
+{
+	struct queue_request *request = flying_count < FLYING ? queue_pop(&queue) : NULL;
+	uint8_t copy[64];
+
+	if (!request)
+		return;
+	REQUIRE(!queue.broken);
+	REQUIRE(queue.in_flight <= queue.size);
+	REQUIRE(request->out_count + request->in_count <= 2u * QUEUE_SIZE_MAX);
+	in_memory(request->out, request->out_count, request->out_bytes);
+	in_memory(request->in, request->in_count, request->in_bytes);
+	(void)queue_copy_out(request, copy, sizeof(copy));
+	(void)queue_copy_in(request, copy, 1);
+	flying[flying_count++] = request;
+}
+
+static void push(unsigned which, uint32_t length)
+{
+	struct queue_request *request;
+
+	if (!flying_count)
+		return;
+	which %= flying_count;
+	request = flying[which];
+	flying[which] = flying[--flying_count];
+	queue_push(&queue, request, length);
+}
+
+static void put_descriptor(struct input *in)
+{
+	uint8_t which = take(in, 1), kind = take(in, 1);
+	uint64_t address = take(in, 3);
+	uint32_t length = take(in, 2);
+	uint16_t flags = take(in, 2), last = take(in, 2);
+
+	if (kind & 1)
+		address = UINT64_MAX - address;
+	if (kind & 2)
+		length <<= 16;
+	memcpy(ram + TABLE + 16 * which, &address, 8);
+	memcpy(ram + TABLE + 16 * which + 8, &length, 4);
+	/* A packed descriptor has the id first, a split one the flags. */
+	memcpy(ram + TABLE + 16 * which + 12, kind & 4 ? &last : &flags, 2);
+	memcpy(ram + TABLE + 16 * which + 14, kind & 4 ? &flags : &last, 2);
+}
+
+static void put_bytes(struct input *in)
+{
+	uint32_t at = take(in, 3);
+	uint8_t count = take(in, 1);
+
+	for (unsigned i = 0; i < (count & 63u) && in->left; i++)
+		ram[(at + i) % RAM_SIZE] = take(in, 1);
+}
+
+static void publish(uint16_t head, uint16_t more)
+{
+	uint16_t index;
+
+	memcpy(&index, ram + DRIVER + 2, 2);
+	memcpy(ram + DRIVER + 4 + 2 * (index % (queue.size ? queue.size : 1)), &head, 2);
+	index += more;
+	memcpy(ram + DRIVER + 2, &index, 2);
+}
+
+static void start(struct input *in, uint64_t features)
+{
+	uint8_t size = take(in, 1), kind = take(in, 1);
+
+	while (flying_count)
+		push(0, 0);
+	queue_stop(&queue);
+	queue.size = size & 0x80 ? size * 3 : 1u << size % 9;
+	queue.descriptor_area = kind & 1 ? take(in, 3) : TABLE;
+	queue.driver_area = kind & 2 ? take(in, 3) : DRIVER;
+	queue.device_area = kind & 4 ? take(in, 3) : DEVICE;
+	if (kind & 0x20)
+		features |= FEATURE(VIRTIO_F_INDIRECT_DESC);
+	if (kind & 0x40)
+		features |= FEATURE(VIRTIO_F_EVENT_IDX);
+	if (kind & 0x80)
+		features |= FEATURE(VIRTIO_F_IN_ORDER);
+	(void)queue_start(&queue, features);
+}
+
+static void operate(struct input *in, uint64_t features)
+{
+	uint8_t raw = take(in, 1);
+
+	switch (raw & 15) {
+	case 0: start(in, features); break;
+	case 1:
+	case 2: put_descriptor(in); break;
+	case 3: put_bytes(in); break;
+	case 4: publish(take(in, 2), 1); break;
+	case 5: publish(raw >> 4, raw & 0x80 ? take(in, 2) : 1); break;
+	case 6:
+	case 7: pop(); break;
+	case 8: push(raw >> 4, take(in, 2)); break;
+	case 9: (void)queue_wants_interrupt(&queue); break;
+	case 10: queue_kicks_off(&queue); break;
+	case 11: (void)queue_kicks_on(&queue); break;
+	case 12: queue_stop(&queue); break;
+	default: publish(raw >> 4, 1); pop();
+	}
+	if (!queue.started) /* orphans: only released */
+		while (flying_count)
+			push(0, 0);
+}
+
+static int fuzz_ring(const uint8_t *data, size_t size, uint64_t features)
+{
+	struct input in = {data, size};
+
+	memset(ram, 0, 0x8000);
+	start(&in, features);
+	for (unsigned i = 0; in.left && i < 1000; i++)
+		operate(&in, features);
+	while (flying_count)
+		push(0, 0);
+	queue_stop(&queue);
+	for (unsigned i = 0; i < memory.count; i++)
+		REQUIRE(atomic_load(&memory.blocks[i].pins) == 0);
+	return 0;
+}
+
+static void make_ring(void)
+{
+	struct error err;
+
+	setenv("ASSAY_READS", "abort", 1);
+	REQUIRE(memory_add(&memory, "ram", 0, RAM_SIZE, false, &err) == 0);
+	REQUIRE(memory_add(&memory, "rom", RAM_SIZE, 0x10000, true, &err) == 0);
+	ram = memory.blocks[0].host;
+	queue_init(&queue, &memory, "fuzz", 0, 256, sizeof(struct queue_request));
+}
+
+#define FUZZ_RING(features)                                           \
+	int LLVMFuzzerInitialize(int *argc, char ***argv);            \
+	int LLVMFuzzerInitialize(int *argc, char ***argv)             \
+	{                                                             \
+		make_ring();                                          \
+		return 0;                                             \
+	}                                                             \
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); \
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)  \
+	{                                                             \
+		return fuzz_ring(data, size, features);               \
+	}
+
+#endif
