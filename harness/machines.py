@@ -143,6 +143,25 @@ def blk_mmio(build, parameters):
     virtio(build, "virtio-blk-device", drive=drive, **common_properties(parameters, *BLK))
 
 
+RING = ("event_idx", "indirect_desc", "packed", "queue_reset", "vectors", "addr")
+
+
+def entropy(build, parameters):
+    """Properties of a virtio-rng; its limit stands on the kernel's command line too."""
+    for key, word in (("max-bytes", "rng_max"), ("period", "rng_period")):
+        if key in parameters:
+            build.append.append(f"{word}={parameters[key]}")
+    return common_properties(parameters, "max-bytes", "period", *RING)
+
+
+def rng_pci(build, parameters):
+    build.device("virtio-rng-pci", disable_legacy="on", disable_modern="off", **entropy(build, parameters))
+
+
+def rng_mmio(build, parameters):
+    build.device("virtio-rng-device", **entropy(build, parameters))
+
+
 def ide_hd(build, parameters):
     """bus=ide.0|ide.1, unit=0|1"""
     drive = build.drive(parameters)
@@ -208,6 +227,8 @@ FRAGMENTS = {
     "iothread": iothread,
     "blk-pci": blk_pci,
     "blk-mmio": blk_mmio,
+    "rng-pci": rng_pci,
+    "rng-mmio": rng_mmio,
     "ide-hd": ide_hd,
     "device": device,
     "fw_cfg": fw_cfg,

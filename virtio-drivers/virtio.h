@@ -20,7 +20,9 @@
 #include "runtime/pci.h"
 #include "runtime/test.h"
 
-#define VIRTIO_ID_BLOCK 2
+#define VIRTIO_ID_BLOCK	  2
+#define VIRTIO_ID_CONSOLE 3
+#define VIRTIO_ID_ENTROPY 4
 
 #define VIRTIO_S_ACKNOWLEDGE 1u
 #define VIRTIO_S_DRIVER	     2u

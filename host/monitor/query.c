@@ -223,6 +223,7 @@ static const char *const kind_names[] = {
 	[PROPERTY_CHARDEV] = "str",
 	[PROPERTY_DRIVE] = "str",
 	[PROPERTY_IOTHREAD] = "link<iothread>",
+	[PROPERTY_RNG] = "link<rng-backend>",
 	[PROPERTY_PCI_ADDRESS] = "int32",
 	[PROPERTY_ENUM] = "str",
 };

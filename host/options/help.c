@@ -153,6 +153,7 @@ static const struct kind_text {
 	[PROPERTY_DRIVE] = {"str", "Node name or ID of a block device to use as a backend", NULL,
 		true},
 	[PROPERTY_IOTHREAD] = {"link<iothread>", NULL, NULL, false},
+	[PROPERTY_RNG] = {"link<rng-backend>", NULL, NULL, false},
 	[PROPERTY_PCI_ADDRESS] = {"int32", "Slot and optional function number, example: 06.0 or 06",
 		"-1", false},
 	[PROPERTY_ENUM] = {"str", "", NULL, true},

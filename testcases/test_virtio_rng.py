@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""The entropy device on either transport, with and without a limit."""
+
+KERNEL = "virtio_rng"
+LIMIT = "max-bytes=256,period=20"
+MACHINES = {
+    "pci": "pc rng-pci",
+    "intx": "pc append:irq=intx rng-pci",
+    "mmio": "microvm rng-mmio",
+    "limited": f"pc rng-pci:{LIMIT}",
+    "mmio-limited": f"microvm rng-mmio:{LIMIT}",
+    "saved": f"pc life:at=1,to=other rng-pci",
+    "limited-saved": f"pc life:at=1,to=other rng-pci:{LIMIT}",
+}
+OURS_ONLY = ("saved", "limited-saved")
