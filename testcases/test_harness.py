@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The harness tested without a VMM of anybody: a script plays one (fakes.py)."""
 
-import time
 from types import SimpleNamespace
 
 import fakes
@@ -208,12 +207,10 @@ def test_a_guest_that_spins_is_wedged_and_its_registers_are_shown(qemu, tmp_path
     session = Session(
         "spin", image, "microvm", qemu, ["a"], 1, folder=tmp_path / "run", silence=1.0
     )
-    start = time.monotonic()
-    session.run()
+    session.run()  # it returns: that the VM is silent is noticed
     outcome = session.outcomes["a"]
     # An NMI without a handler is a triple fault: the VMM ends, or stays silent.
     assert outcome.verdict in ("WEDGED", "CRASH")
-    assert time.monotonic() - start < 60
 
 
 def test_time_without_a_processor_is_not_silence(monkeypatch):
