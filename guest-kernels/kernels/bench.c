@@ -9,7 +9,9 @@
  * sector; 4 KiB requests stay in the first half of the disk and 128 KiB requests in the second, so
  * each kind finds the words it wrote.  Every read is checked by its first and last sector.
  *
- * Command line: ms=N, how long a cell runs (default 300).
+ * Command line: ms=N, how long a cell runs (default 300).  ops=N: so many operations instead (whole
+ * batches), and what the probe device counted in them as metrics count_x; under virtual time, which
+ * `soft` has, these are the same in every run.
  *
  * The measured region is marked on the control port: "REQ n mark begin CELL" and "mark end".  While
  * the host takes its counters the guest touches no device, so that what a mark costs is the same
@@ -20,6 +22,7 @@
 #include "runtime/ctl.h"
 #include "runtime/irq.h"
 #include "runtime/memory.h"
+#include "runtime/probe.h"
 #include "runtime/test.h"
 #include "runtime/time.h"
 #include "virtio-drivers/blk.h"
@@ -250,8 +253,35 @@ static void open_path(const struct cell *cell)
 		batch[i].data = arena_alloc(cell->bytes, 4096);
 }
 
+/* The counters that a cell reports; names of metrics. */
+static const struct {
+	const char *name;
+	unsigned counter;
+} counted[] = {
+	{"count_instructions", PROBE_INSTRUCTIONS},
+	{"count_exits", PROBE_EXITS},
+	{"count_kicks", PROBE_KICKS},
+	{"count_interrupts", PROBE_INTERRUPTS_TAKEN},
+	{"count_dma_bytes", PROBE_DMA_BYTES},
+	{"count_copied_bytes", PROBE_COPIED_BYTES},
+	{"count_tlb_misses", PROBE_TLB_MISSES},
+	{"count_ns", PROBE_TIME_NS},
+};
+
+static void report_counts(void)
+{
+	for (unsigned i = 0; i < sizeof(counted) / sizeof(counted[0]); i++) {
+		uint64_t sum = probe_sum(counted[i].counter);
+
+		if (sum != PROBE_ABSENT)
+			metric(counted[i].name, sum);
+	}
+}
+
 static void run_cell(const struct cell *cell)
 {
+	uint64_t most = cmdline_number("ops", 0);
+	bool counts = most && probe_present();
 	uint64_t begin, end, interrupts;
 	bool right = true;
 	int status = 0;
@@ -262,6 +292,10 @@ static void run_cell(const struct cell *cell)
 	status = batches[cell->path](cell); /* once unmeasured: first touches */
 	EXPECT_EQ(status, 0);
 	mark_begin();
+	if (counts) {
+		probe_clear(0);
+		probe_begin();
+	}
 	interrupts = irq_total();
 	begin = rdtsc();
 	end = begin + cmdline_number("ms", 300) * 1000 * tsc_per_us();
@@ -271,9 +305,11 @@ static void run_cell(const struct cell *cell)
 		if (!cell->write)
 			right = right && contents_right(cell);
 		operations += cell->depth;
-	} while (!status && right && !time_passed(end));
+	} while (!status && right && (most ? operations < most : !time_passed(end)));
 	end = rdtsc();
 	interrupts = irq_total() - interrupts;
+	if (counts)
+		probe_end();
 	mark("end");
 	EXPECT_EQ(status, 0);
 	EXPECT_TRUE(right);
@@ -281,6 +317,8 @@ static void run_cell(const struct cell *cell)
 	metric("ns", tsc_to_ns(end - begin));
 	metric("interrupts", interrupts);
 	metric("batch", cell->depth);
+	if (counts)
+		report_counts();
 }
 
 #define CELL(name, path_, direction, order, bytes_, depth_)                                   \
