@@ -25,6 +25,7 @@ include guest-kernels/kernels.mk
 include testcases/fuzz/fuzz.mk
 include ci/targets.mk
 include ci/bench.mk
+include ci/gate.mk
 
 .PHONY: clean
 clean:

@@ -106,6 +106,8 @@ help:
 	@echo "                   (TARGET=blk: one target of testcases/fuzz; SECONDS=60: for each)"
 	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
+	@echo "make gate          kernels under soft, and exact costs against ci/baselines (CI; VMM=: ratios)"
+	@echo "make baselines     write ci/baselines anew"
 	@echo "make check-faults  each TEST must fail with the fault that it is there to notice"
 	@echo "make lint          layout, lengths, static analysis, and the order of the rooms"
 	@echo "make format        lay the C code out by .clang-format"

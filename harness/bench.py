@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import benchspeed, hostcpu, probe
+from . import benchspeed, exact, hostcpu, probe
 from .machines import make_image
 from .qmp import Qmp, QmpClosed, QmpError
 from .vmm import Vmm
@@ -400,6 +400,11 @@ def main():
             except BenchError as error:
                 report["left_out"][key] = str(error)
             shutil.rmtree(place, ignore_errors=True)
+    progress.say("exact costs on soft", False)
+    try:
+        report["exact"] = exact.measure_twice(options.vmm, Path(options.kernel).parent)
+    except exact.ExactError as error:
+        report["left_out"]["exact costs"] = str(error)
     progress.done()
     report["targets"] = benchreport.judge(report)
     path = Path(options.report)

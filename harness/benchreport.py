@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The benchmark's table, and its targets judged: PASS, MISS, or not judged with the reason."""
 
-from . import benchspeed
+from . import benchspeed, exact
 from .bench import CELL, PATHS, ROW_NAMES, ROWS
 
 # Per operation: exits, kicks, interrupts, CPU time.
@@ -75,6 +75,8 @@ def start_lines(report):
 
 def table(report):
     lines = start_lines(report) + storage_lines(report)
+    if report.get("exact"):
+        lines += exact.lines(report["exact"]["bench"])
     if report.get("speed"):
         lines += benchspeed.lines(report["speed"])
     for key, reason in report["left_out"].items():
