@@ -85,6 +85,9 @@ static void blk_negotiated(struct virtio_device *vdev, uint64_t features)
 {
 	struct virtio_blk *blk = blk_of(vdev);
 
+	/* 5.2.5.3: a legacy driver may have written the cache mode before. */
+	if (vdev->legacy && features & FEATURE(VIRTIO_BLK_F_CONFIG_WCE))
+		return;
 	if (!(features & FEATURE(VIRTIO_BLK_F_FLUSH)))
 		atomic_store(&blk->writeback, false);
 }
@@ -155,9 +158,11 @@ static void blk_config_write(
 	struct virtio_device *vdev, unsigned offset, unsigned size, uint32_t value)
 {
 	struct virtio_blk *blk = blk_of(vdev);
+	/* A legacy driver may write before it has accepted anything (3.1.2). */
+	uint64_t features = vdev->legacy && !vdev->in_use ? blk_features(vdev) : vdev->features;
 
 	if (offset == offsetof(struct config, writeback) && size == 1 &&
-		vdev->features & FEATURE(VIRTIO_BLK_F_CONFIG_WCE))
+		features & FEATURE(VIRTIO_BLK_F_CONFIG_WCE))
 		atomic_store(&blk->writeback, value & 1);
 }
 

@@ -3,6 +3,8 @@
 #ifndef VIRTIO_FEATURES_H
 #define VIRTIO_FEATURES_H
 
+#define VIRTIO_F_NOTIFY_ON_EMPTY 24 /* the legacy interface only, as ANY_LAYOUT */
+#define VIRTIO_F_ANY_LAYOUT	 27
 #define VIRTIO_F_INDIRECT_DESC	 28
 #define VIRTIO_F_EVENT_IDX	 29
 #define VIRTIO_F_VERSION_1	 32

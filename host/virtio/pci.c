@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PCI transport, modern interface (virtio 1.4, 4.1).  Layout as QEMU's: BAR 1 the MSI-X table,
- * BAR 4 (64-bit, prefetchable, 16 KiB; region "virtio-pci") with the four structures a page each:
+ * The PCI transport (virtio 1.4, 4.1): identity, vectors, and the modern interface; the legacy one
+ * is pci-legacy.c.  Layout as QEMU's: BAR 0 the legacy registers, BAR 1 the MSI-X table, BAR 4 (64-bit, prefetchable, 16 KiB; region "virtio-pci") with the four structures a page each:
  *   0x0000 common configuration   0x1000 ISR   0x2000 device configuration   0x3000 doorbells
  * and five capabilities that say so, the last of them a window to BAR 4 through configuration
  * space.
  *
- * Not here: the legacy interface (a transitional device is refused), doorbells in I/O space,
- * notification data, shared memory, administration queues.
+ * Not here: doorbells in I/O space, notification data, shared memory, administration queues.
  */
 #include "virtio/pci.h"
 
@@ -27,7 +26,7 @@
 #define NOTIFY_MULTIPLIER 4
 #define VECTORS_AUTO	  0xffffffff
 #define VECTORS_MAX	  2048
-#define NO_VECTOR	  0xffff
+#define NO_VECTOR	  VIRTIO_PCI_NO_VECTOR
 #define ISR_QUEUE	  1
 #define ISR_CONFIG	  2
 
@@ -156,7 +155,7 @@ static void msix_changed(struct pci_device *pci, int vector)
 }
 
 /* 4.1.5.1.2: what cannot be mapped reads back as NO_VECTOR. */
-static void set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t vector)
+void virtio_pci_set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t vector)
 {
 	uint16_t old = p->queue_vector[queue];
 
@@ -168,13 +167,18 @@ static void set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t vect
 		msix_unuse(&p->pci, old);
 }
 
+void virtio_pci_set_config_vector(struct virtio_pci *p, uint32_t vector)
+{
+	p->config_vector = vector < p->pci.msix.count ? vector : NO_VECTOR;
+}
+
 static void transport_reset(struct virtio_device *vdev)
 {
 	struct virtio_pci *p = vdev->transport_opaque;
 
 	p->config_vector = NO_VECTOR;
 	for (unsigned i = 0; i < vdev->queue_count; i++)
-		set_queue_vector(p, i, NO_VECTOR);
+		virtio_pci_set_queue_vector(p, i, NO_VECTOR);
 	/* A message that waits for its mask is of the driver that was reset (2.4.1). */
 	for (unsigned i = 0; i < p->pci.msix.count; i++)
 		atomic_store(&p->pci.msix.vectors[i].pending, false);
@@ -184,7 +188,8 @@ static void transport_reset(struct virtio_device *vdev)
 	update_routes(p);
 }
 
-/* The address of each queue's doorbell is its own, so the value written does not matter. */
+/* Those of the interface that the driver uses; a doorbell at the other one comes as an exit.  In
+ * BAR 4 each queue's has an address of its own, so the value written does not matter. */
 static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool on)
 {
 	struct virtio_pci *p = vdev->transport_opaque;
@@ -193,6 +198,11 @@ static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool o
 		return;
 	if (!on) {
 		region_event_remove(&vq->event);
+		return;
+	}
+	if (vdev->legacy) {
+		vq->event = virtio_pci_legacy_doorbell(vq);
+		region_event_add(&p->legacy, &vq->event);
 		return;
 	}
 	vq->event = (struct region_event){
@@ -277,7 +287,7 @@ static void queue_register_write(struct virtio_pci *p, enum common_register reg,
 	}
 	switch (reg) {
 	case QUEUE_SIZE: virtio_queue_set_size(vq, value); break;
-	case QUEUE_MSIX_VECTOR: set_queue_vector(p, p->queue_select, value); break;
+	case QUEUE_MSIX_VECTOR: virtio_pci_set_queue_vector(p, p->queue_select, value); break;
 	case QUEUE_DESC:
 	case QUEUE_DESC_HIGH:
 		virtio_queue_set_address(
@@ -301,7 +311,7 @@ static void queue_register_write(struct virtio_pci *p, enum common_register reg,
 		if (value != 1 || !(p->vdev->features & FEATURE(VIRTIO_F_RING_RESET)))
 			break;
 		virtio_queue_reset(vq);
-		set_queue_vector(p, p->queue_select, NO_VECTOR);
+		virtio_pci_set_queue_vector(p, p->queue_select, NO_VECTOR);
 		break;
 	default: log_guest_error(p->vdev->name, "write to a read-only register");
 	}
@@ -314,7 +324,7 @@ static void common_register_write(struct virtio_pci *p, enum common_register reg
 	case DRIVER_FEATURE_SELECT: p->driver_feature_select = value; break;
 	case DRIVER_FEATURE: virtio_accept(p->vdev, p->driver_feature_select, value); break;
 	case CONFIG_MSIX_VECTOR:
-		p->config_vector = value < p->pci.msix.count ? value : NO_VECTOR;
+		virtio_pci_set_config_vector(p, value);
 		break;
 	case DEVICE_STATUS: virtio_set_status(p->vdev, value); break;
 	case QUEUE_SELECT: p->queue_select = value; break;
@@ -343,7 +353,7 @@ static void common_write(struct virtio_pci *p, unsigned offset, unsigned size, u
 
 /* --- BAR 4 --- */
 
-static uint32_t isr_read(struct virtio_pci *p)
+uint32_t virtio_pci_isr(struct virtio_pci *p)
 {
 	uint32_t isr = atomic_exchange(&p->isr, 0);
 
@@ -358,7 +368,7 @@ static uint64_t modern_read(void *opaque, uint64_t offset, unsigned size)
 
 	switch (offset / STRUCTURE_SIZE) {
 	case PAGE_COMMON: return common_read(p, at, size);
-	case PAGE_ISR: return at == 0 ? isr_read(p) : 0;
+	case PAGE_ISR: return at == 0 ? virtio_pci_isr(p) : 0;
 	case PAGE_DEVICE: return virtio_config_read(p->vdev, at, size);
 	default: return 0;
 	}
@@ -412,7 +422,7 @@ static void config_reading(struct pci_device *pci, unsigned offset, unsigned siz
 	unsigned data = p->cfg_capability + CAP_EXTRA;
 	uint32_t at, length, value;
 
-	if (!covers(offset, size, data) || !window(p, &at, &length))
+	if (!p->has_modern || !covers(offset, size, data) || !window(p, &at, &length))
 		return;
 	value = modern_read(p, at, length);
 	memcpy(pci->config + data, &value, length);
@@ -426,7 +436,7 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
 
 	if (covers(offset, size, PCI_COMMAND))
 		virtio_set_access(p->vdev, pci_is_master(pci));
-	if (!covers(offset, size, data) || !window(p, &at, &length))
+	if (!p->has_modern || !covers(offset, size, data) || !window(p, &at, &length))
 		return;
 	memcpy(&value, pci->config + data, length);
 	modern_write(p, at, value, length);
@@ -473,12 +483,11 @@ static int add_capabilities(struct virtio_pci *p, struct error *err)
 
 int virtio_pci_check(struct virtio_pci *p, struct error *err)
 {
-	if (p->disable_modern)
-		return error_set(
-			err, ENOTSUP, "disable-modern=on: the legacy interface is not there yet");
-	if (p->disable_legacy != TRISTATE_ON)
-		return error_set(err, ENOTSUP,
-			"a transitional device is not there yet: needs disable-legacy=on");
+	p->has_modern = !p->disable_modern;
+	p->has_legacy = p->disable_legacy != TRISTATE_ON;
+	if (!p->has_modern && !p->has_legacy)
+		return error_set(err, EINVAL,
+			"device cannot work as neither modern nor legacy mode is enabled");
 	if (p->page_per_vq || p->modern_pio_notify)
 		return error_set(err, ENOTSUP, "%s=on is not there yet",
 			p->page_per_vq ? "page-per-vq" : "modern-pio-notify");
@@ -492,6 +501,41 @@ static unsigned vector_count(const struct virtio_pci *p)
 	unsigned count = p->vectors == VECTORS_AUTO ? p->vdev->queue_count + 1 : p->vectors;
 
 	return count < VECTORS_MAX ? count : VECTORS_MAX;
+}
+
+/* 4.1.2: a device with a legacy interface has a transitional id, revision 0, and its type as
+ * subsystem. */
+static int set_identity(struct virtio_pci *p, uint32_t class_code, struct error *err)
+{
+	uint16_t type = p->vdev->ops->id, legacy_id = virtio_pci_legacy_id(type);
+
+	if (p->has_legacy && !legacy_id && p->disable_legacy == TRISTATE_AUTO && p->has_modern)
+		p->has_legacy = false;
+	if (p->has_legacy && !legacy_id)
+		return error_set(err, EINVAL, "device is modern-only, use disable-legacy=on");
+	if (p->has_legacy) {
+		pci_set_ids(&p->pci, VENDOR, legacy_id, class_code, 0);
+		pci_set_subsystem(&p->pci, VENDOR, type);
+	} else {
+		pci_set_ids(&p->pci, VENDOR, DEVICE_BASE + type, class_code, 1);
+		pci_set_subsystem(&p->pci, VENDOR, SUBSYSTEM);
+	}
+	pci_set_interrupt_pin(&p->pci, 1);
+	return 0;
+}
+
+static int add_modern(struct virtio_pci *p, struct error *err)
+{
+	int rc = add_capabilities(p, err);
+
+	if (rc < 0)
+		return rc;
+	p->modern.name = "virtio-pci";
+	p->modern.length = MODERN_SIZE;
+	p->modern.ops = &modern_ops;
+	p->modern.opaque = p;
+	pci_register_bar(&p->pci, MODERN_BAR, PCI_BAR_MEMORY64, true, MODERN_SIZE, &p->modern);
+	return 0;
 }
 
 int virtio_pci_realize(
@@ -509,19 +553,15 @@ int virtio_pci_realize(
 	if (!p->queue_vector || !p->queue_route)
 		return error_set(err, ENOMEM, "out of memory");
 	memset(p->queue_vector, 0xff, vdev->queue_count * sizeof(*p->queue_vector));
-	pci_set_ids(pci, VENDOR, DEVICE_BASE + vdev->ops->id, class_code, 1);
-	pci_set_subsystem(pci, VENDOR, SUBSYSTEM);
-	pci_set_interrupt_pin(pci, 1);
-	rc = add_capabilities(p, err);
+	rc = set_identity(p, class_code, err);
+	if (rc == 0 && p->has_modern)
+		rc = add_modern(p, err);
 	if (rc == 0 && vector_count(p))
 		rc = msix_init(pci, vector_count(p), MSIX_BAR, err);
 	if (rc < 0)
 		return rc;
-	p->modern.name = "virtio-pci";
-	p->modern.length = MODERN_SIZE;
-	p->modern.ops = &modern_ops;
-	p->modern.opaque = p;
-	pci_register_bar(pci, MODERN_BAR, PCI_BAR_MEMORY64, true, MODERN_SIZE, &p->modern);
+	if (p->has_legacy)
+		virtio_pci_legacy_realize(p);
 	pci->config_reading = config_reading;
 	pci->config_written = config_written;
 	pci->msix_changed = msix_changed;
@@ -533,6 +573,7 @@ void virtio_pci_unrealize(struct virtio_pci *p)
 {
 	loop_cancel(p->pci.dev.machine->loop, &p->intx_task);
 	space_unmap(&p->modern);
+	space_unmap(&p->legacy);
 	if (p->pci.msix.count)
 		msix_destroy(&p->pci);
 	free(p->queue_vector);
@@ -573,7 +614,7 @@ static int loaded(void *state, unsigned version, struct error *err)
 		uint16_t vector = p->queue_vector[i];
 
 		p->queue_vector[i] = NO_VECTOR;
-		set_queue_vector(p, i, vector);
+		virtio_pci_set_queue_vector(p, i, vector);
 		if (p->queue_vector[i] != vector)
 			return error_set(err, EINVAL, "queue_vector: %u cannot be used", vector);
 	}

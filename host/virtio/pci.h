@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The PCI transport as devices use it: a device's state begins with a struct virtio_pci. */
+/*
+ * The PCI transport as devices use it: a device's state begins with a struct virtio_pci.
+ * pci.c: identity, vectors and the modern interface; pci-legacy.c: BAR 0.
+ */
 #ifndef VIRTIO_PCI_H
 #define VIRTIO_PCI_H
 
@@ -15,7 +18,9 @@ struct virtio_pci {
 	bool disable_modern, ioeventfd, page_per_vq, modern_pio_notify;
 	uint32_t vectors;
 
-	struct region modern;	/* BAR 4 */
+	bool has_legacy, has_modern; /* which interfaces there are */
+	struct region legacy;	     /* BAR 0 */
+	struct region modern;	     /* BAR 4 */
 	uint8_t cfg_capability; /* offset of VIRTIO_PCI_CAP_PCI_CFG */
 
 	/* registers */
@@ -30,7 +35,7 @@ struct virtio_pci {
 
 #define VIRTIO_PCI_PROPERTIES(type, member)                                                   \
 	{"disable-modern", PROPERTY_BOOL, offsetof(type, member.disable_modern), "off",       \
-		"no virtio 1 interface (only off)", NULL, 0, 0},                              \
+		"no virtio 1 interface", NULL, 0, 0},                              \
 		{"ioeventfd", PROPERTY_BOOL, offsetof(type, member.ioeventfd), "on",          \
 			"doorbells without an exit", NULL, 0, 0},                             \
 		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",    \
@@ -46,16 +51,31 @@ struct virtio_pci {
 #define VIRTIO_PCI_DISABLE_LEGACY(type, member, initial)                                    \
 	{                                                                                   \
 		"disable-legacy", PROPERTY_TRISTATE, offsetof(type, member.disable_legacy), \
-			initial, "no legacy interface: must be on", NULL, 0, 0              \
+			initial, "no legacy interface; auto: off", NULL, 0, 0              \
 	}
 
-/* Refuses what is not there (a legacy interface); before virtio_init().  0 or -errno. */
+/* Refuses what is not there; before virtio_init().  0 or -errno. */
 int virtio_pci_check(struct virtio_pci *p, struct error *err);
 /* After virtio_init(): identity, BARs and capabilities.  class_code as for pci_set_ids(). */
 int virtio_pci_realize(
 	struct virtio_pci *p, struct virtio_device *vdev, uint32_t class_code, struct error *err);
 void virtio_pci_unrealize(struct virtio_pci *p);
 void virtio_pci_reset(struct virtio_pci *p); /* the device's power-on reset */
+
+/* --- between pci.c and pci-legacy.c --- */
+
+#define VIRTIO_PCI_NO_VECTOR 0xffff
+
+/* Reads and clears. */
+uint32_t virtio_pci_isr(struct virtio_pci *p);
+void virtio_pci_set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t vector);
+void virtio_pci_set_config_vector(struct virtio_pci *p, uint32_t vector);
+/* The device id of a transitional device (4.1.2.1), or 0: there is no legacy form of that type. */
+uint16_t virtio_pci_legacy_id(uint16_t type);
+/* BAR 0. */
+void virtio_pci_legacy_realize(struct virtio_pci *p);
+/* Where the doorbells of the legacy interface are, for ioeventfds. */
+struct region_event virtio_pci_legacy_doorbell(const struct virtio_queue *vq);
 
 /* For the tables of device types: of a struct virtio_pci; its virtio device comes after it. */
 extern const struct state_table virtio_pci_state_table;

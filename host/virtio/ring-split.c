@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "machine/reads.h"
+#include "virtio/features.h"
 #include "virtio/queue.h"
 
 #define DESCRIPTOR_SIZE	 16
@@ -247,6 +248,10 @@ static bool split_wants_interrupt(struct queue *queue)
 		return false;
 	ring->used_signalled = to;
 	atomic_thread_fence(memory_order_seq_cst);
+	/* 6.3: out of buffers, a device that accepted it tells even a driver that wants no more. */
+	if (queue->features & FEATURE(VIRTIO_F_NOTIFY_ON_EMPTY) && !queue->in_flight &&
+		load(&ring->avail[RING_IDX]) == ring->avail_next)
+		return true;
 	if (!queue->event_index)
 		return !(load(&ring->avail[RING_FLAGS]) & NO_INTERRUPT);
 	/* Was the entry at used_event among those given since the last decision? */

@@ -16,11 +16,16 @@
 #include "base/log.h"
 #include "virtio/virtio.h"
 
+static bool driver_is_ready(const struct virtio_device *vdev)
+{
+	unsigned both = STATUS_DRIVER_OK | STATUS_FEATURES_OK;
+
+	return vdev->legacy ? vdev->in_use : (vdev->status & both) == both;
+}
+
 static bool may_serve(const struct virtio_device *vdev)
 {
-	return (vdev->status & (STATUS_DRIVER_OK | STATUS_FEATURES_OK)) ==
-		       (STATUS_DRIVER_OK | STATUS_FEATURES_OK) &&
-	       !vdev->broken && vdev->may_access && !vdev->paused;
+	return driver_is_ready(vdev) && !vdev->broken && vdev->may_access && !vdev->paused;
 }
 
 static void interrupt_if_wanted(struct virtio_queue *vq)
@@ -95,12 +100,19 @@ static void batch_task(void *opaque)
 
 void virtio_queue_kick(struct virtio_queue *vq)
 {
-	if (fault_queue_kick(vq->vdev->name, vq->ring.index) == FAULT_DROP)
+	struct virtio_device *vdev = vq->vdev;
+
+	if (fault_queue_kick(vdev->name, vq->ring.index) == FAULT_DROP)
 		return;
 	if (vq->serving)
 		loop_post(vq->loop, &vq->kick);
 	else
 		vq->kicked = true;
+	/* 3.1.2: a legacy driver may use the device before DRIVER_OK. */
+	if (vdev->legacy && !vdev->in_use && vq->enabled) {
+		vdev->in_use = true;
+		virtio_unpark(vdev);
+	}
 }
 
 void virtio_complete(struct virtio_queue *vq, struct queue_request *request, uint32_t written)

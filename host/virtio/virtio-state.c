@@ -68,13 +68,16 @@ static uint64_t offered(struct virtio_device *vdev)
 static int device_loaded(void *state, unsigned version, struct error *err)
 {
 	struct virtio_device *vdev = state;
-	uint64_t excess = vdev->features & ~offered(vdev);
+	uint64_t known = vdev->legacy ? virtio_legacy_offered(vdev) : offered(vdev);
+	uint64_t excess = vdev->features & ~known;
 
 	if (excess)
 		return error_set(err, EINVAL, "features: %llx are not offered here",
 			(unsigned long long)excess);
 	if (vdev->status & STATUS_FEATURES_OK && !(vdev->features & FEATURE(VIRTIO_F_VERSION_1)))
 		return error_set(err, EINVAL, "features: without VERSION_1");
+	if (vdev->status & STATUS_FEATURES_OK && vdev->legacy)
+		return error_set(err, EINVAL, "legacy: FEATURES_OK is set");
 	if (vdev->features && vdev->ops->negotiated)
 		vdev->ops->negotiated(vdev, vdev->features);
 	/* RESUME lets the queues serve. */
@@ -95,6 +98,22 @@ static unsigned queue_count(const void *state)
 	return ((const struct virtio_device *)state)->queue_count;
 }
 
+static bool is_legacy(const void *state)
+{
+	return ((const struct virtio_device *)state)->legacy;
+}
+
+static const struct state_field legacy_fields[] = {
+	STATE_BOOL(struct virtio_device, legacy),
+	STATE_BOOL(struct virtio_device, in_use),
+	STATE_END,
+};
+
+static const struct state_table legacy_table = {
+	.name = "legacy", .version = 1, .fields = legacy_fields, .needed = is_legacy};
+
+static const struct state_table *const device_subsections[] = {&legacy_table, NULL};
+
 static const struct state_field device_fields[] = {
 	STATE_UINT(struct virtio_device, status, .valid = valid_status),
 	STATE_BOOL(struct virtio_device, broken),
@@ -113,6 +132,7 @@ const struct state_table virtio_state_table = {
 	.name = "virtio",
 	.version = 1,
 	.fields = device_fields,
+	.subsections = device_subsections,
 	.pre_save = device_prepare,
 	.post_load = device_loaded,
 };

@@ -4,7 +4,8 @@
  * and 3.1), the same for all transports.
  *
  * Choices where the text leaves one: status bits only ever get set, until reset; features are fixed
- * at FEATURES_OK; without FEATURES_OK a DRIVER_OK starts nothing; VERSION_1 is required.
+ * at FEATURES_OK; without FEATURES_OK a DRIVER_OK starts nothing; VERSION_1 is required, but for
+ * drivers that come by the legacy interface (virtio-legacy.c).
  * Not here: SUSPEND, notification data, administration queues.
  */
 #include "virtio/virtio.h"
@@ -99,6 +100,7 @@ void virtio_reset(struct virtio_device *vdev)
 	memset(vdev->driver_features, 0, sizeof(vdev->driver_features));
 	vdev->driver_features_beyond = false;
 	vdev->features = 0;
+	vdev->legacy = vdev->in_use = false;
 	if (vdev->ops->reset)
 		vdev->ops->reset(vdev);
 	vdev->transport->reset(vdev);

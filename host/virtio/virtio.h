@@ -88,7 +88,7 @@ struct virtio_transport {
 struct virtio_conf {
 	bool indirect_desc, event_idx, queue_reset;
 	bool packed, iommu_platform;	     /* on is refused */
-	bool notify_on_empty, any_layout;    /* legacy only: accepted */
+	bool notify_on_empty, any_layout;    /* offered by the legacy interface only */
 	bool use_started, use_disabled_flag; /* of QEMU's own streams: accepted */
 };
 
@@ -129,6 +129,8 @@ struct virtio_device {
 	uint32_t driver_features[VIRTIO_FEATURE_WORDS];
 	bool driver_features_beyond; /* bits above the words were accepted */
 	uint64_t features;	     /* negotiated; 0 before FEATURES_OK */
+	bool legacy;		     /* the driver came by the legacy interface */
+	bool in_use;		     /* and uses it: by DRIVER_OK, or by a doorbell before it */
 
 	uint8_t config_generation;
 	bool config_unread;	    /* changed since the driver last looked */
@@ -158,6 +160,20 @@ void virtio_reset(struct virtio_device *vdev);
 uint32_t virtio_offered(struct virtio_device *vdev, uint32_t word);
 uint32_t virtio_accepted(struct virtio_device *vdev, uint32_t word);
 void virtio_accept(struct virtio_device *vdev, uint32_t word, uint32_t value);
+
+/*
+ * The legacy interface (2.2.3, 3.1.2): no FEATURES_OK, features of one word that count at once and
+ * are final at the first use, and a driver may use the device before DRIVER_OK.  A write through it
+ * makes the device legacy until reset; none of these does anything once FEATURES_OK was granted.
+ */
+void virtio_legacy_set_status(struct virtio_device *vdev, uint8_t value);
+uint32_t virtio_legacy_offered(struct virtio_device *vdev);
+void virtio_legacy_accept(struct virtio_device *vdev, uint32_t value);
+void virtio_legacy_config_write(
+	struct virtio_device *vdev, uint64_t offset, unsigned size, uint64_t value);
+/* The ring in one piece (2.7.2): its used part begins at a multiple of `align`, a power of two.
+ * Enables the queue; address 0 disables it. */
+void virtio_legacy_queue(struct virtio_queue *vq, uint64_t address, uint32_t align);
 
 /* Any offset and a size up to 8; outside of the configuration: zeroes, and nothing. */
 uint64_t virtio_config_read(struct virtio_device *vdev, uint64_t offset, unsigned size);
