@@ -10,7 +10,7 @@ extern const struct device_type virtio_mmio_type; /* virtio-mmio */
 extern const struct device_type virtio_blk_device_type;		      /* virtio-blk-device */
 extern const struct device_type virtio_blk_pci_type;		      /* virtio-blk-pci */
 extern const struct device_type virtio_blk_pci_non_transitional_type; /* ...-non-transitional */
-extern const struct device_type virtio_blk_pci_transitional_type;     /* refused in realize */
+extern const struct device_type virtio_blk_pci_transitional_type;     /* ...-transitional */
 
 extern const struct device_type virtio_rng_device_type;		      /* virtio-rng-device */
 extern const struct device_type virtio_rng_pci_type;		      /* virtio-rng-pci */

@@ -430,11 +430,8 @@ static void what_is_not_there_is_refused(void **state)
 		const struct device_type *type;
 		const char *text, *says;
 	} cases[] = {
-		{&virtio_blk_pci_type, "drive=d", "disable-legacy=on"},
-		{&virtio_blk_pci_type, "drive=d,disable-legacy=off", "disable-legacy=on"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on",
-			"disable-modern"},
-		{&virtio_blk_pci_transitional_type, "drive=d", "transitional"},
+			"neither modern nor legacy"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,vectors=5000", "vectors"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,packed=on", "packed"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,page-per-vq=on", "page-per-vq"},
