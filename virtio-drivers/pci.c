@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over PCI, modern interface (virtio 1.4, 4.1).  The first capability of each type is used,
+ * virtio over PCI (virtio 1.4, 4.1): finding a device, vectors, and the modern interface; the
+ * legacy one is pci-legacy.c.  The first capability of each type is used,
  * as the device lists the better one first (4.1.4.2).
  */
 #include "virtio-drivers/virtio.h"
@@ -95,12 +96,17 @@ static uint32_t pci_queue_reset_state(struct virtio_device *dev, unsigned queue)
 	return mmio_read16(dev->common + PCI_COMMON_QUEUE_RESET);
 }
 
+static void pci_set_config_vector(struct virtio_device *dev, unsigned entry)
+{
+	mmio_write16(dev->common + PCI_COMMON_CONFIG_VECTOR, entry);
+}
+
 static uint32_t pci_interrupt_status(struct virtio_device *dev)
 {
 	return mmio_read8(dev->isr);
 }
 
-static void pci_interrupts(struct virtio_device *dev)
+void virtio_pci_interrupts(struct virtio_device *dev)
 {
 	int pin;
 
@@ -127,7 +133,7 @@ static void pci_interrupts(struct virtio_device *dev)
 }
 
 /* BARs as they were placed, decoding on, MSI-X off. */
-static void pci_revive(struct virtio_device *dev)
+void virtio_pci_revive(struct virtio_device *dev)
 {
 	struct pci_function *f = dev->pci;
 
@@ -157,8 +163,11 @@ static const struct virtio_transport transport = {
 	.queue_reset = pci_queue_reset,
 	.queue_reset_state = pci_queue_reset_state,
 	.interrupt_status = pci_interrupt_status,
-	.interrupts = pci_interrupts,
-	.revive = pci_revive,
+	.config_read = virtio_config_load,
+	.config_write = virtio_config_store,
+	.set_config_vector = pci_set_config_vector,
+	.interrupts = virtio_pci_interrupts,
+	.revive = virtio_pci_revive,
 };
 
 static void use_capability(struct virtio_device *dev, uint8_t at)
@@ -216,19 +225,58 @@ static bool recall(struct virtio_device *dev, struct pci_function *f)
 	return false;
 }
 
+/* 4.1.2.1: what a device of that type is called by its transitional id. */
+static uint16_t transitional_id(uint32_t id)
+{
+	static const uint16_t ids[] = {[1] = 0x1000, [2] = 0x1001, [3] = 0x1003, [4] = 0x1005,
+		[5] = 0x1002, [8] = 0x1004, [9] = 0x1009};
+
+	return id < sizeof(ids) / sizeof(ids[0]) ? ids[id] : 0;
+}
+
+static struct pci_function *find_function(uint32_t id, unsigned index)
+{
+	struct pci_function *f;
+	uint16_t old = transitional_id(id);
+
+	for (unsigned n = 0; (f = pci_nth(n)); n++) {
+		if (f->vendor != VENDOR || (f->device != 0x1040 + id && (!old || f->device != old)))
+			continue;
+		if (index-- == 0)
+			return f;
+	}
+	return NULL;
+}
+
+static bool is_modern(const struct virtio_device *dev)
+{
+	return dev->common && dev->notify && dev->isr;
+}
+
+bool virtio_pci_use(struct virtio_device *dev, bool legacy)
+{
+	if (legacy)
+		return virtio_pci_legacy_attach(dev);
+	if (!is_modern(dev))
+		return false;
+	dev->transport = &transport;
+	dev->legacy = false;
+	dev->io = 0;
+	return true;
+}
+
 bool virtio_pci_find(struct virtio_device *dev, uint32_t id, unsigned index)
 {
 	struct pci_function *f;
 
 	if (!pci_present())
 		return false;
-	f = pci_find(VENDOR, 0x1040 + id, index);
+	f = find_function(id, index);
 	if (!f)
 		return false;
 	pci_enable(f);
 	if (recall(dev, f))
 		return true;
-	dev->transport = &transport;
 	dev->is_pci = true;
 	dev->pci = f;
 	for (uint8_t at = pci_capability(f, PCI_CAP_VENDOR, 0); at;
@@ -236,7 +284,7 @@ bool virtio_pci_find(struct virtio_device *dev, uint32_t id, unsigned index)
 		use_capability(dev, at);
 	for (unsigned i = 0; dev->notify && i < VIRTIO_QUEUES; i++)
 		dev->doorbell[i] = dev->notify;
-	if (!dev->common || !dev->notify || !dev->isr)
+	if (!virtio_pci_use(dev, virtio_wants_legacy() || !is_modern(dev)))
 		return false;
 	if (known_count < sizeof(known) / sizeof(known[0]))
 		known[known_count++] = *dev;

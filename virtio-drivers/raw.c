@@ -20,7 +20,18 @@ void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned q
 	memset(ring, 0, sizeof(*ring));
 	ring->dev = dev;
 	ring->queue = queue;
+	if (dev->io)
+		size = max;
 	ring->size = size;
+	if (dev->legacy) {
+		uint8_t *piece = guarded_alloc_aligned(
+			RING_LEGACY_BYTES(size, RING_LEGACY_ALIGN), RING_LEGACY_ALIGN);
+
+		ring->descriptors = (void *)piece;
+		ring->avail = (void *)(piece + RING_DESCRIPTORS_BYTES(size));
+		ring->used = (void *)(piece + RING_LEGACY_USED(size, RING_LEGACY_ALIGN));
+		return;
+	}
 	ring->descriptors = guarded_alloc_aligned(RING_DESCRIPTORS_BYTES(size), 64);
 	ring->avail = guarded_alloc_aligned(RING_AVAIL_BYTES(size), 64);
 	ring->used = guarded_alloc_aligned(RING_USED_BYTES(size), 64);
@@ -114,12 +125,15 @@ bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size)
 struct raw_disk *raw_disk_open(uint64_t features, uint16_t size)
 {
 	struct raw_disk *d = find(false);
+	uint64_t lacking;
 
 	if (!raw_disk_start(d, features, size))
 		FAIL("FEATURES_OK did not stay");
-	if ((features & ~d->dev.features) & VIRTIO_RING_FEATURES)
-		SKIP("the device does not offer features 0x%lx",
-			(features & ~d->dev.features) & VIRTIO_RING_FEATURES);
+	lacking = features & ~d->dev.features & VIRTIO_RING_FEATURES;
+	if (d->dev.legacy)
+		lacking &= ~VIRTIO_BIT(VIRTIO_F_VERSION_1);
+	if (lacking)
+		SKIP("the device does not offer features 0x%lx", lacking);
 	return d;
 }
 
@@ -214,7 +228,7 @@ void raw_recovers(struct raw_disk *d)
 	virtio_interrupts(&d->dev, d->dev.irq);
 	if (!raw_disk_start(d, RAW_DEFAULT, 0))
 		FAIL("no FEATURES_OK after the reset");
-	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
+	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev));
 	raw_serves(d);
 }
 

@@ -31,7 +31,8 @@ struct raw_ring {
 	uint16_t avail_next, used_next;
 };
 
-/* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded. */
+/* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded.
+ * By the legacy interface of PCI the size is the device's, whatever was asked for. */
 void raw_ring_alloc(
 	struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
 /* Tells the device, and enables the queue. */

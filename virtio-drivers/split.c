@@ -13,9 +13,18 @@ static struct ring_descriptor *chain(struct virtqueue *vq, unsigned slot)
 
 static void split_init(struct virtqueue *vq, struct virtio_queue_areas *areas)
 {
-	vq->descriptors = arena_alloc(RING_DESCRIPTORS_BYTES(vq->size), 16);
-	vq->avail = arena_alloc(RING_AVAIL_BYTES(vq->size), 64);
-	vq->used = arena_alloc(RING_USED_BYTES(vq->size), 64);
+	if (vq->dev->legacy) {
+		uint8_t *piece = arena_alloc(
+			RING_LEGACY_BYTES(vq->size, RING_LEGACY_ALIGN), RING_LEGACY_ALIGN);
+
+		vq->descriptors = (void *)piece;
+		vq->avail = (void *)(piece + RING_DESCRIPTORS_BYTES(vq->size));
+		vq->used = (void *)(piece + RING_LEGACY_USED(vq->size, RING_LEGACY_ALIGN));
+	} else {
+		vq->descriptors = arena_alloc(RING_DESCRIPTORS_BYTES(vq->size), 16);
+		vq->avail = arena_alloc(RING_AVAIL_BYTES(vq->size), 64);
+		vq->used = arena_alloc(RING_USED_BYTES(vq->size), 64);
+	}
 	if (vq->indirect)
 		vq->tables = arena_alloc(16u * vq->slots * vq->segments, 16);
 	for (unsigned slot = 0; slot < vq->slots; slot++) {

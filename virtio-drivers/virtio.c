@@ -36,6 +36,13 @@ static void reset_found(void *opaque)
 
 static struct test_reset_hook hook = {.reset = reset_found};
 
+bool virtio_wants_legacy(void)
+{
+	const char *wish = cmdline_get("interface");
+
+	return wish && strcmp(wish, "legacy") == 0;
+}
+
 bool virtio_find(
 	struct virtio_device *dev, enum virtio_transport_kind kind, uint32_t id, unsigned index)
 {
@@ -116,6 +123,8 @@ bool virtio_reset(struct virtio_device *dev)
 
 uint64_t virtio_offered(struct virtio_device *dev)
 {
+	if (dev->legacy)
+		return dev->transport->device_feature(dev, 0);
 	return dev->transport->device_feature(dev, 0) |
 	       (uint64_t)dev->transport->device_feature(dev, 1) << 32;
 }
@@ -123,7 +132,8 @@ uint64_t virtio_offered(struct virtio_device *dev)
 void virtio_accept(struct virtio_device *dev, uint64_t features)
 {
 	dev->transport->driver_feature(dev, 0, features);
-	dev->transport->driver_feature(dev, 1, features >> 32);
+	if (!dev->legacy)
+		dev->transport->driver_feature(dev, 1, features >> 32);
 }
 
 bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted)
@@ -136,40 +146,77 @@ bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted)
 	virtio_set_status(dev, VIRTIO_S_ACKNOWLEDGE | VIRTIO_S_DRIVER);
 	features = virtio_offered(dev) & wanted;
 	virtio_accept(dev, features);
-	virtio_set_status(dev, VIRTIO_S_ACKNOWLEDGE | VIRTIO_S_DRIVER | VIRTIO_S_FEATURES_OK);
-	if (!(virtio_status(dev) & VIRTIO_S_FEATURES_OK))
-		return false;
+	if (!dev->legacy) {
+		virtio_set_status(
+			dev, VIRTIO_S_ACKNOWLEDGE | VIRTIO_S_DRIVER | VIRTIO_S_FEATURES_OK);
+		if (!(virtio_status(dev) & VIRTIO_S_FEATURES_OK))
+			return false;
+	}
 	dev->features = features;
 	if (dev->irq == VIRTIO_IRQ_MSIX)
-		mmio_write16(dev->common + PCI_COMMON_CONFIG_VECTOR, 0);
+		dev->transport->set_config_vector(dev, 0);
 	return true;
 }
 
 void virtio_driver_ok(struct virtio_device *dev)
 {
-	virtio_set_status(dev, VIRTIO_S_RUNNING);
+	virtio_set_status(dev, virtio_running(dev));
 	checkpoint();
 }
 
 uint8_t virtio_config8(struct virtio_device *dev, unsigned offset)
 {
-	return mmio_read8(dev->config + offset);
+	return dev->transport->config_read(dev, offset, 1);
 }
 
 uint16_t virtio_config16(struct virtio_device *dev, unsigned offset)
 {
-	return mmio_read16(dev->config + offset);
+	return dev->transport->config_read(dev, offset, 2);
 }
 
 uint32_t virtio_config32(struct virtio_device *dev, unsigned offset)
 {
-	return mmio_read32(dev->config + offset);
+	return dev->transport->config_read(dev, offset, 4);
+}
+
+uint32_t virtio_config_load(struct virtio_device *dev, unsigned offset, unsigned size)
+{
+	if (size == 1)
+		return mmio_read8(dev->config + offset);
+	return size == 2 ? mmio_read16(dev->config + offset) : mmio_read32(dev->config + offset);
+}
+
+void virtio_config_store(
+	struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value)
+{
+	if (size == 1)
+		mmio_write8(dev->config + offset, value);
+	else if (size == 2)
+		mmio_write16(dev->config + offset, value);
+	else
+		mmio_write32(dev->config + offset, value);
+}
+
+/* 2.5.4: the legacy interface has no generation. */
+static uint64_t legacy_config64(struct virtio_device *dev, unsigned offset)
+{
+	uint32_t low, high, again;
+
+	again = virtio_config32(dev, offset + 4);
+	do {
+		high = again;
+		low = virtio_config32(dev, offset);
+		again = virtio_config32(dev, offset + 4);
+	} while (again != high);
+	return (uint64_t)high << 32 | low;
 }
 
 uint64_t virtio_config64(struct virtio_device *dev, unsigned offset)
 {
 	uint32_t before, low, high;
 
+	if (dev->legacy)
+		return legacy_config64(dev, offset);
 	do {
 		before = dev->transport->generation(dev);
 		low = virtio_config32(dev, offset);

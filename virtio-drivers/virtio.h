@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The driver's side of virtio, what all devices share (virtio 1.4, chapters 2, 3 and 4): finding a
- *device on either transport, its life cycle, features, configuration, interrupts.  Modern
- *interfaces only.
+ * device on either transport, its life cycle, features, configuration, interrupts.
+ *
+ * With interface=legacy on the command line, and with a device that has nothing else, a device is
+ * driven by its legacy interface: dev->legacy; features of one word, no FEATURES_OK, rings in one
+ * piece.
  *
  *	struct virtio_device dev;
  *	if (!virtio_find(&dev, VIRTIO_TRANSPORT_ANY, VIRTIO_ID_BLOCK, 0)) SKIP("no disk");
@@ -30,7 +33,7 @@
 #define VIRTIO_S_FEATURES_OK 8u
 #define VIRTIO_S_NEEDS_RESET 0x40u
 #define VIRTIO_S_FAILED	     0x80u
-#define VIRTIO_S_RUNNING     15u
+#define VIRTIO_S_RUNNING     15u /* of the modern interface: see virtio_running() */
 
 #define VIRTIO_F_INDIRECT_DESC	   28
 #define VIRTIO_F_EVENT_IDX	   29
@@ -46,6 +49,8 @@
 #define VIRTIO_F_ADMIN_VQ	   41
 #define VIRTIO_F_SUSPEND	   43
 #define VIRTIO_BIT(n)		   (1ul << (n))
+#define VIRTIO_F_NOTIFY_ON_EMPTY   24 /* the legacy interface only, as the next */
+#define VIRTIO_F_ANY_LAYOUT	   27
 /* What these drivers can do with a ring. */
 #define VIRTIO_RING_FEATURES                                                   \
 	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) | \
@@ -77,6 +82,22 @@ enum {
 	PCI_COMMON_QUEUE_NOTIF_DATA = 0x38,
 	PCI_COMMON_QUEUE_RESET = 0x3a,
 };
+
+/* The header of the legacy interface in BAR 0 (4.1.4.10) */
+enum {
+	PCI_LEGACY_DEVICE_FEATURES = 0x00,
+	PCI_LEGACY_DRIVER_FEATURES = 0x04,
+	PCI_LEGACY_QUEUE_ADDRESS = 0x08,
+	PCI_LEGACY_QUEUE_SIZE = 0x0c,
+	PCI_LEGACY_QUEUE_SELECT = 0x0e,
+	PCI_LEGACY_QUEUE_NOTIFY = 0x10,
+	PCI_LEGACY_STATUS = 0x12,
+	PCI_LEGACY_ISR = 0x13,
+	PCI_LEGACY_CONFIG_VECTOR = 0x14, /* with MSI-X, as the next */
+	PCI_LEGACY_QUEUE_VECTOR = 0x16,
+};
+#define PCI_LEGACY_HEADER     20u /* the configuration follows; */
+#define PCI_LEGACY_MSIX_HEADER 24u /* with MSI-X enabled here */
 
 /* Registers of virtio-mmio version 2 (4.2.2) */
 enum {
@@ -131,6 +152,12 @@ struct virtio_transport {
 	uint32_t (*queue_enabled)(struct virtio_device *dev, unsigned queue);
 	void (*queue_reset)(struct virtio_device *dev, unsigned queue);
 	uint32_t (*queue_reset_state)(struct virtio_device *dev, unsigned queue);
+	/* Bytes of the device's configuration: size 1, 2 or 4. */
+	uint32_t (*config_read)(struct virtio_device *dev, unsigned offset, unsigned size);
+	void (*config_write)(
+		struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value);
+	/* MSI-X: the entry for the configuration. NULL: there is none. */
+	void (*set_config_vector)(struct virtio_device *dev, unsigned entry);
 	/* Reads and acknowledges the interrupt status. */
 	uint32_t (*interrupt_status)(struct virtio_device *dev);
 	/* Routes interrupts as dev->irq says. */
@@ -152,8 +179,9 @@ struct virtio_device {
 	const struct virtio_transport *transport;
 	uint32_t id;
 	uint64_t features;	  /* negotiated */
-	volatile uint8_t *config; /* device-specific configuration */
+	volatile uint8_t *config; /* device-specific configuration; NULL: in I/O space */
 	uint32_t config_length;
+	bool legacy;
 
 	/* interrupts, as counted: for a line by the bits of the interrupt status */
 	enum virtio_irq irq;
@@ -165,6 +193,8 @@ struct virtio_device {
 
 	/* PCI */
 	struct pci_function *pci;
+	uint16_t io;			       /* BAR 0, when driven by the legacy interface */
+	uint32_t legacy_page[VIRTIO_QUEUES]; /* of a queue that was set and not enabled yet */
 	volatile uint8_t *common, *isr, *notify;
 	uint32_t notify_multiplier, notify_length, common_length;
 
@@ -207,23 +237,58 @@ static inline void virtio_set_status(struct virtio_device *dev, uint8_t status)
 	dev->transport->set_status(dev, status);
 }
 
+/* The status of a device that was started. */
+static inline uint8_t virtio_running(const struct virtio_device *dev)
+{
+	return dev->legacy ? VIRTIO_S_RUNNING & ~VIRTIO_S_FEATURES_OK : VIRTIO_S_RUNNING;
+}
+
 static inline void virtio_notify(struct virtio_device *dev, unsigned queue)
 {
-	if (dev->is_pci)
+	if (dev->io)
+		outw(dev->io + PCI_LEGACY_QUEUE_NOTIFY, queue);
+	else if (dev->is_pci)
 		mmio_write16(dev->doorbell[queue], queue);
 	else
 		mmio_write32(dev->doorbell[queue], queue);
 }
 
 /* Fields of the device-specific configuration by their width; a 64-bit one by the generation loop
- * (2.5.1). */
+ * (2.5.1), or until two readings agree. */
 uint8_t virtio_config8(struct virtio_device *dev, unsigned offset);
 uint16_t virtio_config16(struct virtio_device *dev, unsigned offset);
 uint32_t virtio_config32(struct virtio_device *dev, unsigned offset);
 uint64_t virtio_config64(struct virtio_device *dev, unsigned offset);
 
+static inline void virtio_config_write8(
+	struct virtio_device *dev, unsigned offset, uint8_t value)
+{
+	dev->transport->config_write(dev, offset, 1, value);
+}
+
+static inline void virtio_config_write32(
+	struct virtio_device *dev, unsigned offset, uint32_t value)
+{
+	dev->transport->config_write(dev, offset, 4, value);
+}
+
+/* By MMIO, whatever the width. */
+uint32_t virtio_config_load(struct virtio_device *dev, unsigned offset, unsigned size);
+void virtio_config_store(
+	struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value);
+
+/* interface=legacy stands on the command line. */
+bool virtio_wants_legacy(void);
+/* Drives a transitional PCI device, from its next reset on, by the one interface or the other. False: it
+ * has no such interface. */
+bool virtio_pci_use(struct virtio_device *dev, bool legacy);
+
 /* For virtio_find(). */
 bool virtio_pci_find(struct virtio_device *dev, uint32_t id, unsigned index);
+bool virtio_pci_legacy_attach(struct virtio_device *dev);
+/* Messages and lines of a function, for both interfaces. */
+void virtio_pci_interrupts(struct virtio_device *dev);
+void virtio_pci_revive(struct virtio_device *dev);
 bool virtio_mmio_find(struct virtio_device *dev, uint32_t id, unsigned index);
 /* The n-th slot of the command line, or NULL; *pin gets its interrupt. */
 volatile uint8_t *virtio_mmio_slot(unsigned n, unsigned *pin);

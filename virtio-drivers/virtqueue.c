@@ -16,7 +16,8 @@ bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned in
 	vq->ops = &virtqueue_split;
 	vq->dev = dev;
 	vq->index = index;
-	vq->size = size && size < max ? size : max;
+	/* The legacy interface of PCI leaves no choice of a size. */
+	vq->size = size && size < max && !dev->io ? size : max;
 	vq->segments = segments;
 	vq->indirect = virtio_has(dev, VIRTIO_F_INDIRECT_DESC);
 	vq->event_idx = virtio_has(dev, VIRTIO_F_EVENT_IDX);

@@ -16,7 +16,7 @@ TEST(reset_clears_status, "RST-DEV-01 PCI-DEV-18",
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
-	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
+	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev));
 	virtio_set_status(&d->dev, 0);
 	EXPECT_TRUE(WAIT_UNTIL(virtio_status(&d->dev) == 0, 2000000));
 	EXPECT_EQ(virtio_status(&d->dev), 0);
@@ -43,8 +43,8 @@ TEST(failed_reads_back, "STAT-DRV-03 RST-DEV-01",
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
-	virtio_set_status(&d->dev, VIRTIO_S_RUNNING | VIRTIO_S_FAILED);
-	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING | VIRTIO_S_FAILED);
+	virtio_set_status(&d->dev, virtio_running(&d->dev) | VIRTIO_S_FAILED);
+	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev) | VIRTIO_S_FAILED);
 	raw_kick(&d->ring);
 	EXPECT_TRUE(raw_quiet(&d->ring));
 	raw_recovers(d);
@@ -335,8 +335,8 @@ TEST(configuration_is_read_only, "BLK-DEV-01a",
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint64_t capacity = d->capacity;
 
-	mmio_write32(d->dev.config + BLK_C_CAPACITY, 0x12345678);
-	mmio_write32(d->dev.config + BLK_C_SEG_MAX, 0);
+	virtio_config_write32(&d->dev, BLK_C_CAPACITY, 0x12345678);
+	virtio_config_write32(&d->dev, BLK_C_SEG_MAX, 0);
 	EXPECT_EQ(virtio_config64(&d->dev, BLK_C_CAPACITY), capacity);
 	raw_serves(d);
 }
@@ -439,7 +439,7 @@ TEST(needs_reset_is_notified, "STAT-DEV-02 STAT-DEV-03",
 		DEVIATES("NEEDS_RESET is not set");
 		return;
 	}
-	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING | VIRTIO_S_NEEDS_RESET);
+	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev) | VIRTIO_S_NEEDS_RESET);
 	EXPECT_TRUE(WAIT_UNTIL(virtio_config_interrupts(&d->dev) == 1, RAW_ANSWER_US));
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), 0);
 }
@@ -461,7 +461,7 @@ TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02",
 	EXPECT_EQ(*d->status, 0xff);
 	if (raw_strict()) { /* elsewhere a driver that drops a bit, against 2.1.1, may succeed in
 			       that */
-		virtio_set_status(&d->dev, VIRTIO_S_RUNNING);
+		virtio_set_status(&d->dev, virtio_running(&d->dev));
 		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
 	}
 	raw_recovers(d);
