@@ -6,5 +6,6 @@ DISKS = "{0}:size=4M,serial=assay0 {0}:id=disk1,size=1M,readonly=on"
 MACHINES = {
     "pci": "pc " + DISKS.format("blk-pci"),
     "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
+    "legacy": "pc legacy " + DISKS.format("blk-pci"),
     "mmio": "microvm " + DISKS.format("blk-mmio"),
 }

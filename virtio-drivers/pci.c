@@ -228,8 +228,13 @@ static bool recall(struct virtio_device *dev, struct pci_function *f)
 /* 4.1.2.1: what a device of that type is called by its transitional id. */
 static uint16_t transitional_id(uint32_t id)
 {
-	static const uint16_t ids[] = {[1] = 0x1000, [2] = 0x1001, [3] = 0x1003, [4] = 0x1005,
-		[5] = 0x1002, [8] = 0x1004, [9] = 0x1009};
+	static const uint16_t ids[] = {[1] = 0x1000,
+		[2] = 0x1001,
+		[3] = 0x1003,
+		[4] = 0x1005,
+		[5] = 0x1002,
+		[8] = 0x1004,
+		[9] = 0x1009};
 
 	return id < sizeof(ids) / sizeof(ids[0]) ? ids[id] : 0;
 }

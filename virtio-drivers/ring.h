@@ -38,8 +38,8 @@ struct ring_used {
 
 /* In one piece, as the legacy interface has it (2.7.2): where the used part begins, and all. */
 #define RING_LEGACY_ALIGN 4096u
-#define RING_LEGACY_USED(size, align)                                                            \
-	((RING_DESCRIPTORS_BYTES(size) + RING_AVAIL_BYTES(size) + (align) - 1) & ~((align) - 1))
+#define RING_LEGACY_USED(size, align) \
+	((RING_DESCRIPTORS_BYTES(size) + RING_AVAIL_BYTES(size) + (align)-1) & ~((align)-1))
 #define RING_LEGACY_BYTES(size, align) (RING_LEGACY_USED(size, align) + RING_USED_BYTES(size))
 
 static inline volatile uint16_t *ring_used_event(struct ring_avail *avail, unsigned size)

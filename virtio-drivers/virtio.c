@@ -186,8 +186,7 @@ uint32_t virtio_config_load(struct virtio_device *dev, unsigned offset, unsigned
 	return size == 2 ? mmio_read16(dev->config + offset) : mmio_read32(dev->config + offset);
 }
 
-void virtio_config_store(
-	struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value)
+void virtio_config_store(struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value)
 {
 	if (size == 1)
 		mmio_write8(dev->config + offset, value);

@@ -96,7 +96,7 @@ enum {
 	PCI_LEGACY_CONFIG_VECTOR = 0x14, /* with MSI-X, as the next */
 	PCI_LEGACY_QUEUE_VECTOR = 0x16,
 };
-#define PCI_LEGACY_HEADER     20u /* the configuration follows; */
+#define PCI_LEGACY_HEADER      20u /* the configuration follows; */
 #define PCI_LEGACY_MSIX_HEADER 24u /* with MSI-X enabled here */
 
 /* Registers of virtio-mmio version 2 (4.2.2) */
@@ -193,7 +193,7 @@ struct virtio_device {
 
 	/* PCI */
 	struct pci_function *pci;
-	uint16_t io;			       /* BAR 0, when driven by the legacy interface */
+	uint16_t io;			     /* BAR 0, when driven by the legacy interface */
 	uint32_t legacy_page[VIRTIO_QUEUES]; /* of a queue that was set and not enabled yet */
 	volatile uint8_t *common, *isr, *notify;
 	uint32_t notify_multiplier, notify_length, common_length;
@@ -260,27 +260,24 @@ uint16_t virtio_config16(struct virtio_device *dev, unsigned offset);
 uint32_t virtio_config32(struct virtio_device *dev, unsigned offset);
 uint64_t virtio_config64(struct virtio_device *dev, unsigned offset);
 
-static inline void virtio_config_write8(
-	struct virtio_device *dev, unsigned offset, uint8_t value)
+static inline void virtio_config_write8(struct virtio_device *dev, unsigned offset, uint8_t value)
 {
 	dev->transport->config_write(dev, offset, 1, value);
 }
 
-static inline void virtio_config_write32(
-	struct virtio_device *dev, unsigned offset, uint32_t value)
+static inline void virtio_config_write32(struct virtio_device *dev, unsigned offset, uint32_t value)
 {
 	dev->transport->config_write(dev, offset, 4, value);
 }
 
 /* By MMIO, whatever the width. */
 uint32_t virtio_config_load(struct virtio_device *dev, unsigned offset, unsigned size);
-void virtio_config_store(
-	struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value);
+void virtio_config_store(struct virtio_device *dev, unsigned offset, unsigned size, uint32_t value);
 
 /* interface=legacy stands on the command line. */
 bool virtio_wants_legacy(void);
-/* Drives a transitional PCI device, from its next reset on, by the one interface or the other. False: it
- * has no such interface. */
+/* Drives a transitional PCI device, from its next reset on, by the one interface or the other.
+ * False: it has no such interface. */
 bool virtio_pci_use(struct virtio_device *dev, bool legacy);
 
 /* For virtio_find(). */

@@ -56,9 +56,9 @@ struct virtqueue {
 
 /*
  * Memory from the arena, registers set, queue enabled; between virtio_negotiate() and
- * virtio_driver_ok(). size: 0 or a power of two, cut to what the device has (by the legacy interface
- * of PCI it is what the device has); depth: slots wanted
- * (0: as many as fit). False: the device has no such queue.
+ * virtio_driver_ok(). size: 0 or a power of two, cut to what the device has (by the legacy
+ * interface of PCI it is what the device has); depth: slots wanted (0: as many as fit). False: the
+ * device has no such queue.
  */
 bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size,
 	unsigned depth, unsigned segments);

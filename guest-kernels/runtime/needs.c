@@ -22,6 +22,14 @@ static bool has_mmio(uint64_t n)
 	return cmdline_get("virtio_mmio.device") != NULL;
 }
 
+static bool by_modern_interface(uint64_t n)
+{
+	const char *wish = cmdline_get("interface");
+
+	(void)n;
+	return !wish || strcmp(wish, "legacy") != 0;
+}
+
 static bool has_processors(uint64_t n)
 {
 	return processors()->count >= n;
@@ -89,6 +97,7 @@ static const struct need {
 } needs[] = {
 	{"pci", has_pci},
 	{"mmio", has_mmio},
+	{"modern", by_modern_interface},
 	{"smp>", has_processors},
 	{"mem>", has_mem},
 	{"disk:", NULL},

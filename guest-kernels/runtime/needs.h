@@ -8,10 +8,9 @@
  *	mmio          virtio-mmio slots are announced on the command line
  *	smp>=N        N processors
  *	mem>=N        N MiB of RAM in all
- *	disk:ata      a disk on PIIX3's IDE
- *	disk:virtio   a virtio-blk disk, on whatever transport the machine has
- *	net:virtio    a virtio-net device
- *	pci-testdev   QEMU's PCI test device (1b36:0005)
+ *	modern        virtio devices are driven by their modern interface (interface=legacy is not
+ *said) disk:ata      a disk on PIIX3's IDE disk:virtio   a virtio-blk disk, on whatever transport
+ *the machine has net:virtio    a virtio-net device pci-testdev   QEMU's PCI test device (1b36:0005)
  *	rtc           the CMOS clock
  *	pit           the 8254
  *	pic           the two 8259As
@@ -30,7 +29,7 @@
  *	insn:NAME     the processor executes it at CPL 0: int, int3, sse, x87, popcnt, ...; iret32
  *is IRETD in 32-bit mode, without which no 32-bit kernel runs
  *
- * The runtime checks pci, mmio, smp, mem, pit, acpi, ctl, module, multiboot, pvh, efi and
+ * The runtime checks pci, mmio, modern, smp, mem, pit, acpi, ctl, module, multiboot, pvh, efi and
  *pci-testdev itself; the rest is the harness's to provide, and a TEST that does not find its device
  *calls SKIP().
  */

@@ -83,8 +83,7 @@ static uint32_t register_read(struct virtio_pci *p, enum legacy_register reg)
 	case DEVICE_STATUS: return vdev->status;
 	case ISR_STATUS: return virtio_pci_isr(p);
 	case CONFIG_MSIX_VECTOR: return p->config_vector;
-	case QUEUE_MSIX_VECTOR:
-		return vq ? p->queue_vector[p->queue_select] : VIRTIO_PCI_NO_VECTOR;
+	case QUEUE_MSIX_VECTOR: return vq ? p->queue_vector[p->queue_select] : VIRTIO_PCI_NO_VECTOR;
 	default: return 0;
 	}
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI transport (virtio 1.4, 4.1): identity, vectors, and the modern interface; the legacy one
- * is pci-legacy.c.  Layout as QEMU's: BAR 0 the legacy registers, BAR 1 the MSI-X table, BAR 4 (64-bit, prefetchable, 16 KiB; region "virtio-pci") with the four structures a page each:
- *   0x0000 common configuration   0x1000 ISR   0x2000 device configuration   0x3000 doorbells
- * and five capabilities that say so, the last of them a window to BAR 4 through configuration
- * space.
+ * is pci-legacy.c.  Layout as QEMU's: BAR 0 the legacy registers, BAR 1 the MSI-X table, BAR 4
+ * (64-bit, prefetchable, 16 KiB; region "virtio-pci") with the four structures a page each: 0x0000
+ * common configuration   0x1000 ISR   0x2000 device configuration   0x3000 doorbells and five
+ * capabilities that say so, the last of them a window to BAR 4 through configuration space.
  *
  * Not here: doorbells in I/O space, notification data, shared memory, administration queues.
  */
@@ -323,9 +323,7 @@ static void common_register_write(struct virtio_pci *p, enum common_register reg
 	case DEVICE_FEATURE_SELECT: p->device_feature_select = value; break;
 	case DRIVER_FEATURE_SELECT: p->driver_feature_select = value; break;
 	case DRIVER_FEATURE: virtio_accept(p->vdev, p->driver_feature_select, value); break;
-	case CONFIG_MSIX_VECTOR:
-		virtio_pci_set_config_vector(p, value);
-		break;
+	case CONFIG_MSIX_VECTOR: virtio_pci_set_config_vector(p, value); break;
 	case DEVICE_STATUS: virtio_set_status(p->vdev, value); break;
 	case QUEUE_SELECT: p->queue_select = value; break;
 	default: queue_register_write(p, reg, value);

@@ -21,7 +21,7 @@ struct virtio_pci {
 	bool has_legacy, has_modern; /* which interfaces there are */
 	struct region legacy;	     /* BAR 0 */
 	struct region modern;	     /* BAR 4 */
-	uint8_t cfg_capability; /* offset of VIRTIO_PCI_CAP_PCI_CFG */
+	uint8_t cfg_capability;	     /* offset of VIRTIO_PCI_CAP_PCI_CFG */
 
 	/* registers */
 	uint32_t device_feature_select, driver_feature_select;
@@ -35,7 +35,7 @@ struct virtio_pci {
 
 #define VIRTIO_PCI_PROPERTIES(type, member)                                                   \
 	{"disable-modern", PROPERTY_BOOL, offsetof(type, member.disable_modern), "off",       \
-		"no virtio 1 interface", NULL, 0, 0},                              \
+		"no virtio 1 interface", NULL, 0, 0},                                         \
 		{"ioeventfd", PROPERTY_BOOL, offsetof(type, member.ioeventfd), "on",          \
 			"doorbells without an exit", NULL, 0, 0},                             \
 		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",    \
@@ -51,7 +51,7 @@ struct virtio_pci {
 #define VIRTIO_PCI_DISABLE_LEGACY(type, member, initial)                                    \
 	{                                                                                   \
 		"disable-legacy", PROPERTY_TRISTATE, offsetof(type, member.disable_legacy), \
-			initial, "no legacy interface; auto: off", NULL, 0, 0              \
+			initial, "no legacy interface; auto: off", NULL, 0, 0               \
 	}
 
 /* Refuses what is not there; before virtio_init().  0 or -errno. */

@@ -9,15 +9,22 @@
 #include "runtime/time.h"
 
 TEST(identity, "PCI-DEV-02 PCI-DEV-03 PCI-DEV-05 PCI-DEV-06 PCI-DEV-07",
-	"vendor, device, revision and subsystem are those of a modern block device", DISK)
+	"vendor, device, revision and subsystem are those of a block device, modern or "
+	"transitional",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct pci_function *f = d->dev.pci;
 
 	EXPECT_EQ(pci_read16(f, PCI_VENDOR), 0x1af4);
-	EXPECT_EQ(pci_read16(f, PCI_DEVICE), 0x1042);
-	EXPECT_GE(pci_read8(f, PCI_REVISION), 1);
-	EXPECT_GE(pci_read16(f, PCI_SUBSYSTEM), 0x40);
+	if (pci_read16(f, PCI_DEVICE) == 0x1001) {
+		EXPECT_EQ(pci_read8(f, PCI_REVISION), 0);
+		EXPECT_EQ(pci_read16(f, PCI_SUBSYSTEM), VIRTIO_ID_BLOCK);
+	} else {
+		EXPECT_EQ(pci_read16(f, PCI_DEVICE), 0x1042);
+		EXPECT_GE(pci_read8(f, PCI_REVISION), 1);
+		EXPECT_GE(pci_read16(f, PCI_SUBSYSTEM), 0x40);
+	}
 	EXPECT_NE(pci_read8(f, PCI_INTERRUPT_PIN), 0);
 }
 
