@@ -47,11 +47,13 @@ class Build:
         for key in ("cache", "aio", "readonly", "snapshot"):
             if key in parameters:
                 text += f",{key}={parameters[key]}"
+        if "unmap" in parameters:  # "discard" is a property of the device, too
+            text += ",discard=unmap"
         self.args += ["-drive", text]
         return name
 
     def device(self, name, **properties):
-        text = "".join(f",{key.replace('_', '-')}={value}" for key, value in properties.items())
+        text = "".join(f",{key}={value}" for key, value in properties.items())
         self.args += ["-device", name + text]
 
 
@@ -74,7 +76,7 @@ def make_image(path, size, fill):
 
 
 def common_properties(parameters, *names):
-    return {name.replace("-", "_"): parameters[name] for name in names if name in parameters}
+    return {name: parameters[name] for name in names if name in parameters}
 
 
 def pc(build, parameters):
@@ -120,13 +122,15 @@ def iothread(build, parameters):
 
 BLK = ("serial", "iothread", "num-queues", "queue-size", "event_idx", "indirect_desc", "packed")
 BLK += ("discard", "write-zeroes", "seg-max", "logical_block_size", "config-wce")
+BLK += ("max-discard-sectors", "max-write-zeroes-sectors")
+BLK += ("secure-erase", "pre-eol-info", "lifetime-type-a", "lifetime-type-b", "size-max")  # ours only
 
 
 def virtio(build, name, **properties):
     """A virtio device with the interfaces and rings that the machine's words ask for."""
     if name.endswith("-pci"):
-        properties.setdefault("disable_legacy", "off" if build.legacy else "on")
-        properties.setdefault("disable_modern", "off")
+        properties.setdefault("disable-legacy", "off" if build.legacy else "on")
+        properties.setdefault("disable-modern", "off")
     if build.packed:
         properties.setdefault("packed", "on")
     build.device(name, **properties)

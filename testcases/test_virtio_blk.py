@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The block device on either transport."""
+"""The block device on each transport and ring."""
 
 KERNEL = "virtio_blk"
-DISKS = "{0}:size=4M,serial=assay0 {0}:id=disk1,size=1M,readonly=on"
+# The writable one, with several queues; a read-only one; one of larger blocks and with low limits.
+DISKS = (
+    " append:queues=4 {0}:size=4M,serial=assay0,num-queues=4{1}"
+    " {0}:id=disk1,size=1M,readonly=on"
+    " {0}:id=disk2,size=1M,logical_block_size=4096,max-write-zeroes-sectors=16,max-discard-sectors=16{2}"
+)
+ERASE = ",unmap=on,secure-erase=on,pre-eol-info=2,lifetime-type-a=3,lifetime-type-b=11"
 MACHINES = {
-    "pci": "pc " + DISKS.format("blk-pci"),
-    "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
-    "legacy": "pc legacy " + DISKS.format("blk-pci"),
-    "mmio": "microvm " + DISKS.format("blk-mmio"),
-    "saved": "pc life:at=1,to=other " + DISKS.format("blk-pci"),
-    "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,iothread=io0",
+    "pci": "pc smp:cpus=4" + DISKS.format("blk-pci", "", ""),
+    "intx": "pc append:irq=intx" + DISKS.format("blk-pci", "", ""),
+    "legacy": "pc legacy smp:cpus=4" + DISKS.format("blk-pci", "", ""),
+    "mmio": "microvm smp:cpus=4" + DISKS.format("blk-mmio", "", ""),
+    "saved": "pc life:at=1,to=other" + DISKS.format("blk-pci", "", ""),
+    "iothread": "pc smp:cpus=4 iothread:id=io0" + DISKS.format("blk-pci", ",iothread=io0", ""),
+    "erase": "pc append:wear=2,unmap=1" + DISKS.format("blk-pci", ERASE, ",size-max=8192"),
 }
 # QEMU deadlocks now and then when a queue breaks on an iothread: docs/differences.md#virtio-ring-in-mmio
-OURS_ONLY = ("iothread", "saved")
+# It has neither secure erase nor lifetime nor size_max.
+OURS_ONLY = ("iothread", "saved", "erase")

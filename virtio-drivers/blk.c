@@ -24,28 +24,49 @@ static void prepare_slots(struct virtio_blk *disk)
 	}
 }
 
-bool virtio_blk_open(struct virtio_blk *disk, const struct virtio_blk_options *options)
+/* `disk` is queue `index` of the device at `dev`. */
+static bool open_queue(struct virtio_blk *disk, struct virtio_device *dev, unsigned index,
+	const struct virtio_blk_options *options)
 {
-	memset(disk, 0, sizeof(*disk));
-	if (!virtio_find(&disk->dev, options->transport, VIRTIO_ID_BLOCK, options->index))
-		return false;
-	virtio_interrupts(&disk->dev, options->polling ? VIRTIO_IRQ_NONE : options->irq);
-	if (!virtio_negotiate(&disk->dev, FEATURES & ~options->without)) {
-		note("the disk refused features 0x%lx",
-			virtio_offered(&disk->dev) & FEATURES & ~options->without);
-		return false;
-	}
 	if (!virtqueue_init(
-		    &disk->vq, &disk->dev, 0, options->queue_size, options->depth, SEGMENTS)) {
-		note("the disk has no usable queue");
+		    &disk->vq, dev, index, options->queue_size, options->depth, SEGMENTS)) {
+		note("the disk has no usable queue %u", index);
 		return false;
 	}
 	prepare_slots(disk);
 	disk->depth = disk->vq.slots;
-	disk->capacity = virtio_config64(&disk->dev, BLK_C_CAPACITY);
-	disk->read_only = virtio_has(&disk->dev, BLK_F_RO);
+	disk->capacity = virtio_config64(dev, BLK_C_CAPACITY);
+	disk->read_only = virtio_has(dev, BLK_F_RO);
+	return true;
+}
+
+bool virtio_blk_open(struct virtio_blk *disk, const struct virtio_blk_options *options)
+{
+	uint64_t features = FEATURES | (options->queues > 1 ? VIRTIO_BIT(BLK_F_MQ) : 0);
+
+	memset(disk, 0, sizeof(*disk));
+	if (!virtio_find(&disk->dev, options->transport, VIRTIO_ID_BLOCK, options->index))
+		return false;
+	virtio_interrupts(&disk->dev, options->polling ? VIRTIO_IRQ_NONE : options->irq);
+	features &= ~options->without;
+	if (!virtio_negotiate(&disk->dev, features)) {
+		note("the disk refused features 0x%lx", virtio_offered(&disk->dev) & features);
+		return false;
+	}
+	if (!open_queue(disk, &disk->dev, 0, options))
+		return false;
+	for (unsigned i = 1; i < options->queues; i++) {
+		struct virtio_blk *more = &options->more[i - 1];
+
+		memset(more, 0, sizeof(*more));
+		more->dev = disk->dev;
+		if (!open_queue(more, &disk->dev, i, options))
+			return false;
+	}
 	virtio_driver_ok(&disk->dev);
 	virtqueue_interrupts(&disk->vq, !options->polling);
+	for (unsigned i = 1; i < options->queues; i++)
+		virtqueue_interrupts(&options->more[i - 1].vq, !options->polling);
 	return true;
 }
 

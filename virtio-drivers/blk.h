@@ -78,6 +78,9 @@ enum {
 	BLK_C_ZEROES_UNMAP = 56,
 	BLK_C_UNUSED1 = 57,
 	BLK_C_LENGTH = 60,
+	BLK_C_ERASE_MAX = 60, /* with SECURE_ERASE */
+	BLK_C_ERASE_SEGS = 64,
+	BLK_C_ERASE_ALIGN = 68,
 };
 
 struct blk_header {
@@ -91,6 +94,8 @@ struct blk_range { /* of discard, write zeroes and secure erase */
 };
 #define BLK_RANGE_UNMAP 1u
 
+struct virtio_blk;
+
 struct virtio_blk_options {
 	enum virtio_transport_kind transport; /* ANY: what the machine has */
 	unsigned index;			      /* of the disk: 0 is the first found */
@@ -99,6 +104,10 @@ struct virtio_blk_options {
 	enum virtio_irq irq;		      /* when not polling; 0 is NONE, so say BEST */
 	bool polling;
 	uint64_t without; /* features not to take, as VIRTIO_BIT()s */
+	unsigned queues;  /* 0 and 1: one; more takes MQ */
+	/* Queues 1 and up, each with slots of its own, for processors of their own; their `dev` is a
+	 * copy, valid for reading. */
+	struct virtio_blk *more;
 };
 
 struct virtio_blk_slot {

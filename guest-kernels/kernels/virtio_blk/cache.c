@@ -44,3 +44,35 @@ TEST(writeback_without_flush, "BLK-DEV-02",
 	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), d->dev.legacy);
 	disk_serves(d);
 }
+
+TEST(writeback_after_reset, "BLK-DRV-22",
+	"what a driver made of the writeback field is gone after a reset", DISK)
+{
+	struct disk *d = disk_find(false);
+	uint64_t set = DISK_FEATURES | VIRTIO_BIT(BLK_F_CONFIG_WCE);
+	uint8_t first;
+
+	if (!(virtio_offered(&d->dev) & VIRTIO_BIT(BLK_F_CONFIG_WCE)))
+		SKIP("CONFIG_WCE is not offered");
+	ASSERT_TRUE(disk_start(d, set));
+	first = virtio_config8(&d->dev, BLK_C_WRITEBACK);
+	mmio_write8(d->dev.config + BLK_C_WRITEBACK, !first);
+	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), !first);
+	ASSERT_TRUE(virtio_reset(&d->dev));
+	ASSERT_TRUE(disk_start(d, set));
+	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), first);
+}
+
+TEST(writeback_without_its_feature, "BLK-DRV-22",
+	"without CONFIG_WCE a write to the writeback field, or to any other, changes nothing", DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+	uint8_t before = virtio_config8(&d->dev, BLK_C_WRITEBACK);
+	uint64_t capacity = virtio_config64(&d->dev, BLK_C_CAPACITY);
+
+	mmio_write8(d->dev.config + BLK_C_WRITEBACK, !before);
+	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), before);
+	mmio_write32(d->dev.config + BLK_C_CAPACITY, 1);
+	EXPECT_EQ(virtio_config64(&d->dev, BLK_C_CAPACITY), capacity);
+	disk_serves(d);
+}

@@ -3,6 +3,7 @@
  * The configuration of the block device (virtio 1.4, 5.2.4 and 5.2.5).
  */
 #include "disk.h"
+#include "runtime/boot.h"
 #include "runtime/ctl.h"
 
 TEST(configuration_padding_is_zero, "BLK-DEV-03", "the padding bytes of the configuration are zero",
@@ -27,6 +28,14 @@ TEST(configuration_is_plausible, "CFG-DEV-01",
 		EXPECT_EQ(block & (block - 1), 0);
 		EXPECT_EQ(d->capacity % (block / 512), 0);
 	}
+	if (virtio_has(&d->dev, BLK_F_DISCARD)) {
+		EXPECT_GE(virtio_config32(&d->dev, BLK_C_DISCARD_MAX), 1);
+		EXPECT_GE(virtio_config32(&d->dev, BLK_C_DISCARD_SEGS), 1);
+	}
+	if (virtio_has(&d->dev, BLK_F_WRITE_ZEROES)) {
+		EXPECT_GE(virtio_config32(&d->dev, BLK_C_ZEROES_MAX), 1);
+		EXPECT_GE(virtio_config32(&d->dev, BLK_C_ZEROES_SEGS), 1);
+	}
 	if (virtio_has(&d->dev, BLK_F_SEG_MAX))
 		EXPECT_GE(virtio_config32(&d->dev, BLK_C_SEG_MAX), 1);
 	if (virtio_has(&d->dev, BLK_F_TOPOLOGY)) {
@@ -46,16 +55,59 @@ TEST(flush_is_offered, "BLK-DEV-01a BLK-DEV-01b", "the device offers FLUSH", DIS
 		DEVIATES("FLUSH is not offered");
 }
 
-TEST(zoned_is_not_offered, "BLK-DEV-04 BLK-DEV-32",
-	"a plain disk offers neither ZONED nor LIFETIME", DISK)
+TEST(zoned_is_not_offered, "BLK-DEV-04 BLK-DEV-05",
+	"a disk without zones does not offer ZONED, on either interface", DISK)
 {
 	struct disk *d = disk_find(false);
 	uint64_t offered = virtio_offered(&d->dev);
 
 	if (offered & VIRTIO_BIT(BLK_F_ZONED))
 		DEVIATES("ZONED is offered");
+	EXPECT_NE(offered, 0);
+}
+
+TEST(lifetime_is_not_offered, "BLK-DEV-32",
+	"a disk without a wear of its own does not offer LIFETIME", DISK)
+{
+	struct disk *d = disk_find(false);
+	uint64_t offered = virtio_offered(&d->dev);
+
+	if (cmdline_get("wear"))
+		SKIP("this disk reports its wear");
 	EXPECT_EQ(offered & VIRTIO_BIT(BLK_F_LIFETIME), 0);
 	EXPECT_NE(offered, 0);
+}
+
+TEST(lifetime_values, "BLK-DEV-31 BLK-DEV-33",
+	"GET_LIFETIME gives three values, none of them reserved, and writes no more than those", DISK)
+{
+	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_LIFETIME));
+	uint16_t *values = (uint16_t *)d->data;
+
+	memset(d->data, 0xee, 16);
+	EXPECT_EQ(disk_do(d, BLK_T_GET_LIFETIME, 0, d->data, 8), BLK_S_OK);
+	EXPECT_EQ(d->used_length, 6); /* the status comes behind a gap */
+	EXPECT_LE(values[0], 3);
+	EXPECT_LE(values[1], 11);
+	EXPECT_LE(values[2], 11);
+	EXPECT_EQ(values[0], cmdline_number("wear", values[0]));
+	EXPECT_EQ(values[3], 0xeeee);
+	memset(d->data, 0xee, 16);
+	EXPECT_EQ(disk_do(d, BLK_T_GET_LIFETIME, 0, d->data, 6), BLK_S_OK);
+	EXPECT_EQ(d->used_length, 7);
+}
+
+/* By the command line's unmap=: whether the disk's file can lose sectors. */
+TEST(may_unmap_tells_the_truth, "BLK-DEV-26",
+	"write_zeroes_may_unmap is 1 if and only if zeroing may deallocate", DISK)
+{
+	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_WRITE_ZEROES));
+	uint8_t says = virtio_config8(&d->dev, BLK_C_ZEROES_UNMAP);
+	uint64_t truth = cmdline_number("unmap", 0);
+
+	EXPECT_LE(says, 1);
+	if (says != truth)
+		DEVIATES("write_zeroes_may_unmap is %u, and %lu would be true", says, truth);
 }
 
 TEST(resize_is_notified, "BLK-DEV-19 PCI-DEV-17 MMIO-DEV-06",

@@ -6,12 +6,13 @@
 #define BUFFERS_USUAL	 24
 #define QUEUE_SIZE_USUAL 64
 
-struct disk *disk_find(bool read_only)
+static struct disk *find(bool read_only, bool large_blocks)
 {
 	struct disk *d = arena_alloc(sizeof(*d), 64);
 
 	for (unsigned i = 0; virtio_find(&d->dev, VIRTIO_TRANSPORT_ANY, VIRTIO_ID_BLOCK, i); i++) {
-		if ((virtio_offered(&d->dev) >> BLK_F_RO & 1) != read_only)
+		if ((virtio_offered(&d->dev) >> BLK_F_RO & 1) != read_only ||
+			(virtio_config32(&d->dev, BLK_C_BLK_SIZE) > 512) != large_blocks)
 			continue;
 		virtio_reset(&d->dev);
 		virtio_interrupts(&d->dev, VIRTIO_IRQ_BEST);
@@ -22,8 +23,23 @@ struct disk *disk_find(bool read_only)
 		d->queue_size = QUEUE_SIZE_USUAL;
 		return d;
 	}
-	SKIP("no %s virtio-blk disk", read_only ? "read-only" : "writable");
+	SKIP("no %s virtio-blk disk",
+		large_blocks ? "4096-byte" : read_only ? "read-only" : "writable");
 	return NULL;
+}
+
+struct disk *disk_find(bool read_only)
+{
+	return find(read_only, false);
+}
+
+struct disk *disk_of_blocks(void)
+{
+	struct disk *d = find(false, true);
+
+	if (!disk_start(d, DISK_FEATURES | VIRTIO_BIT(BLK_F_SIZE_MAX)))
+		FAIL("FEATURES_OK did not stay");
+	return d;
 }
 
 bool disk_start(struct disk *d, uint64_t features)

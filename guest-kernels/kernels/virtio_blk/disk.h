@@ -54,6 +54,8 @@ bool disk_start(struct disk *d, uint64_t features);
 /* Both, of the writable disk. */
 struct disk *disk_open(uint64_t features);
 struct disk *disk_read_only(void);
+/* The writable disk of blocks of 4096 bytes, where limits of sizes are low. */
+struct disk *disk_of_blocks(void);
 /* The same; SKIPs where the disk does not offer all of `must`, which are added. */
 struct disk *disk_that(uint64_t must);
 

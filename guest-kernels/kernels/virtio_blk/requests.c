@@ -99,7 +99,7 @@ TEST(zone_requests, "BLK-DEV-34", "zone requests of a disk without zones end wit
 	}
 }
 
-TEST(lifetime_and_erase_without_their_features, "BLK-DEV-32 BLK-DEV-21",
+TEST(lifetime_and_erase_without_their_features, "",
 	"GET_LIFETIME and SECURE_ERASE without their features end with UNSUPP", DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
@@ -240,4 +240,173 @@ TEST(read_only_disk_stores_nothing, "BLK-DEV-20a BLK-DEV-20b",
 	EXPECT_EQ(disk_do(d, BLK_T_OUT, 3, d->data, 512), BLK_S_IOERR);
 	ASSERT_EQ(disk_do(d, BLK_T_IN, 3, d->data, 512), BLK_S_OK);
 	EXPECT_MEM(d->data, before, 512);
+}
+
+/* --- what breaks the rules of 5.2.6.1 --- */
+
+TEST(no_data, "", "a read and a write of no data end with a status", DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+
+	disk_fill(d, DISK_SCRATCH, 1, 140);
+	EXPECT_LE(disk_do(d, BLK_T_IN, DISK_SCRATCH, NULL, 0), BLK_S_UNSUPP);
+	EXPECT_LE(d->used_length, 1);
+	EXPECT_LE(disk_do(d, BLK_T_OUT, DISK_SCRATCH, NULL, 0), BLK_S_UNSUPP);
+	disk_verify(d, DISK_SCRATCH, 1, 140);
+}
+
+TEST(flush_that_names_a_sector, "BLK-DRV-14",
+	"a flush whose sector is not 0 ends with a status and changes nothing", DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+
+	disk_fill(d, DISK_SCRATCH, 8, 141);
+	EXPECT_LE(disk_do(d, BLK_T_FLUSH, DISK_SCRATCH, NULL, 0), BLK_S_UNSUPP);
+	EXPECT_LE(disk_do(d, BLK_T_FLUSH, ~0ul, NULL, 0), BLK_S_UNSUPP);
+	disk_verify(d, DISK_SCRATCH, 8, 141);
+}
+
+TEST(flush_with_data, "BLK-DRV-15",
+	"a flush with data to read or to write ends with a status, and neither disk nor data change",
+	DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+
+	disk_fill(d, 0, 8, 142);
+	memset(d->data, 0xa7, 512);
+	EXPECT_LE(disk_do(d, BLK_T_FLUSH, 0, d->data, 512), BLK_S_UNSUPP);
+	disk_begin(d, BLK_T_FLUSH, 0);
+	disk_buffer(d, d->data, 512, true);
+	disk_buffer(d, d->status, 1, true);
+	disk_send(d);
+	EXPECT_LE(disk_end(d), BLK_S_UNSUPP);
+	EXPECT_TRUE(memory_is(d->data, 0xa7, 512, NULL));
+	disk_verify(d, 0, 8, 142);
+}
+
+TEST(get_id_of_other_lengths, "BLK-DRV-18",
+	"GET_ID into 1, 19, 21 and 512 bytes gives what fits of the string, or an error, and never "
+	"more than 20 bytes",
+	DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+	static const uint32_t lengths[] = {1, 19, 21, 512};
+
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		uint32_t n = lengths[i];
+		uint8_t status;
+
+		memset(d->data, 0xee, 512);
+		status = disk_do(d, BLK_T_GET_ID, 0, d->data, n);
+		EXPECT_LE(status, BLK_S_UNSUPP);
+		if (status == BLK_S_OK)
+			EXPECT_MEM(d->data, "assay0", n < 6 ? n : 6);
+		EXPECT_LE(d->used_length, n + 1);
+		EXPECT_TRUE(memory_is(d->data + 20, 0xee, 492, NULL));
+	}
+}
+
+TEST(every_status_is_written, "",
+	"the status byte, whatever it held, becomes one of the three codes for every type", DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+	static const uint8_t types[] = {BLK_T_IN, BLK_T_FLUSH, BLK_T_GET_ID, BLK_T_GET_LIFETIME,
+		BLK_T_DISCARD, BLK_T_WRITE_ZEROES, BLK_T_SECURE_ERASE, 2, 200};
+
+	*(struct blk_range *)d->data = (struct blk_range){DISK_SCRATCH, 1, 0};
+	for (unsigned i = 0; i < 2 * sizeof(types); i++) {
+		bool in = types[i / 2] < BLK_T_DISCARD;
+
+		disk_begin(d, types[i / 2], 0);
+		if (types[i / 2] != BLK_T_FLUSH)
+			disk_buffer(d, in ? d->data + 512 : d->data, in ? 512 : 16, in);
+		disk_buffer(d, d->status, 1, true);
+		*d->status = i % 2 ? 0xff : 0x80;
+		disk_send(d);
+		if (!EXPECT_LE(disk_end(d), BLK_S_UNSUPP))
+			note("type %u", types[i / 2]);
+	}
+}
+
+TEST(refused_reads_reveal_nothing, "VQ-DEV-03",
+	"a read that is refused writes its status and nothing else", DISK)
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+
+	if (!disk_strict())
+		SKIP("the text lets a device write what it does not count");
+	memset(d->data, 0xa5, DISK_DATA);
+	EXPECT_EQ(disk_do(d, BLK_T_IN, d->capacity, d->data, DISK_DATA), BLK_S_IOERR);
+	EXPECT_EQ(d->used_length, 0);
+	EXPECT_EQ(disk_do(d, BLK_T_IN, 0, d->data, DISK_DATA - 1), BLK_S_IOERR);
+	EXPECT_EQ(disk_do(d, 99, 0, NULL, 0), BLK_S_UNSUPP);
+	EXPECT_TRUE(memory_is(d->data, 0xa5, DISK_DATA, NULL));
+}
+
+TEST(more_segments_than_allowed, "",
+	"a read of more than seg_max segments is served whole, or refused, or breaks the queue", DISK)
+{
+	struct disk *d = disk_find(false);
+	uint32_t most;
+	uint8_t *buffer;
+
+	d->queue_size = 256;
+	d->most_buffers = 260;
+	ASSERT_TRUE(disk_start(d, DISK_FEATURES));
+	most = virtio_config32(&d->dev, BLK_C_SEG_MAX);
+	if (!virtio_has(&d->dev, BLK_F_SEG_MAX) || most > 254 || !d->vq.indirect)
+		SKIP("seg_max is %u", most);
+	buffer = guarded_alloc(512 * (most + 4));
+	memset(buffer, 0xee, 512 * (most + 4));
+	disk_begin(d, BLK_T_IN, 8);
+	for (unsigned i = 0; i < most + 4; i++)
+		disk_buffer(d, buffer + 512 * i, 512, true);
+	disk_buffer(d, d->status, 1, true);
+	disk_send(d);
+	if (disk_answers(d) && *d->status == BLK_S_OK) {
+		EXPECT_EQ(d->used_length, 512 * (most + 4) + 1);
+		EXPECT_EQ(*(uint64_t *)(buffer + 512 * (most + 3)), 8 + most + 3);
+	}
+	disk_recovers(d);
+}
+
+/* --- a disk of blocks of 4096 bytes --- */
+
+TEST(blocks_of_4096, "",
+	"on a disk of larger blocks whole blocks are served, and parts of a block are refused and "
+	"store nothing",
+	DISK)
+{
+	struct disk *d = disk_of_blocks();
+
+	EXPECT_EQ(virtio_config32(&d->dev, BLK_C_BLK_SIZE), 4096);
+	disk_fill(d, DISK_SCRATCH, 8, 143);
+	disk_verify(d, DISK_SCRATCH, 8, 143);
+	memset(d->data, 0x3c, DISK_DATA);
+	if (disk_strict()) {
+		disk_refuses(d, BLK_T_OUT, DISK_SCRATCH + 1, 4096);
+		disk_refuses(d, BLK_T_OUT, DISK_SCRATCH, 512);
+		disk_refuses(d, BLK_T_IN, DISK_SCRATCH + 7, 512);
+	}
+	disk_verify(d, DISK_SCRATCH, 8, 143);
+}
+
+TEST(buffers_longer_than_size_max, "",
+	"with SIZE_MAX buffers up to it are served and a longer one is refused", DISK)
+{
+	struct disk *d = disk_of_blocks();
+	uint32_t most = virtio_config32(&d->dev, BLK_C_SIZE_MAX);
+	uint8_t *buffer;
+
+	if (!(virtio_offered(&d->dev) & VIRTIO_BIT(BLK_F_SIZE_MAX)))
+		SKIP("SIZE_MAX is not offered");
+	buffer = guarded_alloc(2 * most);
+	EXPECT_EQ(disk_do(d, BLK_T_IN, 0, buffer, most), BLK_S_OK);
+	EXPECT_EQ(disk_do(d, BLK_T_IN, 0, buffer, 2 * most), BLK_S_IOERR);
+	disk_begin(d, BLK_T_IN, 0);
+	disk_buffer(d, buffer, most, true);
+	disk_buffer(d, buffer + most, most, true);
+	disk_buffer(d, d->status, 1, true);
+	disk_send(d);
+	EXPECT_EQ(disk_end(d), BLK_S_OK);
 }
