@@ -122,7 +122,7 @@ def iothread(build, parameters):
 
 BLK = ("serial", "iothread", "num-queues", "queue-size", "event_idx", "indirect_desc", "packed")
 BLK += ("discard", "write-zeroes", "seg-max", "logical_block_size", "config-wce")
-BLK += ("max-discard-sectors", "max-write-zeroes-sectors")
+BLK += ("physical_block_size", "max-discard-sectors", "max-write-zeroes-sectors")
 BLK += ("secure-erase", "pre-eol-info", "lifetime-type-a", "lifetime-type-b", "size-max")  # ours only
 
 

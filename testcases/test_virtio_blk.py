@@ -6,7 +6,8 @@ KERNEL = "virtio_blk"
 DISKS = (
     " append:queues=4 {0}:size=4M,serial=assay0,num-queues=4{1}"
     " {0}:id=disk1,size=1M,readonly=on"
-    " {0}:id=disk2,size=1M,logical_block_size=4096,max-write-zeroes-sectors=16,max-discard-sectors=16{2}"
+    " {0}:id=disk2,size=1M,logical_block_size=4096,physical_block_size=4096"
+    ",max-write-zeroes-sectors=16,max-discard-sectors=16{2}"
 )
 ERASE = ",unmap=on,secure-erase=on,pre-eol-info=2,lifetime-type-a=3,lifetime-type-b=11"
 MACHINES = {

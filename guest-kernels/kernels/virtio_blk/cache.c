@@ -56,7 +56,7 @@ TEST(writeback_after_reset, "BLK-DRV-22",
 		SKIP("CONFIG_WCE is not offered");
 	ASSERT_TRUE(disk_start(d, set));
 	first = virtio_config8(&d->dev, BLK_C_WRITEBACK);
-	mmio_write8(d->dev.config + BLK_C_WRITEBACK, !first);
+	virtio_config_write8(&d->dev, BLK_C_WRITEBACK, !first);
 	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), !first);
 	ASSERT_TRUE(virtio_reset(&d->dev));
 	ASSERT_TRUE(disk_start(d, set));
@@ -70,9 +70,11 @@ TEST(writeback_without_its_feature, "BLK-DRV-22",
 	uint8_t before = virtio_config8(&d->dev, BLK_C_WRITEBACK);
 	uint64_t capacity = virtio_config64(&d->dev, BLK_C_CAPACITY);
 
-	mmio_write8(d->dev.config + BLK_C_WRITEBACK, !before);
-	EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), before);
-	mmio_write32(d->dev.config + BLK_C_CAPACITY, 1);
+	if (disk_strict()) { /* the text says nothing of that write */
+		virtio_config_write8(&d->dev, BLK_C_WRITEBACK, !before);
+		EXPECT_EQ(virtio_config8(&d->dev, BLK_C_WRITEBACK), before);
+	}
+	virtio_config_write32(&d->dev, BLK_C_CAPACITY, 1);
 	EXPECT_EQ(virtio_config64(&d->dev, BLK_C_CAPACITY), capacity);
 	disk_serves(d);
 }

@@ -343,6 +343,8 @@ TEST(refused_reads_reveal_nothing, "VQ-DEV-03",
 	EXPECT_TRUE(memory_is(d->data, 0xa5, DISK_DATA, NULL));
 }
 
+#define UNTOUCHED 2048 /* from here on each sector is its number */
+
 TEST(more_segments_than_allowed, "",
 	"a read of more than seg_max segments is served whole, or refused, or breaks the queue", DISK)
 {
@@ -358,14 +360,14 @@ TEST(more_segments_than_allowed, "",
 		SKIP("seg_max is %u", most);
 	buffer = guarded_alloc(512 * (most + 4));
 	memset(buffer, 0xee, 512 * (most + 4));
-	disk_begin(d, BLK_T_IN, 8);
+	disk_begin(d, BLK_T_IN, UNTOUCHED);
 	for (unsigned i = 0; i < most + 4; i++)
 		disk_buffer(d, buffer + 512 * i, 512, true);
 	disk_buffer(d, d->status, 1, true);
 	disk_send(d);
 	if (disk_answers(d) && *d->status == BLK_S_OK) {
 		EXPECT_EQ(d->used_length, 512 * (most + 4) + 1);
-		EXPECT_EQ(*(uint64_t *)(buffer + 512 * (most + 3)), 8 + most + 3);
+		EXPECT_EQ(*(uint64_t *)(buffer + 512 * (most + 3)), UNTOUCHED + most + 3);
 	}
 	disk_recovers(d);
 }
