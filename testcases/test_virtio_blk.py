@@ -15,6 +15,7 @@ MACHINES = {
     "intx": "pc append:irq=intx" + DISKS.format("blk-pci", "", ""),
     "legacy": "pc legacy smp:cpus=4" + DISKS.format("blk-pci", "", ""),
     "mmio": "microvm smp:cpus=4" + DISKS.format("blk-mmio", "", ""),
+    "mmio-legacy": "microvm legacy" + DISKS.format("blk-mmio", "", ""),
     "saved": "pc life:at=1,to=other" + DISKS.format("blk-pci", "", ""),
     "iothread": "pc smp:cpus=4 iothread:id=io0" + DISKS.format("blk-pci", ",iothread=io0", ""),
     "erase": "pc append:wear=2,unmap=1" + DISKS.format("blk-pci", ERASE, ",size-max=8192"),

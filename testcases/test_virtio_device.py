@@ -8,4 +8,5 @@ MACHINES = {
     "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
     "legacy": "pc legacy " + DISKS.format("blk-pci"),
     "mmio": "microvm " + DISKS.format("blk-mmio"),
+    "mmio-legacy": "microvm legacy " + DISKS.format("blk-mmio"),
 }

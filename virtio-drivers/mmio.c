@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio over MMIO, version 2 (virtio 1.4, 4.2).  Slots are what the command line announces in
- * Linux' form, virtio_mmio.device=512@0xfeb00000:5; without such words the eight slots of QEMU's
- * microvm are tried where no PCI is (they are at these addresses with ACPI too).
+ * virtio over MMIO, version 2 (virtio 1.4, 4.2); version 1 is mmio-legacy.c.  Slots are what the
+ * command line announces in Linux' form, virtio_mmio.device=512@0xfeb00000:5; without such words
+ * the eight slots of QEMU's microvm are tried where no PCI is (they are at these addresses with
+ * ACPI too).
  */
 #include "virtio-drivers/virtio.h"
 #include "runtime/boot.h"
@@ -47,23 +48,23 @@ static void wr(struct virtio_device *dev, unsigned reg, uint32_t value)
 	mmio_write32(dev->mmio + reg, value);
 }
 
-static uint8_t mmio_status(struct virtio_device *dev)
+uint8_t virtio_mmio_status(struct virtio_device *dev)
 {
 	return rd(dev, MMIO_STATUS);
 }
 
-static void mmio_set_status(struct virtio_device *dev, uint8_t status)
+void virtio_mmio_set_status(struct virtio_device *dev, uint8_t status)
 {
 	wr(dev, MMIO_STATUS, status);
 }
 
-static uint32_t mmio_device_feature(struct virtio_device *dev, uint32_t word)
+uint32_t virtio_mmio_device_feature(struct virtio_device *dev, uint32_t word)
 {
 	wr(dev, MMIO_DEVICE_FEATURES_SEL, word);
 	return rd(dev, MMIO_DEVICE_FEATURES);
 }
 
-static void mmio_driver_feature(struct virtio_device *dev, uint32_t word, uint32_t bits)
+void virtio_mmio_driver_feature(struct virtio_device *dev, uint32_t word, uint32_t bits)
 {
 	wr(dev, MMIO_DRIVER_FEATURES_SEL, word);
 	wr(dev, MMIO_DRIVER_FEATURES, bits);
@@ -74,7 +75,7 @@ static uint32_t mmio_generation(struct virtio_device *dev)
 	return rd(dev, MMIO_GENERATION);
 }
 
-static uint16_t mmio_queue_max(struct virtio_device *dev, unsigned queue)
+uint16_t virtio_mmio_queue_max(struct virtio_device *dev, unsigned queue)
 {
 	wr(dev, MMIO_QUEUE_SEL, queue);
 	return rd(dev, MMIO_QUEUE_SIZE_MAX);
@@ -120,7 +121,7 @@ static uint32_t mmio_queue_reset_state(struct virtio_device *dev, unsigned queue
 	return rd(dev, MMIO_QUEUE_RESET);
 }
 
-static uint32_t mmio_interrupt_status(struct virtio_device *dev)
+uint32_t virtio_mmio_interrupt_status(struct virtio_device *dev)
 {
 	uint32_t status = rd(dev, MMIO_INTERRUPT_STATUS);
 
@@ -129,7 +130,7 @@ static uint32_t mmio_interrupt_status(struct virtio_device *dev)
 	return status;
 }
 
-static void mmio_interrupts(struct virtio_device *dev)
+void virtio_mmio_interrupts(struct virtio_device *dev)
 {
 	if (dev->irq == VIRTIO_IRQ_MSIX)
 		SKIP("virtio-mmio has no MSI-X");
@@ -139,19 +140,19 @@ static void mmio_interrupts(struct virtio_device *dev)
 	ioapic_route(dev->pin, dev->line_vector, IOAPIC_LEVEL);
 }
 
-static void mmio_revive(struct virtio_device *dev)
+void virtio_mmio_revive(struct virtio_device *dev)
 {
 	(void)dev;
 }
 
 static const struct virtio_transport transport = {
 	.name = "mmio",
-	.status = mmio_status,
-	.set_status = mmio_set_status,
-	.device_feature = mmio_device_feature,
-	.driver_feature = mmio_driver_feature,
+	.status = virtio_mmio_status,
+	.set_status = virtio_mmio_set_status,
+	.device_feature = virtio_mmio_device_feature,
+	.driver_feature = virtio_mmio_driver_feature,
 	.generation = mmio_generation,
-	.queue_max = mmio_queue_max,
+	.queue_max = virtio_mmio_queue_max,
 	.queue_set = mmio_queue_set,
 	.queue_enable = mmio_queue_enable,
 	.queue_enabled = mmio_queue_enabled,
@@ -159,9 +160,9 @@ static const struct virtio_transport transport = {
 	.queue_reset_state = mmio_queue_reset_state,
 	.config_read = virtio_config_load,
 	.config_write = virtio_config_store,
-	.interrupt_status = mmio_interrupt_status,
-	.interrupts = mmio_interrupts,
-	.revive = mmio_revive,
+	.interrupt_status = virtio_mmio_interrupt_status,
+	.interrupts = virtio_mmio_interrupts,
+	.revive = virtio_mmio_revive,
 };
 
 bool virtio_mmio_find(struct virtio_device *dev, uint32_t id, unsigned index)
@@ -171,10 +172,10 @@ bool virtio_mmio_find(struct virtio_device *dev, uint32_t id, unsigned index)
 
 	for (unsigned n = 0; (base = virtio_mmio_slot(n, &pin)) != NULL; n++) {
 		if (mmio_read32(base + MMIO_MAGIC) != MMIO_MAGIC_VALUE ||
-			mmio_read32(base + MMIO_VERSION) != 2 ||
 			mmio_read32(base + MMIO_DEVICE_ID) != id || index-- != 0)
 			continue;
-		dev->transport = &transport;
+		dev->legacy = mmio_read32(base + MMIO_VERSION) == 1;
+		dev->transport = dev->legacy ? &virtio_mmio_legacy : &transport;
 		dev->mmio = base;
 		dev->pin = pin;
 		dev->config = base + MMIO_CONFIG;

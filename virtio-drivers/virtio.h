@@ -99,7 +99,7 @@ enum {
 #define PCI_LEGACY_HEADER      20u /* the configuration follows; */
 #define PCI_LEGACY_MSIX_HEADER 24u /* with MSI-X enabled here */
 
-/* Registers of virtio-mmio version 2 (4.2.2) */
+/* Registers of virtio-mmio (4.2.2; version 1: 4.2.4) */
 enum {
 	MMIO_MAGIC = 0x000,
 	MMIO_VERSION = 0x004,
@@ -109,9 +109,12 @@ enum {
 	MMIO_DEVICE_FEATURES_SEL = 0x014,
 	MMIO_DRIVER_FEATURES = 0x020,
 	MMIO_DRIVER_FEATURES_SEL = 0x024,
+	MMIO_GUEST_PAGE_SIZE = 0x028, /* version 1 */
 	MMIO_QUEUE_SEL = 0x030,
 	MMIO_QUEUE_SIZE_MAX = 0x034,
 	MMIO_QUEUE_SIZE = 0x038,
+	MMIO_QUEUE_ALIGN = 0x03c, /* version 1 */
+	MMIO_QUEUE_PFN = 0x040,	  /* version 1 */
 	MMIO_QUEUE_READY = 0x044,
 	MMIO_QUEUE_NOTIFY = 0x050,
 	MMIO_INTERRUPT_STATUS = 0x060,
@@ -287,6 +290,16 @@ bool virtio_pci_legacy_attach(struct virtio_device *dev);
 void virtio_pci_interrupts(struct virtio_device *dev);
 void virtio_pci_revive(struct virtio_device *dev);
 bool virtio_mmio_find(struct virtio_device *dev, uint32_t id, unsigned index);
+extern const struct virtio_transport virtio_mmio_legacy; /* version 1 */
+/* What both versions of MMIO have the same. */
+uint8_t virtio_mmio_status(struct virtio_device *dev);
+void virtio_mmio_set_status(struct virtio_device *dev, uint8_t status);
+uint32_t virtio_mmio_device_feature(struct virtio_device *dev, uint32_t word);
+void virtio_mmio_driver_feature(struct virtio_device *dev, uint32_t word, uint32_t bits);
+uint16_t virtio_mmio_queue_max(struct virtio_device *dev, unsigned queue);
+uint32_t virtio_mmio_interrupt_status(struct virtio_device *dev);
+void virtio_mmio_interrupts(struct virtio_device *dev);
+void virtio_mmio_revive(struct virtio_device *dev);
 /* The n-th slot of the command line, or NULL; *pin gets its interrupt. */
 volatile uint8_t *virtio_mmio_slot(unsigned n, unsigned *pin);
 /* Claims a vector for a line and counts by the interrupt status. */

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The MMIO transport, version 2 (virtio 1.4, 4.2).  Control registers take aligned accesses of 32
+ * The MMIO transport (virtio 1.4, 4.2): slots, interrupts, and the registers of version 2.  Control
+ * registers take aligned accesses of 32
  * bits only; the configuration, from 0x100, takes 8, 16 and 32 bits.
  *
- * Not here: version 1 (QEMU's default: `-global virtio-mmio.force-legacy=false` asks for this one),
- * shared memory regions (their length reads as -1: there are none).
+ * Version 1 (4.2.4) is QEMU's default and ours: `-global virtio-mmio.force-legacy=false` asks for
+ * version 2.  What is different in it is in mmio-legacy.c.
+ *
+ * Not here: shared memory regions (their length reads as -1: there are none).
  */
 #include "virtio/mmio.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -20,38 +24,6 @@
 #define VENDOR		 0x554d4551 /* QEMU's, which drivers may print */
 #define INTERRUPT_USED	 1
 #define INTERRUPT_CONFIG 2
-
-enum mmio_register {
-	MAGIC_VALUE = 0x000,
-	DEVICE_VERSION = 0x004,
-	DEVICE_ID = 0x008,
-	VENDOR_ID = 0x00c,
-	DEVICE_FEATURES = 0x010,
-	DEVICE_FEATURES_SEL = 0x014,
-	DRIVER_FEATURES = 0x020,
-	DRIVER_FEATURES_SEL = 0x024,
-	QUEUE_SEL = 0x030,
-	QUEUE_SIZE_MAX_REGISTER = 0x034,
-	QUEUE_SIZE = 0x038,
-	QUEUE_READY = 0x044,
-	QUEUE_NOTIFY = 0x050,
-	INTERRUPT_STATUS = 0x060,
-	INTERRUPT_ACK = 0x064,
-	STATUS = 0x070,
-	QUEUE_DESC_LOW = 0x080,
-	QUEUE_DESC_HIGH = 0x084,
-	QUEUE_DRIVER_LOW = 0x090,
-	QUEUE_DRIVER_HIGH = 0x094,
-	QUEUE_DEVICE_LOW = 0x0a0,
-	QUEUE_DEVICE_HIGH = 0x0a4,
-	SHM_LEN_LOW = 0x0b0,
-	SHM_LEN_HIGH = 0x0b4,
-	SHM_BASE_LOW = 0x0b8,
-	SHM_BASE_HIGH = 0x0bc,
-	QUEUE_RESET = 0x0c0,
-	CONFIG_GENERATION = 0x0fc,
-	CONFIG = 0x100,
-};
 
 /* --- interrupts: one line, up while a status bit is --- */
 
@@ -87,6 +59,7 @@ static void transport_reset(struct virtio_device *vdev)
 
 	atomic_store(&slot->interrupt_status, 0);
 	slot->device_feature_select = slot->driver_feature_select = slot->queue_select = 0;
+	virtio_mmio_legacy_reset(slot);
 	update_line(slot);
 }
 
@@ -124,7 +97,10 @@ static uint32_t control_read(struct virtio_mmio *slot, uint64_t offset)
 {
 	struct virtio_device *vdev = slot->vdev;
 	struct virtio_queue *vq = virtio_queue(vdev, slot->queue_select);
+	uint32_t value;
 
+	if (slot->force_legacy && virtio_mmio_legacy_read(slot, offset, &value))
+		return value;
 	switch (offset) {
 	case DEVICE_FEATURES: return virtio_offered(vdev, slot->device_feature_select);
 	case QUEUE_SIZE_MAX_REGISTER: return vq ? vq->ring.size_max : 0;
@@ -185,6 +161,8 @@ static void control_write(struct virtio_mmio *slot, uint64_t offset, uint32_t va
 	struct virtio_device *vdev = slot->vdev;
 	struct virtio_queue *vq;
 
+	if (slot->force_legacy && virtio_mmio_legacy_write(slot, offset, value))
+		return;
 	switch (offset) {
 	case DEVICE_FEATURES_SEL: slot->device_feature_select = value; break;
 	case DRIVER_FEATURES: virtio_accept(vdev, slot->driver_feature_select, value); break;
@@ -214,7 +192,7 @@ static uint64_t slot_read(void *opaque, uint64_t offset, unsigned size)
 		return 0;
 	switch (offset) {
 	case MAGIC_VALUE: return MAGIC;
-	case DEVICE_VERSION: return VERSION;
+	case DEVICE_VERSION: return slot->force_legacy ? 1 : VERSION;
 	case DEVICE_ID: return slot->vdev ? slot->vdev->ops->id : 0;
 	case VENDOR_ID: return VENDOR;
 	default: return slot->vdev ? control_read(slot, offset) : 0;
@@ -227,7 +205,9 @@ static void slot_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 
 	if (!slot->vdev)
 		return;
-	if (offset >= CONFIG)
+	if (offset >= CONFIG && slot->force_legacy)
+		virtio_legacy_config_write(slot->vdev, offset - CONFIG, size, value);
+	else if (offset >= CONFIG)
 		virtio_config_write(slot->vdev, offset - CONFIG, size, value);
 	else if (size == 4 && offset % 4 == 0)
 		control_write(slot, offset, value);
@@ -331,10 +311,9 @@ int virtio_mmio_attach(struct device *dev, struct virtio_device *vdev, struct er
 {
 	struct virtio_mmio *slot = slot_of(dev->bus);
 
-	if (slot->force_legacy)
-		return error_set(err, ENOTSUP,
-			"a legacy virtio-mmio device is not there yet: "
-			"needs -global virtio-mmio.force-legacy=false");
+	slot->queue_align = calloc(vdev->queue_count, sizeof(*slot->queue_align));
+	if (!slot->queue_align)
+		return error_set(err, ENOMEM, "out of memory");
 	vdev->transport = &mmio_transport;
 	vdev->transport_opaque = slot;
 	atomic_store(&vdev->may_access, true);
@@ -349,11 +328,19 @@ void virtio_mmio_detach(struct device *dev)
 
 	loop_cancel(dev->machine->loop, &slot->interrupt_task);
 	slot->vdev = NULL;
+	free(slot->queue_align);
+	slot->queue_align = NULL;
+}
+
+/* The page size outlives the reset that a driver makes: Linux says it once, before that. */
+static void slot_reset(struct device *dev)
+{
+	container_of(dev, struct virtio_mmio, dev)->page_size = 0;
 }
 
 static const struct property mmio_properties[] = {
 	{"force-legacy", PROPERTY_BOOL, offsetof(struct virtio_mmio, force_legacy), "on",
-		"version 1 registers: must be off for a device", NULL, 0, 0},
+		"version 1 registers", NULL, 0, 0},
 	{"ioeventfd", PROPERTY_BOOL, offsetof(struct virtio_mmio, ioeventfd), "on",
 		"doorbells without an exit", NULL, 0, 0},
 	{"format_transport_address", PROPERTY_BOOL,
@@ -385,10 +372,13 @@ static const struct state_field slot_fields[] = {
 	STATE_END,
 };
 
+static const struct state_table *const slot_subsections[] = {&virtio_mmio_legacy_state, NULL};
+
 static const struct state_table slot_state = {
 	.name = "virtio-mmio",
 	.version = 1,
 	.fields = slot_fields,
+	.subsections = slot_subsections,
 	.pre_save = slot_prepare,
 	.post_load = slot_loaded,
 };
@@ -401,5 +391,6 @@ const struct device_type virtio_mmio_type = {
 	.size = sizeof(struct virtio_mmio),
 	.internal = true,
 	.unrealize = slot_unrealize,
+	.reset = slot_reset,
 	.state = &slot_state,
 };

@@ -44,6 +44,7 @@ static uint8_t *ram;
 static char image[64];
 static uint16_t avail_idx;
 static int line_level, line_rises;
+static const char *force_legacy = "off";
 
 static inline void set_line(void *opaque, unsigned pin, bool level)
 {
@@ -157,7 +158,7 @@ static inline void begin(const char *properties)
 	kv = keyvals_parse("-object", "id=t", NULL, &err);
 	assert_int_equal(iothread_create(kv, &err), 0);
 	keyvals_free(kv);
-	device_global_add("virtio-mmio", "force-legacy", "off");
+	device_global_add("virtio-mmio", "force-legacy", force_legacy);
 	assert_int_equal(virtio_mmio_create(&machine, 8, BASE, GSI, &err), 0);
 	snprintf(text, sizeof(text), "virtio-blk-device,drive=d,queue-size=8%s", properties);
 	kv = keyvals_parse("-device", text, "driver", &err);

@@ -130,9 +130,11 @@ static bool needs_reset(struct disk *d)
 
 bool disk_answers(struct disk *d)
 {
-	bool used = false;
+	/* The legacy interface has no NEEDS_RESET: silence says the same there. */
+	bool used = false, silent = d->dev.legacy && !disk_strict(), seen;
 
-	EXPECT_TRUE(WAIT_UNTIL((used = reap(d)) || needs_reset(d), DISK_ANSWER_US));
+	seen = WAIT_UNTIL((used = reap(d)) || needs_reset(d), silent ? 100000 : DISK_ANSWER_US);
+	EXPECT_TRUE(seen || silent);
 	return used;
 }
 
@@ -148,8 +150,7 @@ uint8_t disk_do(struct disk *d, uint32_t type, uint64_t sector, void *data, uint
 	return disk_end(d);
 }
 
-uint8_t disk_range(
-	struct disk *d, uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+uint8_t disk_range(struct disk *d, uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
 {
 	*(struct blk_range *)d->data = (struct blk_range){sector, sectors, flags};
 	return disk_do(d, type, 0, d->data, sizeof(struct blk_range));
