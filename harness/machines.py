@@ -159,11 +159,11 @@ def entropy(build, parameters):
 
 
 def rng_pci(build, parameters):
-    build.device("virtio-rng-pci", disable_legacy="on", disable_modern="off", **entropy(build, parameters))
+    virtio(build, "virtio-rng-pci", **entropy(build, parameters))
 
 
 def rng_mmio(build, parameters):
-    build.device("virtio-rng-device", **entropy(build, parameters))
+    virtio(build, "virtio-rng-device", **entropy(build, parameters))
 
 
 def ide_hd(build, parameters):

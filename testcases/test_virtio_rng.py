@@ -7,9 +7,10 @@ MACHINES = {
     "pci": "pc rng-pci",
     "intx": "pc append:irq=intx rng-pci",
     "mmio": "microvm rng-mmio",
+    "legacy": "pc legacy rng-pci",
     "limited": f"pc rng-pci:{LIMIT}",
     "mmio-limited": f"microvm rng-mmio:{LIMIT}",
-    "saved": f"pc life:at=1,to=other rng-pci",
+    "saved": "pc life:at=1,to=other rng-pci",
     "limited-saved": f"pc life:at=1,to=other rng-pci:{LIMIT}",
 }
 OURS_ONLY = ("saved", "limited-saved")

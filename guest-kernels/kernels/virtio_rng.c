@@ -58,7 +58,7 @@ static void expect_recovery(struct virtio_rng *rng)
 
 	ASSERT_TRUE(virtio_reset(&rng->dev));
 	rng = open_rng(false);
-	EXPECT_EQ(virtio_status(&rng->dev), VIRTIO_S_RUNNING);
+	EXPECT_EQ(virtio_status(&rng->dev), virtio_running(&rng->dev));
 	expect_entropy(buffer, 32, virtio_rng_read(rng, buffer, 32));
 }
 

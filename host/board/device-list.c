@@ -25,6 +25,7 @@ const struct device_type *const device_types[] = {
 	&piix3_type,
 	&piix3_ide_type,
 	&piix4_pm_type,
+	&virtconsole_type,
 	&virtio_blk_device_type,
 	&virtio_blk_pci_type,
 	&virtio_blk_pci_non_transitional_type,
@@ -34,6 +35,11 @@ const struct device_type *const device_types[] = {
 	&virtio_rng_pci_type,
 	&virtio_rng_pci_non_transitional_type,
 	&virtio_rng_pci_transitional_type,
+	&virtio_serial_device_type,
+	&virtio_serial_pci_type,
+	&virtio_serial_pci_non_transitional_type,
+	&virtio_serial_pci_transitional_type,
+	&virtserialport_type,
 	NULL,
 };
 

@@ -220,6 +220,23 @@ void chardev_set_opened(struct chardev *chr, bool opened)
 	chardev_tell(chr, opened ? CHARDEV_OPENED : CHARDEV_CLOSED);
 }
 
+void chardev_size(const struct chardev *chr, uint16_t *cols, uint16_t *rows)
+{
+	if (!chr->cols || !chr->rows)
+		return;
+	*cols = chr->cols;
+	*rows = chr->rows;
+}
+
+void chardev_resize(struct chardev *chr, uint16_t cols, uint16_t rows)
+{
+	if (chr->cols == cols && chr->rows == rows)
+		return;
+	chr->cols = cols;
+	chr->rows = rows;
+	chardev_tell(chr, CHARDEV_RESIZED);
+}
+
 void chardev_accept_input(struct chardev *chr)
 {
 	if (chr->type->update)

@@ -21,6 +21,7 @@ enum chardev_event {
 	CHARDEV_CLOSED,
 	CHARDEV_BREAK,	  /* the line signalled a break */
 	CHARDEV_WRITABLE, /* chardev_write() had returned less than all and can take more */
+	CHARDEV_RESIZED,  /* the terminal behind it has another size: chardev_size() */
 };
 
 struct chardev_user {
@@ -51,6 +52,11 @@ void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque)
 /* The user can take input again after can_receive() gave 0. */
 void chardev_accept_input(struct chardev *chr);
 
+/* The size of the terminal behind it, if that is known (the host's terminal, or what
+ * chardev_resize() said); else nothing is changed. */
+void chardev_size(const struct chardev *chr, uint16_t *cols, uint16_t *rows);
+void chardev_resize(struct chardev *chr, uint16_t cols, uint16_t rows);
+
 /* -chardev BACKEND,id=...: stdio, null, file, pipe, pty, socket (unix and tcp, server, wait,
  * reconnect), udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
 int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
@@ -71,6 +77,7 @@ void chardev_on_terminate(void (*terminate)(void *opaque), void *opaque);
 void chardev_set_escape(uint8_t key); /* -echr; Ctrl-A unless told */
 /* After the process was stopped and continued (SIGCONT): the terminal is raw again. */
 void chardev_terminal_resume(void);
+void chardev_terminal_resized(void); /* SIGWINCH */
 
 /* For -h and the monitor. */
 struct chardev_info {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ static void fd_close(struct chardev *chr)
 static struct {
 	bool in_use, is_terminal, raw, signals;
 	struct termios before;
+	struct chardev *chr;
 } terminal;
 
 static void terminal_raw(void)
@@ -61,6 +63,21 @@ static void terminal_raw(void)
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
 	terminal.raw = !tcsetattr(STDIN_FILENO, TCSANOW, &t);
+}
+
+static void take_size(struct chardev *chr)
+{
+	struct winsize size;
+
+	if (terminal.is_terminal && !ioctl(STDIN_FILENO, TIOCGWINSZ, &size) && size.ws_col &&
+		size.ws_row)
+		chardev_resize(chr, size.ws_col, size.ws_row);
+}
+
+void chardev_terminal_resized(void)
+{
+	if (terminal.in_use)
+		take_size(terminal.chr);
 }
 
 void chardev_terminal_resume(void)
@@ -83,6 +100,8 @@ static int stdio_open(struct chardev *chr, struct keyvals *kv, struct error *err
 	terminal_raw();
 	fd_pair_init(&fd->pair, chr, STDIN_FILENO, STDOUT_FILENO);
 	chr->opened = true;
+	terminal.chr = chr;
+	take_size(chr);
 	chardev_set_filename(chr, "stdio");
 	return 0;
 }

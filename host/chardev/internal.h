@@ -27,6 +27,7 @@ struct chardev {
 	struct loop *loop;
 	struct chardev_user *user; /* NULL: nobody listens */
 	bool opened;		   /* a peer is there */
+	uint16_t cols, rows;	   /* of the terminal; 0: not known */
 	int log_fd;		   /* logfile=, or -1 */
 	uint8_t *kept;		   /* output that waits (chardev_keep_output) */
 	size_t kept_bytes;

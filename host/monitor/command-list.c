@@ -9,6 +9,9 @@
 const struct qmp_command qmp_commands[] = {
 	{"block_resize", ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}),
 		NULL, run_block_resize},
+	/* Ours: QEMU 7.2 has no way to say it. */
+	{"chardev-resize", ARGS({"id", "str"}, {"cols", "int"}, {"rows", "int"}), NULL,
+		run_chardev_resize},
 	{"cont", NULL, NULL, run_cont},
 	{"device-list-properties", ARGS({"typename", "str"}), "[ObjectPropertyInfo]",
 		query_list_properties},

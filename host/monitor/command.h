@@ -78,7 +78,7 @@ const char *monitor_uuid(void);
 /* The commands by file: query.c, run.c, stats.c, migrate.c. */
 typedef json_t *qmp_run(struct machine *machine, const json_t *args, struct qmp_error *err);
 qmp_run run_block_resize, run_cont, run_human_monitor_command, run_inject_nmi, run_quit, run_stop,
-	run_system_powerdown, run_system_reset, run_ringbuf_read;
+	run_system_powerdown, run_system_reset, run_ringbuf_read, run_chardev_resize;
 qmp_run query_version, query_commands, query_schema, query_status, query_kvm, query_name,
 	query_uuid, query_chardev, query_block, query_cpus_fast, query_hotpluggable_cpus,
 	query_machines, query_current_machine, query_iothreads, query_list_properties,

@@ -127,6 +127,7 @@ static void chardev_happened(void *opaque, enum chardev_event event)
 		if (mon->out_length <= QUEUE_BUSY)
 			chardev_accept_input(mon->chr);
 		break;
+	case CHARDEV_RESIZED:
 	case CHARDEV_BREAK: break;
 	}
 }

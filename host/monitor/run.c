@@ -141,3 +141,18 @@ json_t *run_ringbuf_read(struct machine *machine, const json_t *args, struct qmp
 	return result ? result
 		      : qmp_fail(err, QMP_GENERIC, "the bytes are not UTF-8: ask for base64");
 }
+
+json_t *run_chardev_resize(struct machine *machine, const json_t *args, struct qmp_error *err)
+{
+	const char *id = json_string_value(json_object_get(args, "id"));
+	json_int_t cols = json_integer_value(json_object_get(args, "cols"));
+	json_int_t rows = json_integer_value(json_object_get(args, "rows"));
+	struct chardev *chr = chardev_find(id);
+
+	if (!chr)
+		return qmp_fail(err, QMP_GENERIC, "Chardev '%s' not found", id);
+	if (cols < 1 || cols > UINT16_MAX || rows < 1 || rows > UINT16_MAX)
+		return qmp_fail(err, QMP_GENERIC, "cols and rows take values from 1 to 65535");
+	chardev_resize(chr, (uint16_t)cols, (uint16_t)rows);
+	return json_object();
+}

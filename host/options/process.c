@@ -26,7 +26,7 @@ void standard_fds_open(void)
 		close(fd);
 }
 
-static const int our_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT};
+static const int our_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH};
 
 static struct {
 	struct loop_watch watch;
@@ -38,7 +38,7 @@ static volatile sig_atomic_t early_signal, early_sender;
 
 static void remember(int number, siginfo_t *info, void *context)
 {
-	if (number != SIGCONT) {
+	if (number != SIGCONT && number != SIGWINCH) {
 		early_signal = number;
 		early_sender = info->si_pid;
 	}
@@ -102,6 +102,10 @@ static void signal_ready(void *opaque, uint32_t events)
 		return;
 	if (info.ssi_signo == SIGCONT) {
 		chardev_terminal_resume();
+		return;
+	}
+	if (info.ssi_signo == SIGWINCH) {
+		chardev_terminal_resized();
 		return;
 	}
 	tell((int)info.ssi_signo, info.ssi_pid);

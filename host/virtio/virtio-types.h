@@ -17,4 +17,11 @@ extern const struct device_type virtio_rng_pci_type;		      /* virtio-rng-pci */
 extern const struct device_type virtio_rng_pci_non_transitional_type; /* ...-non-transitional */
 extern const struct device_type virtio_rng_pci_transitional_type;
 
+extern const struct device_type virtconsole_type; /* ports of the next ones */
+extern const struct device_type virtserialport_type;
+extern const struct device_type virtio_serial_device_type; /* virtio-serial-device */
+extern const struct device_type virtio_serial_pci_type;	   /* virtio-serial-pci */
+extern const struct device_type virtio_serial_pci_non_transitional_type;
+extern const struct device_type virtio_serial_pci_transitional_type;
+
 #endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio-console as its files share it (virtio 1.4, 5.3): console.c (queues, configuration, the
+ * device types), console-control.c (the control queues), console-port.c (ports as devices of their
+ * own on the bus "virtio-serial-bus", and their character devices).
+ */
+#ifndef VIRTIO_CONSOLE_H
+#define VIRTIO_CONSOLE_H
+
+#include "chardev/chardev.h"
+#include "virtio/virtio.h"
+
+/* Feature bits (5.3.3) */
+#define VIRTIO_CONSOLE_F_SIZE	     0
+#define VIRTIO_CONSOLE_F_MULTIPORT   1
+#define VIRTIO_CONSOLE_F_EMERG_WRITE 2
+
+#define CONSOLE_PORTS_MAX 511 /* two queues each, and two for control */
+#define CONSOLE_COLS	  80  /* when nobody knows better */
+#define CONSOLE_ROWS	  25
+
+enum { CONSOLE_CONTROL_RX = 2, CONSOLE_CONTROL_TX };
+
+struct console;
+
+/* What a port's driver has not been told yet, in the order in which it is told. */
+enum console_owed {
+	OWED_ADD = 1,
+	OWED_CONSOLE = 2,
+	OWED_RESIZE = 4,
+	OWED_NAME = 8,
+	OWED_OPEN = 16, /* the host's end was opened or closed */
+};
+#define OWED_ALL 31
+
+struct console_port {
+	struct device dev; /* first */
+	struct console *console;
+	bool is_console; /* virtconsole */
+
+	/* properties, QEMU's names */
+	struct chardev *chr;
+	uint32_t nr;
+	char *name;
+
+	struct chardev_user user;
+	bool host_open;
+
+	/* with the driver, until reset */
+	bool added;		       /* announced */
+	bool ready;		       /* PORT_READY came */
+	bool guest_open;	       /* PORT_OPEN 1 came */
+	bool told_open;		       /* the host's end, as the driver knows it */
+	uint8_t owed;		       /* enum console_owed */
+	uint64_t sent;		       /* bytes of the next transmit request that are out already */
+	struct queue_request *rx, *tx; /* held: waits for input, for a slow reader */
+};
+
+struct console {
+	struct virtio_device vdev;
+	struct virtio_conf conf;
+
+	/* properties */
+	uint32_t max_ports;
+	bool emergency_write, console_size;
+
+	struct bus bus;
+	struct console_port **ports; /* max_ports; NULL: no such port */
+	bool driver_ready;	     /* DEVICE_READY 1 came */
+};
+
+static inline struct console *console_of(struct virtio_device *vdev)
+{
+	return container_of(vdev, struct console, vdev);
+}
+
+static inline bool console_multiport(const struct console *console)
+{
+	return console->vdev.features & FEATURE(VIRTIO_CONSOLE_F_MULTIPORT);
+}
+
+/* A port's queues: 0 and 1 are port 0's, 2 and 3 the control queues. */
+static inline unsigned console_rx_queue(unsigned port)
+{
+	return port ? 2 * port + 2 : 0;
+}
+
+/* --- console-port.c --- */
+
+bool port_willing(struct console_port *port, bool rx);
+void port_receive_request(struct console_port *port, struct queue_request *request);
+void port_transmit_request(struct console_port *port, struct queue_request *request);
+void port_drain(struct console_port *port); /* puts back what it holds of queues that are parked */
+void port_reset(struct console_port *port);
+void port_guest_opened(struct console_port *port, bool open);
+void port_size(const struct console_port *port, uint16_t *cols, uint16_t *rows);
+
+/* --- console-control.c --- */
+
+/* Something of port->owed changed. */
+void control_look(struct console *console);
+bool control_owes(struct console *console);
+void control_receive_request(struct console *console, struct queue_request *request);
+void control_transmit_request(struct console *console, struct queue_request *request);
+
+#endif
