@@ -32,15 +32,50 @@ void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned q
 		ring->used = (void *)(piece + RING_LEGACY_USED(size, RING_LEGACY_ALIGN));
 		return;
 	}
+	ring->packed = virtio_has(dev, VIRTIO_F_RING_PACKED);
+	if (ring->packed) {
+		ring->descriptors = arena_alloc(RING_DESCRIPTORS_BYTES(size), 64);
+		ring->slots = arena_alloc(size * sizeof(*ring->slots), 16);
+		ring->ring = guarded_alloc_aligned(RING_DESCRIPTORS_BYTES(size), 64);
+		ring->driver_event = guarded_alloc_aligned(PACKED_EVENT_BYTES, 64);
+		ring->device_event = guarded_alloc_aligned(PACKED_EVENT_BYTES, 64);
+		ring->put.wrap = ring->look.wrap = ring->take.wrap = 1;
+		return;
+	}
 	ring->descriptors = guarded_alloc_aligned(RING_DESCRIPTORS_BYTES(size), 64);
 	ring->avail = guarded_alloc_aligned(RING_AVAIL_BYTES(size), 64);
 	ring->used = guarded_alloc_aligned(RING_USED_BYTES(size), 64);
 }
 
+void *raw_ring_area(const struct raw_ring *ring, unsigned i, unsigned *bytes)
+{
+	const struct {
+		volatile void *at;
+		unsigned bytes;
+	} areas[2][3] = {
+		{{ring->descriptors, RING_DESCRIPTORS_BYTES(ring->size)},
+			{ring->avail, RING_AVAIL_BYTES(ring->size)},
+			{ring->used, RING_USED_BYTES(ring->size)}},
+		{{ring->ring, RING_DESCRIPTORS_BYTES(ring->size)},
+			{ring->driver_event, PACKED_EVENT_BYTES},
+			{ring->device_event, PACKED_EVENT_BYTES}},
+	};
+
+	*bytes = areas[ring->packed][i].bytes;
+	return (void *)areas[ring->packed][i].at;
+}
+
+struct virtio_queue_areas raw_ring_areas(const struct raw_ring *ring)
+{
+	unsigned bytes;
+
+	return (struct virtio_queue_areas){ring->size, phys(raw_ring_area(ring, 0, &bytes)),
+		phys(raw_ring_area(ring, 1, &bytes)), phys(raw_ring_area(ring, 2, &bytes))};
+}
+
 void raw_ring_enable(struct raw_ring *ring)
 {
-	struct virtio_queue_areas areas = {
-		ring->size, phys(ring->descriptors), phys(ring->avail), phys(ring->used)};
+	struct virtio_queue_areas areas = raw_ring_areas(ring);
 
 	ring->dev->transport->queue_set(ring->dev, ring->queue, &areas);
 	ring->dev->transport->queue_enable(ring->dev, ring->queue);
@@ -52,12 +87,73 @@ void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_
 	ring->descriptors[i] = (struct ring_descriptor){address, length, flags, next};
 }
 
+void raw_entry(struct raw_ring *ring, struct ring_descriptor *table, unsigned i, uint64_t address,
+	uint32_t length, uint16_t flags)
+{
+	if (ring->packed) /* no NEXT there, and the flags stand where `next` does */
+		table[i] = (struct ring_descriptor){address, length, 0, flags & RING_WRITE};
+	else
+		table[i] = (struct ring_descriptor){address, length, flags, i + 1};
+}
+
+void raw_advance(const struct raw_ring *ring, struct raw_place *place, unsigned n)
+{
+	place->index += n;
+	if (place->index >= ring->size) {
+		place->index -= ring->size;
+		place->wrap ^= 1;
+	}
+}
+
+/* A packed ring has no heads that could be wrong: a table of no possible length stands for one. */
+static void publish_nonsense(struct raw_ring *ring, uint16_t head)
+{
+	volatile struct packed_descriptor *to = &ring->ring[ring->put.index];
+
+	*to = (struct packed_descriptor){.address = phys((void *)to), .length = 17, .id = head};
+	compiler_barrier();
+	to->flags = RING_INDIRECT | packed_available(ring->put.wrap);
+	raw_advance(ring, &ring->put, 1);
+}
+
+static void publish_list(struct raw_ring *ring, uint16_t head)
+{
+	struct raw_place at = ring->put;
+	uint16_t flags, first = 0, n = 0, i = head;
+
+	do {
+		const struct ring_descriptor *d = &ring->descriptors[i];
+		volatile struct packed_descriptor *to = &ring->ring[at.index];
+
+		flags = d->flags & ~(RING_AVAILABLE | RING_IS_USED);
+		to->address = d->address;
+		to->length = d->length;
+		to->id = head;
+		if (n == 0)
+			first = flags | packed_available(at.wrap);
+		else
+			to->flags = flags | packed_available(at.wrap);
+		raw_advance(ring, &at, 1);
+		i = d->next;
+	} while (++n < ring->size && flags & RING_NEXT && i < ring->size);
+	ring->slots[head] = n;
+	compiler_barrier();
+	ring->ring[ring->put.index].flags = first;
+	ring->put = at;
+}
+
 void raw_publish(struct raw_ring *ring, uint16_t head)
 {
-	ring->avail->ring[ring->avail_next % ring->size] = head;
+	if (ring->packed && head >= ring->size) {
+		publish_nonsense(ring, head);
+	} else if (ring->packed) {
+		publish_list(ring, head);
+	} else {
+		ring->avail->ring[ring->avail_next % ring->size] = head;
+		compiler_barrier();
+		ring->avail->idx = ring->avail_next + 1;
+	}
 	ring->avail_next++;
-	compiler_barrier();
-	ring->avail->idx = ring->avail_next;
 	full_barrier();
 }
 
@@ -67,25 +163,49 @@ void raw_kick(struct raw_ring *ring)
 	checkpoint();
 }
 
+uint16_t raw_used_count(struct raw_ring *ring)
+{
+	volatile struct packed_descriptor *d;
+
+	if (!ring->packed)
+		return ring->used->idx;
+	while (d = &ring->ring[ring->look.index],
+		(d->flags & (RING_AVAILABLE | RING_IS_USED)) == packed_used(ring->look.wrap) &&
+			d->id < ring->size && ring->seen != ring->avail_next) {
+		raw_advance(ring, &ring->look, ring->slots[d->id]);
+		ring->seen++;
+	}
+	return ring->seen;
+}
+
 bool raw_used(struct raw_ring *ring, unsigned n)
 {
 	uint16_t wanted = ring->used_next + n;
 
-	if (WAIT_UNTIL((uint16_t)(ring->used->idx - ring->used_next) >= n, RAW_ANSWER_US))
+	if (WAIT_UNTIL((uint16_t)(raw_used_count(ring) - ring->used_next) >= n, RAW_ANSWER_US))
 		return true;
-	return EXPECT_EQ(ring->used->idx, wanted);
+	return EXPECT_EQ(raw_used_count(ring), wanted);
 }
 
 struct ring_used_element raw_take(struct raw_ring *ring)
 {
-	volatile struct ring_used_element *e = &ring->used->ring[ring->used_next++ % ring->size];
+	volatile struct ring_used_element *e;
 
+	if (ring->packed) {
+		volatile struct packed_descriptor *d = &ring->ring[ring->take.index];
+		struct ring_used_element u = {d->id, d->flags & RING_WRITE ? d->length : 0};
+
+		raw_advance(ring, &ring->take, d->id < ring->size ? ring->slots[d->id] : 1);
+		ring->used_next++;
+		return u;
+	}
+	e = &ring->used->ring[ring->used_next++ % ring->size];
 	return (struct ring_used_element){e->id, e->length};
 }
 
 bool raw_quiet(struct raw_ring *ring)
 {
-	return !WAIT_UNTIL(ring->used->idx != ring->used_next, RAW_QUIET_US);
+	return !WAIT_UNTIL(raw_pending(ring), RAW_QUIET_US);
 }
 
 static struct raw_disk *find(bool read_only)
@@ -113,7 +233,8 @@ struct raw_disk *raw_disk_find(void)
 
 bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size)
 {
-	if (!virtio_negotiate(&d->dev, features | VIRTIO_BIT(VIRTIO_F_VERSION_1)))
+	if (!virtio_negotiate(
+		    &d->dev, features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | RAW_PACKED))
 		return false;
 	raw_ring_alloc(&d->ring, &d->dev, 0, size);
 	raw_ring_enable(&d->ring);
@@ -240,8 +361,7 @@ bool raw_strict(void)
 /* Ends when the device shows NEEDS_RESET or uses something. */
 static bool reacted(struct raw_disk *d)
 {
-	return (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) ||
-	       d->ring.used->idx != d->ring.used_next;
+	return (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) || raw_pending(&d->ring);
 }
 
 static enum raw_outcome outcome_of(struct raw_disk *d, bool may_complete)
@@ -250,15 +370,15 @@ static enum raw_outcome outcome_of(struct raw_disk *d, bool may_complete)
 
 	WAIT_UNTIL(reacted(d), raw_strict() ? RAW_ANSWER_US : 100000);
 	if (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET) {
-		uint16_t used = d->ring.used->idx;
+		uint16_t used = raw_used_count(&d->ring);
 
 		outcome = RAW_NEEDS_RESET;
 		EXPECT_TRUE(WAIT_UNTIL(virtio_config_interrupts(&d->dev) >= 1, RAW_ANSWER_US));
 		raw_kick(&d->ring);
 		delay_us(2000);
-		EXPECT_EQ(d->ring.used->idx, used);
+		EXPECT_EQ(raw_used_count(&d->ring), used);
 		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
-	} else if (d->ring.used->idx != d->ring.used_next) {
+	} else if (raw_pending(&d->ring)) {
 		outcome = *d->status == BLK_S_OK ? RAW_DONE : RAW_ERROR;
 		EXPECT_TRUE(outcome == RAW_ERROR || may_complete);
 	} else { /* it waits: it did not do what was asked, at least */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For TESTs of the ring itself: a raw split ring whose every word the TEST decides, a block device
- *on it that is set up in one line, and what a TEST may demand of a device that met a broken ring.
+ * For TESTs of the ring itself: a raw ring whose every word the TEST decides, a block device on it
+ * that is set up in one line, and what a TEST may demand of a device that met a broken ring.
  *
  *	struct raw_disk *d = raw_disk(RAW_DEFAULT);
  *	raw_descriptor(&d->ring, 0, phys(&d->header), 16, RING_NEXT, 1);
@@ -10,8 +10,12 @@
  *	raw_kick(&d->ring);
  *	ASSERT_TRUE(raw_used(&d->ring, 1));
  *
+ * That works on a packed ring as well (RING_PACKED is taken where it is offered): descriptors are
+ * then written aside, and raw_publish() puts a list into the ring with its head as buffer id.  Only
+ * what is in `avail` and `used` belongs to the split ring alone.
+ *
  * Ring parts and buffers are guarded (runtime/memory.h): a device that writes beside them is a
- *LEAK.
+ * LEAK.
  */
 #ifndef VIRTIO_DRIVERS_RAW_H
 #define VIRTIO_DRIVERS_RAW_H
@@ -21,14 +25,26 @@
 #define RAW_ANSWER_US 3000000 /* a device is silent when it has not answered by then */
 #define RAW_QUIET_US  15000   /* and quiet when nothing came for that long */
 
+struct raw_place {
+	uint16_t index, wrap;
+};
+
 struct raw_ring {
 	struct virtio_device *dev;
 	unsigned queue;
 	uint16_t size;
+	bool packed;
 	struct ring_descriptor *descriptors;
 	struct ring_avail *avail;
 	struct ring_used *used;
 	uint16_t avail_next, used_next;
+
+	/* packed: places are an index and a wrap counter */
+	volatile struct packed_descriptor *ring;
+	volatile uint32_t *driver_event, *device_event;
+	struct raw_place put, look, take; /* to publish, to look for used ones, to take them */
+	uint16_t *slots;		  /* of each buffer id: descriptors of its list */
+	uint16_t seen;			  /* used ones that were looked at, in all */
 };
 
 /* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded.
@@ -37,11 +53,27 @@ void raw_ring_alloc(
 	struct raw_ring *ring, struct virtio_device *dev, unsigned queue, uint16_t size);
 /* Tells the device, and enables the queue. */
 void raw_ring_enable(struct raw_ring *ring);
+/* Area i of three, in the order of the registers, and its size. */
+void *raw_ring_area(const struct raw_ring *ring, unsigned i, unsigned *bytes);
+struct virtio_queue_areas raw_ring_areas(const struct raw_ring *ring);
+struct virtio_queue_areas raw_ring_areas(const struct raw_ring *ring);
 void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length,
 	uint16_t flags, uint16_t next);
-/* The next available entry; idx moves on. */
+/* Entry i of an indirect table in the ring's format. */
+void raw_entry(struct raw_ring *ring, struct ring_descriptor *table, unsigned i, uint64_t address,
+	uint32_t length, uint16_t flags);
+/* The next available entry; idx moves on.  A head outside of the ring breaks either format. */
 void raw_publish(struct raw_ring *ring, uint16_t head);
 void raw_kick(struct raw_ring *ring);
+/* How many elements were used since the ring was made, taken or not (16 bits). */
+uint16_t raw_used_count(struct raw_ring *ring);
+/* Is there one to take? */
+static inline bool raw_pending(struct raw_ring *ring)
+{
+	return raw_used_count(ring) != ring->used_next;
+}
+/* packed: n places on */
+void raw_advance(const struct raw_ring *ring, struct raw_place *place, unsigned n);
 /* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are
  * not. */
 bool raw_used(struct raw_ring *ring, unsigned n);
@@ -58,6 +90,7 @@ bool raw_quiet(struct raw_ring *ring);
 #define RAW_INDIRECT  VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC)
 #define RAW_EVENT_IDX VIRTIO_BIT(VIRTIO_F_EVENT_IDX)
 #define RAW_DEFAULT   RAW_BLK_FEATURES
+#define RAW_PACKED    VIRTIO_BIT(VIRTIO_F_RING_PACKED)
 
 struct raw_disk {
 	struct virtio_device dev;

@@ -124,6 +124,18 @@ static void split_interrupts(struct virtqueue *vq, bool on)
 	full_barrier();
 }
 
+static bool split_interrupt_after(struct virtqueue *vq, unsigned n)
+{
+	uint16_t used;
+
+	vq->avail->flags = 0;
+	if (vq->event_idx)
+		*ring_used_event(vq->avail, vq->size) = vq->used_next + n - 1;
+	full_barrier();
+	used = vq->used->idx - vq->used_next;
+	return vq->event_idx ? used < n : used == 0;
+}
+
 const struct virtqueue_ops virtqueue_split = {
 	.init = split_init,
 	.segment = split_segment,
@@ -132,4 +144,5 @@ const struct virtqueue_ops virtqueue_split = {
 	.kick_needed = split_kick_needed,
 	.reap = split_reap,
 	.interrupts = split_interrupts,
+	.interrupt_after = split_interrupt_after,
 };

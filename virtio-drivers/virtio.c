@@ -136,6 +136,13 @@ void virtio_accept(struct virtio_device *dev, uint64_t features)
 		dev->transport->driver_feature(dev, 1, features >> 32);
 }
 
+static uint64_t unwanted_ring(void)
+{
+	const char *wish = cmdline_get("ring");
+
+	return wish && strcmp(wish, "split") == 0 ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0;
+}
+
 bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted)
 {
 	uint64_t features;
@@ -144,7 +151,7 @@ bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted)
 		return false;
 	virtio_set_status(dev, VIRTIO_S_ACKNOWLEDGE);
 	virtio_set_status(dev, VIRTIO_S_ACKNOWLEDGE | VIRTIO_S_DRIVER);
-	features = virtio_offered(dev) & wanted;
+	features = virtio_offered(dev) & wanted & ~unwanted_ring();
 	virtio_accept(dev, features);
 	if (!dev->legacy) {
 		virtio_set_status(

@@ -54,7 +54,8 @@
 /* What these drivers can do with a ring. */
 #define VIRTIO_RING_FEATURES                                                   \
 	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) | \
-		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_RESET))
+		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) |    \
+		VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
 #define VIRTIO_ISR_QUEUE  1u
 #define VIRTIO_ISR_CONFIG 2u
@@ -221,7 +222,7 @@ bool virtio_reset(struct virtio_device *dev);
 uint64_t virtio_offered(struct virtio_device *dev);
 void virtio_accept(struct virtio_device *dev, uint64_t features);
 /* Reset, ACKNOWLEDGE, DRIVER, features (offered & wanted), FEATURES_OK; false: FEATURES_OK did not
- * stay. */
+ * stay.  ring=split on the command line leaves RING_PACKED out. */
 bool virtio_negotiate(struct virtio_device *dev, uint64_t wanted);
 void virtio_driver_ok(struct virtio_device *dev);
 

@@ -13,7 +13,7 @@ bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned in
 	memset(vq, 0, sizeof(*vq));
 	if (max == 0)
 		return false;
-	vq->ops = &virtqueue_split;
+	vq->ops = virtio_has(dev, VIRTIO_F_RING_PACKED) ? &virtqueue_packed : &virtqueue_split;
 	vq->dev = dev;
 	vq->index = index;
 	/* The legacy interface of PCI leaves no choice of a size. */

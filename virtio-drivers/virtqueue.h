@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtqueue as a driver uses it: fixed slots, each a request of up to `segments` buffers whose
- * descriptors stay where they are, so that sending one costs a few stores (the processors under
- *test may be slow interpreters). What the ring looks like is behind `struct virtqueue_ops`: the
- *split ring is split.c; a packed ring is another table.
+ * descriptors are prepared once, so that sending one costs a few stores (the processors under
+ * test may be slow interpreters). What the ring looks like is behind `struct virtqueue_ops`:
+ * split.c and packed.c; what was negotiated chooses.
  *
  *	int slot = virtqueue_get(vq);			// -1: all in flight
  *	virtqueue_segment(vq, slot, 0, address, length, false);
@@ -30,9 +30,20 @@ struct virtqueue_ops {
 	bool (*kick_needed)(struct virtqueue *vq);
 	int (*reap)(struct virtqueue *vq, uint32_t *length);
 	void (*interrupts)(struct virtqueue *vq, bool on);
+	bool (*interrupt_after)(struct virtqueue *vq, unsigned n);
 };
 
-extern const struct virtqueue_ops virtqueue_split;
+extern const struct virtqueue_ops virtqueue_split, virtqueue_packed;
+
+struct packed_ring {
+	volatile uint64_t *ring; /* two words a descriptor: address; length, id and flags */
+	volatile uint32_t *driver_event, *device_event;
+	struct packed_descriptor *lists; /* `segments` a slot: a table, or what submit copies */
+	uint16_t *counts;		 /* of the slot's buffers that count */
+	uint16_t avail_next, used_next;
+	uint16_t unkicked;		/* descriptors published since the last doorbell */
+	uint64_t avail_bits, used_bits; /* both flags of this lap, in place in the second word */
+};
 
 struct virtqueue {
 	const struct virtqueue_ops *ops;
@@ -52,13 +63,16 @@ struct virtqueue {
 	struct ring_avail *avail;
 	struct ring_used *used;
 	uint16_t avail_next, avail_kicked, used_next;
+
+	/* packed ring */
+	struct packed_ring packed;
 };
 
 /*
  * Memory from the arena, registers set, queue enabled; between virtio_negotiate() and
- * virtio_driver_ok(). size: 0 or a power of two, cut to what the device has (by the legacy
- * interface of PCI it is what the device has); depth: slots wanted (0: as many as fit). False: the
- * device has no such queue.
+ * virtio_driver_ok(). size: 0 or a power of two (packed: any), cut to what the device has (by the
+ * legacy interface of PCI it is what the device has); depth: slots wanted (0: as many as fit).
+ * False: the device has no such queue.
  */
 bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned index, uint16_t size,
 	unsigned depth, unsigned segments);
@@ -105,6 +119,16 @@ static inline void virtqueue_interrupts(struct virtqueue *vq, bool on)
 {
 	vq->polling = !on;
 	vq->ops->interrupts(vq, on);
+}
+
+/*
+ * Asks for one interrupt, when the n-th request from now on is used (without the event index: at
+ * the next one). All in flight have the same count of segments. False: it is used already.
+ */
+static inline bool virtqueue_interrupt_after(struct virtqueue *vq, unsigned n)
+{
+	vq->polling = false;
+	return vq->ops->interrupt_after(vq, n);
 }
 
 #endif

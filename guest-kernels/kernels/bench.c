@@ -140,25 +140,6 @@ static unsigned reap(int *status)
 	return count;
 }
 
-/*
- * With the event index the device is asked for one interrupt, at the last of what is in flight.
- * True if it will come. The ring is looked at here: a reap that finds nothing would ask for the
- * next one.
- */
-static bool ask_for_interrupt(unsigned left)
-{
-	struct virtqueue *vq = &virtio.vq;
-	uint16_t done;
-
-	virtqueue_interrupts(vq, true);
-	if (vq->event_idx) {
-		*ring_used_event(vq->avail, vq->size) = vq->used_next + left - 1;
-		full_barrier();
-	}
-	done = vq->used->idx - vq->used_next;
-	return vq->event_idx ? done < left : !done;
-}
-
 static int virtio_batch(const struct cell *cell)
 {
 	volatile uint32_t *interrupts = virtio_interrupt_count();
@@ -177,7 +158,7 @@ static int virtio_batch(const struct cell *cell)
 		if (count || !left)
 			continue;
 		seen = *interrupts;
-		if (ask_for_interrupt(left))
+		if (virtqueue_interrupt_after(&virtio.vq, left))
 			halt_while(interrupts, seen);
 		virtqueue_interrupts(&virtio.vq, false);
 	}

@@ -86,12 +86,12 @@ TEST(reset_rewinds_queues, "RST-DEV-02", "after a reset a queue starts at entry 
 
 	raw_serves(d);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 4);
+	EXPECT_EQ(raw_used_count(&d->ring), 4);
 	ASSERT_TRUE(virtio_reset(&d->dev));
 	ASSERT_TRUE(raw_disk_start(d, RAW_DEFAULT, 0));
 	EXPECT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
-	EXPECT_EQ(d->ring.used->idx, 1);
-	EXPECT_EQ(d->ring.used->ring[0].length, 513);
+	EXPECT_EQ(raw_used_count(&d->ring), 1);
+	EXPECT_EQ(d->used_length, 513);
 }
 
 TEST(reset_with_requests_in_flight, "RST-DEV-02",
@@ -112,16 +112,15 @@ TEST(reset_with_requests_in_flight, "RST-DEV-02",
 	for (unsigned i = 0; i < count; i++) {
 		struct ring_descriptor *t = tables + 3 * i;
 
-		t[0] = (struct ring_descriptor){phys(d->header), 16, RING_NEXT, 1};
-		t[1] = (struct ring_descriptor){
-			phys(buffers + i * 4096), 4096, RING_NEXT | RING_WRITE, 2};
-		t[2] = (struct ring_descriptor){phys(status + i), 1, RING_WRITE, 0};
+		raw_entry(&d->ring, t, 0, phys(d->header), 16, RING_NEXT);
+		raw_entry(&d->ring, t, 1, phys(buffers + i * 4096), 4096, RING_NEXT | RING_WRITE);
+		raw_entry(&d->ring, t, 2, phys(status + i), 1, RING_WRITE);
 		raw_descriptor(&d->ring, i, phys(t), 48, RING_INDIRECT, 0);
 		raw_publish(&d->ring, i);
 	}
 	raw_kick(&d->ring);
 	ASSERT_TRUE(virtio_reset(&d->dev));
-	idx = d->ring.used->idx;
+	idx = raw_used_count(&d->ring);
 	queue_irqs = virtio_queue_interrupts(&d->dev, 0);
 	memcpy(copy, buffers, count * 4096);
 	memset(status, 0x77, count);
@@ -129,7 +128,7 @@ TEST(reset_with_requests_in_flight, "RST-DEV-02",
 	delay_us(RAW_QUIET_US);
 	EXPECT_MEM(buffers, copy, count * 4096);
 	EXPECT_TRUE(memory_is(status, 0x77, count, NULL));
-	EXPECT_EQ(d->ring.used->idx, idx);
+	EXPECT_EQ(raw_used_count(&d->ring), idx);
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), queue_irqs);
 	EXPECT_EQ(irq_total(), total);
 	raw_recovers(d);
@@ -139,18 +138,18 @@ TEST(reset_then_ring_memory_is_ours, "RST-DEV-02",
 	"ring pages that are reused after a reset keep what is put there", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
-	struct raw_ring old;
+	uint8_t *areas[3];
+	unsigned bytes[3];
 
 	raw_serves(d);
-	old = d->ring;
 	ASSERT_TRUE(virtio_reset(&d->dev));
-	memset(old.used, 0xa5, RING_USED_BYTES(old.size));
-	memset(old.descriptors, 0xa5, RING_DESCRIPTORS_BYTES(old.size));
-	memset(old.avail, 0xa5, RING_AVAIL_BYTES(old.size));
+	for (unsigned i = 0; i < 3; i++) {
+		areas[i] = raw_ring_area(&d->ring, i, &bytes[i]);
+		memset(areas[i], 0xa5, bytes[i]);
+	}
 	raw_recovers(d);
-	EXPECT_TRUE(memory_is(old.used, 0xa5, RING_USED_BYTES(old.size), NULL));
-	EXPECT_TRUE(memory_is(old.descriptors, 0xa5, RING_DESCRIPTORS_BYTES(old.size), NULL));
-	EXPECT_TRUE(memory_is(old.avail, 0xa5, RING_AVAIL_BYTES(old.size), NULL));
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_TRUE(memory_is(areas[i], 0xa5, bytes[i], NULL));
 }
 
 TEST(version_1_is_offered, "RSVD-DEV-01", "the device offers VIRTIO_F_VERSION_1", MODERN_DISK)
@@ -290,9 +289,9 @@ TEST(features_are_fixed_by_features_ok, "INIT-DRV-03",
 	virtio_driver_ok(&d->dev);
 	*d->header = (struct blk_header){.type = BLK_T_IN};
 	*d->status = 0xff;
-	table[0] = (struct ring_descriptor){phys(d->header), 16, RING_NEXT, 1};
-	table[1] = (struct ring_descriptor){phys(d->data), 512, RING_NEXT | RING_WRITE, 2};
-	table[2] = (struct ring_descriptor){phys(d->status), 1, RING_WRITE, 0};
+	raw_entry(&d->ring, table, 0, phys(d->header), 16, RING_NEXT);
+	raw_entry(&d->ring, table, 1, phys(d->data), 512, RING_NEXT | RING_WRITE);
+	raw_entry(&d->ring, table, 2, phys(d->status), 1, RING_WRITE);
 	raw_descriptor(&d->ring, 0, phys(table), 48, RING_INDIRECT, 0);
 	raw_publish(&d->ring, 0);
 	raw_kick(&d->ring);

@@ -207,7 +207,7 @@ TEST(live_queue_keeps_its_geometry, "MMIO-DRV-10",
 	set(d, MMIO_QUEUE_READY, 1);
 	EXPECT_EQ(get(d, MMIO_QUEUE_READY), 1);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 4);
+	EXPECT_EQ(raw_used_count(&d->ring), 4);
 }
 
 TEST(narrow_and_wide_accesses, "MMIO-DRV-02",
@@ -251,7 +251,7 @@ TEST(write_only_registers, "MMIO-DRV-01b", "reads of write-only registers change
 		get(d, regs[i]);
 	EXPECT_EQ(get(d, MMIO_STATUS), VIRTIO_S_RUNNING);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 2);
+	EXPECT_EQ(raw_used_count(&d->ring), 2);
 }
 
 TEST(no_shared_memory, "MMIO-DEV-01",
@@ -284,5 +284,5 @@ TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12",
 	raw_ring_enable(&d->ring);
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 1);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 2);
+	EXPECT_EQ(raw_used_count(&d->ring), 2);
 }

@@ -17,6 +17,7 @@
 #include "machine/reads.h"
 #include "virtio/features.h"
 
+#define BUFFER_IDS	65536
 #define CHAIN_BYTES_MAX (UINT64_C(1) << 32) /* 2.7.5: a chain is no longer than that */
 
 void queue_init(struct queue *queue, struct guest_memory *memory, const char *device,
@@ -63,18 +64,58 @@ int queue_break(struct queue *queue, const char *why)
 	return -EINVAL;
 }
 
+static void free_busy(struct queue *queue)
+{
+	free(queue->busy);
+	queue->busy = NULL;
+}
+
+bool queue_is_busy(const struct queue *queue, uint16_t head)
+{
+	return queue->busy[head / 64] >> head % 64 & 1;
+}
+
 int queue_start(struct queue *queue, uint64_t features)
 {
+	bool packed = features & FEATURE(VIRTIO_F_RING_PACKED);
 	int rc;
 
 	queue->features = features;
 	queue->event_index = features & FEATURE(VIRTIO_F_EVENT_IDX);
 	queue->indirect = features & FEATURE(VIRTIO_F_INDIRECT_DESC);
+	queue->in_order = features & FEATURE(VIRTIO_F_IN_ORDER);
+	queue->ops = packed ? &ring_packed_ops : &ring_split_ops;
 	queue->discard = false;
 	queue->broken = NULL;
+	queue->busy = calloc((packed ? BUFFER_IDS : QUEUE_SIZE_MAX) / 64, sizeof(*queue->busy));
+	if (!queue->busy)
+		return queue_break(queue, "out of memory");
 	rc = queue->ops->start(queue);
 	queue->started = rc == 0;
+	if (rc < 0)
+		free_busy(queue);
 	return rc;
+}
+
+int queue_pin(struct queue *queue, struct span *span, uint64_t address, uint64_t length,
+	unsigned alignment, enum span_direction direction)
+{
+	span->count = 0;
+	if (address % alignment)
+		return queue_break(queue, "a ring is misaligned");
+	if (span_get(queue->memory, address, length, direction, span) < 0)
+		return queue_break(queue, "a ring lies outside of memory");
+	if (span->count != 1)
+		return queue_break(queue, "a ring lies across two blocks of memory");
+	return 0;
+}
+
+void queue_wrote(struct queue *queue, uint64_t address, uint64_t length)
+{
+	struct memory_listener *listener = queue->memory->listener;
+
+	if (listener && listener->written)
+		listener->written(listener->opaque, address, length);
 }
 
 void queue_stop(struct queue *queue)
@@ -87,11 +128,13 @@ void queue_stop(struct queue *queue)
 		struct queue_request *request =
 			container_of(queue->flying.next, struct queue_request, link);
 
-		request->orphan = true;
 		list_remove(&request->link);
+		request->orphan = true;
+		if (request->done) /* nobody will return it again */
+			request_free(request);
 	}
-	queue->in_flight = 0;
-	memset(queue->busy, 0, sizeof(queue->busy));
+	queue->in_flight = queue->slots_taken = 0;
+	free_busy(queue);
 	free_pool(queue);
 }
 
@@ -202,6 +245,7 @@ static struct queue_request *request_get(struct queue *queue)
 	}
 	request->out_bytes = request->in_bytes = 0;
 	request->count = 0;
+	request->done = false;
 	return request;
 }
 
@@ -228,6 +272,7 @@ struct queue_request *queue_pop(struct queue *queue)
 		}
 		queue->busy[request->head / 64] |= UINT64_C(1) << request->head % 64;
 		queue->in_flight++;
+		queue->slots_taken += request->slots;
 		list_add_tail(&queue->flying, &request->link);
 		fill_iovecs(request);
 		reads_taken(request->reads);
@@ -236,16 +281,41 @@ struct queue_request *queue_pop(struct queue *queue)
 	return NULL;
 }
 
-static void give(struct queue *queue, uint16_t head, uint32_t written)
+static void publish(struct queue *queue, const struct queue_request *request, uint32_t written)
 {
-	uint32_t id = head, length = written;
+	uint32_t id = request->head, length = written;
 	enum fault_verdict verdict = fault_queue_push(queue->device, queue->index, &id, &length);
 
 	if (verdict == FAULT_DROP)
 		return;
-	queue->ops->give(queue, id, length);
+	queue->ops->give(queue, id, length, request->slots);
 	if (verdict == FAULT_TWICE)
-		queue->ops->give(queue, id, length);
+		queue->ops->give(queue, id, length, request->slots);
+}
+
+static void give(struct queue *queue, struct queue_request *request, uint32_t written)
+{
+	list_remove(&request->link);
+	list_add_tail(&queue->free, &request->link);
+	queue->in_flight--;
+	queue->slots_taken -= request->slots;
+	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
+	/* A broken ring is not written to any more: where it leads is not known. */
+	if (queue->started && !queue->discard && !queue->broken)
+		publish(queue, request, written);
+}
+
+/* Hands over what is done at the head of what is in flight. */
+static void give_in_order(struct queue *queue)
+{
+	while (!list_empty(&queue->flying)) {
+		struct queue_request *request =
+			container_of(queue->flying.next, struct queue_request, link);
+
+		if (!request->done)
+			return;
+		give(queue, request, request->written);
+	}
 }
 
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written)
@@ -257,13 +327,13 @@ void queue_push(struct queue *queue, struct queue_request *request, uint32_t wri
 		request_free(request);
 		return;
 	}
-	list_remove(&request->link);
-	list_add_tail(&queue->free, &request->link);
-	queue->in_flight--;
-	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
-	/* A broken ring is not written to any more: where it leads is not known. */
-	if (queue->started && !queue->discard && !queue->broken)
-		give(queue, request->head, written);
+	if (!queue->in_order) {
+		give(queue, request, written);
+		return;
+	}
+	request->done = true;
+	request->written = written;
+	give_in_order(queue);
 }
 
 void queue_untake(struct queue *queue, struct queue_request *request)
@@ -272,8 +342,9 @@ void queue_untake(struct queue *queue, struct queue_request *request)
 	list_remove(&request->link);
 	list_add_tail(&queue->free, &request->link);
 	queue->in_flight--;
+	queue->slots_taken -= request->slots;
 	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
-	queue->ops->untake(queue);
+	queue->ops->untake(queue, request->slots);
 }
 
 bool queue_wants_interrupt(struct queue *queue)

@@ -2,7 +2,7 @@
 /*
  * A virtqueue seen from the device (virtio 1.4, 2.6 to 2.8): queue_pop() gives a checked request,
  * queue_push() returns it.  What the ring looks like in memory is behind `struct ring_ops`: the
- * split ring is ring-split.c; a packed ring is another table with the same six functions.
+ * split ring is ring-split.c, the packed ring is ring-packed.c; the negotiated features choose.
  *
  * Everything the driver wrote is hostile: descriptors are copied once and used from the copy, each
  * buffer is pinned through the accessor of guest memory, and any breach of the ring's rules sets
@@ -47,8 +47,11 @@ struct queue_request {
 	/* private: */
 	struct queue *queue;
 	struct list link; /* queue->free or queue->flying */
-	uint16_t head;
-	bool orphan; /* its queue was stopped: the completion is not the driver's business */
+	uint16_t head;	  /* what the driver knows it by: a head, or a buffer id of a packed ring */
+	uint16_t slots;	  /* entries of the ring that it takes up; 1 in a split ring */
+	bool orphan;	  /* its queue was stopped: the completion is not the driver's business */
+	bool done;	  /* IN_ORDER: completed, but an earlier one is not */
+	uint32_t written; /* of one that is done */
 	struct queue_segment *segments;
 	struct iovec *iov; /* what out and in point into */
 	unsigned count, capacity;
@@ -62,10 +65,11 @@ struct ring_ops {
 	void (*stop)(struct queue *queue);
 	/* Next available buffer into `request`: 1, 0 when there is none, or -EINVAL when broken. */
 	int (*take)(struct queue *queue, struct queue_request *request);
-	/* The last take() did not happen: the next one gives the same buffer. */
-	void (*untake)(struct queue *queue);
-	/* Publishes a used buffer. */
-	void (*give)(struct queue *queue, uint32_t head, uint32_t length);
+	/* The last take(), of `slots` entries, did not happen: the next one gives the same buffer.
+	 */
+	void (*untake)(struct queue *queue, unsigned slots);
+	/* Publishes a used buffer that took up `slots` entries. */
+	void (*give)(struct queue *queue, uint32_t head, uint32_t length, unsigned slots);
 	/* Must the driver hear of what was given since the last call? */
 	bool (*wants_interrupt)(struct queue *queue);
 	/* Doorbells not needed now, or needed from here on: then, is there more already? */
@@ -73,7 +77,7 @@ struct ring_ops {
 	bool (*kicks_on)(struct queue *queue);
 };
 
-extern const struct ring_ops ring_split_ops;
+extern const struct ring_ops ring_split_ops, ring_packed_ops;
 
 struct split_ring {
 	struct span table_span, avail_span, used_span;
@@ -86,6 +90,21 @@ struct split_ring {
 	uint16_t used_signalled; /* used idx at the last decision about an interrupt */
 };
 
+/* A place in a packed ring: an index and the ring wrap counter that is in force there. */
+struct packed_place {
+	uint16_t index;
+	bool wrap;
+};
+
+struct packed_ring {
+	struct span ring_span, driver_span, device_span;
+	uint64_t *ring;		/* two words a descriptor */
+	const uint32_t *driver; /* event suppression: offset and wrap, then the flags */
+	uint32_t *device;
+	struct packed_place avail, used; /* where to take, and where to give, next */
+	uint32_t unsignalled; /* entries given since the last decision about an interrupt */
+};
+
 struct queue {
 	/* set by queue_init() */
 	struct guest_memory *memory;
@@ -95,20 +114,22 @@ struct queue {
 	size_t request_size;
 
 	/* set by the transport before queue_start() */
-	uint16_t size; /* a power of two up to size_max */
+	uint16_t size; /* 1 to size_max; of a split ring a power of two */
 	uint64_t descriptor_area, driver_area, device_area;
 
 	/* running */
 	const struct ring_ops *ops;
 	bool started;
 	uint64_t features; /* given to queue_start() */
-	bool event_index, indirect;
+	bool event_index, indirect, in_order;
 	bool discard;	    /* completions are dropped: the driver is resetting the queue */
 	const char *broken; /* why, or NULL */
 	unsigned in_flight;
-	struct list flying, free;
-	uint64_t busy[QUEUE_SIZE_MAX / 64]; /* heads in flight */
+	unsigned slots_taken;	  /* entries of the ring that what is in flight takes up */
+	struct list flying, free; /* flying: in the order in which they were taken */
+	uint64_t *busy;		  /* a bit for each head (packed: buffer id) in flight */
 	struct split_ring split;
+	struct packed_ring packed;
 };
 
 /* request_size: of the device's struct that begins with a struct queue_request. */
@@ -158,5 +179,11 @@ int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_
 	uint32_t length, bool writable);
 /* Sets `broken` (the first reason stays) and returns -EINVAL. */
 int queue_break(struct queue *queue, const char *why);
+bool queue_is_busy(const struct queue *queue, uint16_t head);
+/* Pins an area of the ring in one block of memory.  0, or -EINVAL with queue->broken set. */
+int queue_pin(struct queue *queue, struct span *span, uint64_t address, uint64_t length,
+	unsigned alignment, enum span_direction direction);
+/* The areas stay pinned, so who follows writes hears of each one here. */
+void queue_wrote(struct queue *queue, uint64_t address, uint64_t length);
 
 #endif

@@ -5,7 +5,7 @@
  *
  * The three areas are pinned once, when the queue starts, and reached by host pointers of one block
  * each: an area that spans two blocks of guest memory is refused, which no driver needs.
- * Not here: IN_ORDER, and packed rings (queue.h says where they go).
+ * With IN_ORDER each buffer has an entry of its own (2.7.9 allows one for a batch).
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -53,27 +53,11 @@ static struct descriptor unpack(uint64_t first, uint64_t second)
 	};
 }
 
-/* The used ring stays pinned, so who follows writes hears of each one here. */
 static void mark_written(struct queue *queue, const void *where, uint64_t length)
 {
-	struct memory_listener *listener = queue->memory->listener;
-	uint64_t offset = (const char *)where - (const char *)queue->split.used;
-
-	if (listener && listener->written)
-		listener->written(listener->opaque, queue->device_area + offset, length);
-}
-
-static int pin(struct queue *queue, struct span *span, uint64_t address, uint64_t length,
-	unsigned alignment, enum span_direction direction)
-{
-	span->count = 0;
-	if (address % alignment)
-		return queue_break(queue, "a ring is misaligned");
-	if (span_get(queue->memory, address, length, direction, span) < 0)
-		return queue_break(queue, "a ring lies outside of memory");
-	if (span->count != 1)
-		return queue_break(queue, "a ring lies across two blocks of memory");
-	return 0;
+	queue_wrote(queue,
+		queue->device_area + ((const char *)where - (const char *)queue->split.used),
+		length);
 }
 
 static void split_stop(struct queue *queue)
@@ -94,11 +78,11 @@ static int split_start(struct queue *queue)
 	memset(ring, 0, sizeof(*ring));
 	if (!size || size > queue->size_max || size & (size - 1))
 		return queue_break(queue, "the queue size is not a power of two in range");
-	if (pin(queue, &ring->table_span, queue->descriptor_area, DESCRIPTOR_SIZE * size, 16,
+	if (queue_pin(queue, &ring->table_span, queue->descriptor_area, DESCRIPTOR_SIZE * size, 16,
 		    SPAN_READ) < 0 ||
-		pin(queue, &ring->avail_span, queue->driver_area, 4 + 2 * size + event, 2,
+		queue_pin(queue, &ring->avail_span, queue->driver_area, 4 + 2 * size + event, 2,
 			SPAN_READ) < 0 ||
-		pin(queue, &ring->used_span, queue->device_area, 4 + 8 * size + event, 4,
+		queue_pin(queue, &ring->used_span, queue->device_area, 4 + 8 * size + event, 4,
 			SPAN_WRITE) < 0) {
 		split_stop(queue);
 		return -EINVAL;
@@ -210,18 +194,19 @@ static int split_take(struct queue *queue, struct queue_request *request)
 	request->head = load(&ring->avail[RING_ENTRIES + ring->avail_next % queue->size]);
 	if (request->head >= queue->size)
 		return queue_break(queue, "an available entry is outside of the table");
-	if (queue->busy[request->head / 64] >> request->head % 64 & 1)
+	if (queue_is_busy(queue, request->head))
 		return queue_break(queue, "a buffer in flight was made available again");
 	ring->avail_next++;
+	request->slots = 1;
 	return walk(queue, request);
 }
 
-static void split_untake(struct queue *queue)
+static void split_untake(struct queue *queue, unsigned slots)
 {
-	queue->split.avail_next--;
+	queue->split.avail_next -= slots;
 }
 
-static void split_give(struct queue *queue, uint32_t head, uint32_t length)
+static void split_give(struct queue *queue, uint32_t head, uint32_t length, unsigned slots)
 {
 	struct split_ring *ring = &queue->split;
 	uint16_t slot = ring->used_next % queue->size;

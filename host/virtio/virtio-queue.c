@@ -256,7 +256,9 @@ void virtio_unpark(struct virtio_device *vdev)
 
 void virtio_queue_set_size(struct virtio_queue *vq, uint32_t size)
 {
-	if (vq->enabled || !size || size > vq->ring.size_max || size & (size - 1))
+	bool packed = vq->vdev->features & FEATURE(VIRTIO_F_RING_PACKED);
+
+	if (vq->enabled || !size || size > vq->ring.size_max || (size & (size - 1) && !packed))
 		log_guest_error(vq->vdev->name, "queue %u: size %u refused", vq->ring.index, size);
 	else
 		vq->ring.size = size;

@@ -21,7 +21,14 @@ static bool valid_size(const void *state, uint64_t value)
 {
 	const struct virtio_queue *vq = state;
 
-	return value && value <= vq->ring.size_max && !(value & (value - 1));
+	return value && value <= vq->ring.size_max;
+}
+
+static bool is_packed(const void *state)
+{
+	const struct virtio_queue *vq = state;
+
+	return vq->vdev->features & FEATURE(VIRTIO_F_RING_PACKED);
 }
 
 /* The ring's areas are checked as if the driver had just enabled the queue. */
@@ -29,8 +36,11 @@ static int queue_loaded(void *state, unsigned version, struct error *err)
 {
 	struct virtio_queue *vq = state;
 	struct queue *ring = &vq->ring;
-	struct split_ring place = ring->split;
+	struct split_ring split = ring->split;
+	struct packed_ring packed = ring->packed;
 
+	if (!is_packed(vq) && ring->size & (ring->size - 1))
+		return error_set(err, EINVAL, "ring.size: no power of two");
 	vq->kicked = vq->enabled;
 	if (!vq->enabled || vq->vdev->broken)
 		return 0;
@@ -38,9 +48,17 @@ static int queue_loaded(void *state, unsigned version, struct error *err)
 		return error_set(err, EINVAL, "enabled: without addresses");
 	if (queue_start(ring, ring->features) < 0)
 		return error_set(err, EINVAL, "enabled: %s", ring->broken);
-	ring->split.avail_next = ring->split.avail_seen = place.avail_next;
-	ring->split.used_next = place.used_next;
-	ring->split.used_signalled = place.used_signalled;
+	if (ring->ops == &ring_packed_ops) {
+		if (packed.avail.index >= ring->size || packed.used.index >= ring->size)
+			return error_set(err, EINVAL, "packed: a place outside of the ring");
+		ring->packed.avail = packed.avail;
+		ring->packed.used = packed.used;
+		ring->packed.unsignalled = packed.unsignalled;
+		return 0;
+	}
+	ring->split.avail_next = ring->split.avail_seen = split.avail_next;
+	ring->split.used_next = split.used_next;
+	ring->split.used_signalled = split.used_signalled;
 	return 0;
 }
 
@@ -57,8 +75,27 @@ static const struct state_field queue_fields[] = {
 	STATE_END,
 };
 
+static const struct state_field packed_fields[] = {
+	STATE_UINT(struct virtio_queue, ring.packed.avail.index),
+	STATE_BOOL(struct virtio_queue, ring.packed.avail.wrap),
+	STATE_UINT(struct virtio_queue, ring.packed.used.index),
+	STATE_BOOL(struct virtio_queue, ring.packed.used.wrap),
+	STATE_UINT(struct virtio_queue, ring.packed.unsignalled),
+	STATE_END,
+};
+
+static const struct state_table packed_table = {
+	.name = "packed", .version = 1, .fields = packed_fields, .needed = is_packed};
+
+static const struct state_table *const queue_subsections[] = {&packed_table, NULL};
+
 static const struct state_table queue_table = {
-	.name = "queue", .version = 1, .fields = queue_fields, .post_load = queue_loaded};
+	.name = "queue",
+	.version = 1,
+	.fields = queue_fields,
+	.subsections = queue_subsections,
+	.post_load = queue_loaded,
+};
 
 static uint64_t offered(struct virtio_device *vdev)
 {

@@ -30,6 +30,8 @@ static uint64_t offered(struct virtio_device *vdev)
 		bits |= FEATURE(VIRTIO_F_EVENT_IDX);
 	if (vdev->conf->queue_reset)
 		bits |= FEATURE(VIRTIO_F_RING_RESET);
+	if (vdev->conf->packed)
+		bits |= FEATURE(VIRTIO_F_RING_PACKED);
 	return bits;
 }
 
@@ -205,8 +207,6 @@ int virtio_init(struct virtio_device *vdev, struct machine *machine, const char 
 	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues,
 	uint16_t queue_size, size_t request_size, struct loop *loop, struct error *err)
 {
-	if (conf->packed)
-		return error_set(err, ENOTSUP, "packed=on: packed rings are not there yet");
 	if (conf->iommu_platform)
 		return error_set(err, ENOTSUP, "iommu_platform=on: there is no IOMMU");
 	vdev->machine = machine;

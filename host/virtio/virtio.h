@@ -87,7 +87,8 @@ struct virtio_transport {
 /* Properties that every virtio device has, with QEMU's names. */
 struct virtio_conf {
 	bool indirect_desc, event_idx, queue_reset;
-	bool packed, iommu_platform;	     /* on is refused */
+	bool packed;
+	bool iommu_platform;		     /* on is refused */
 	bool notify_on_empty, any_layout;    /* offered by the legacy interface only */
 	bool use_started, use_disabled_flag; /* of QEMU's own streams: accepted */
 };
@@ -100,7 +101,7 @@ struct virtio_conf {
 		{"queue_reset", PROPERTY_BOOL, offsetof(type, conf.queue_reset), "on",            \
 			"offer the reset of single queues", NULL, 0, 0},                          \
 		{"packed", PROPERTY_BOOL, offsetof(type, conf.packed), "off",                     \
-			"packed rings (only off)", NULL, 0, 0},                                   \
+			"offer packed rings", NULL, 0, 0},                                   \
 		{"iommu_platform", PROPERTY_BOOL, offsetof(type, conf.iommu_platform), "off",     \
 			"platform DMA translation (only off)", NULL, 0, 0},                       \
 		{"notify_on_empty", PROPERTY_BOOL, offsetof(type, conf.notify_on_empty), "on",    \
@@ -182,8 +183,8 @@ void virtio_config_write(
 uint8_t virtio_config_generation(struct virtio_device *vdev);
 
 struct virtio_queue *virtio_queue(struct virtio_device *vdev, unsigned index); /* NULL: none */
-/* A size the driver chose: kept if it is one that the ring can have and the queue is not enabled.
- */
+/* A size the driver chose: kept if it is one that the ring can have (no power of two: only with
+ * RING_PACKED) and the queue is not enabled. */
 void virtio_queue_set_size(struct virtio_queue *vq, uint32_t size);
 /* Low or high half of an area's address; ignored while the queue is enabled. */
 void virtio_queue_set_address(struct virtio_queue *vq, uint64_t *area, bool high, uint32_t value);

@@ -136,7 +136,7 @@ TEST(enabled_queue_keeps_its_geometry, "PCI-DRV-17 PCI-DRV-19",
 	EXPECT_EQ(common16(d, PCI_COMMON_QUEUE_ENABLE), 1);
 	EXPECT_EQ(common16(d, PCI_COMMON_QUEUE_SIZE), d->ring.size);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 4);
+	EXPECT_EQ(raw_used_count(&d->ring), 4);
 }
 
 TEST(enable_before_addresses, "PCI-DRV-17",
@@ -243,6 +243,6 @@ TEST(queue_enabled_again, "PCI-DEV-21 VQR-DEV-02 VQR-DEV-03",
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 1);
 	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
 	raw_serves(d);
-	EXPECT_EQ(d->ring.used->idx, 2);
+	EXPECT_EQ(raw_used_count(&d->ring), 2);
 	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
 }
