@@ -9,4 +9,6 @@ MACHINES = {
     "legacy": "pc legacy " + DISKS.format("blk-pci"),
     "mmio": "microvm " + DISKS.format("blk-mmio"),
     "mmio-legacy": "microvm legacy " + DISKS.format("blk-mmio"),
+    "pci-packed": "pc packed " + DISKS.format("blk-pci"),
+    "mmio-packed": "microvm packed " + DISKS.format("blk-mmio"),
 }

@@ -140,7 +140,7 @@ static int packed_reap(struct virtqueue *vq, uint32_t *length)
 			return -1;
 	}
 	id = word >> ID_SHIFT & 0xffff;
-	*length = word & WORD(RING_WRITE) ? (uint32_t)word : 0;
+	*length = word; /* whatever the WRITE flag says: some devices forget it */
 	if (id >= vq->slots)
 		FAIL("used id %u was never published", id);
 	p->used_next += vq->indirect ? 1 : p->counts[id];

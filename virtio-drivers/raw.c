@@ -193,7 +193,7 @@ struct ring_used_element raw_take(struct raw_ring *ring)
 
 	if (ring->packed) {
 		volatile struct packed_descriptor *d = &ring->ring[ring->take.index];
-		struct ring_used_element u = {d->id, d->flags & RING_WRITE ? d->length : 0};
+		struct ring_used_element u = {d->id, d->length};
 
 		raw_advance(ring, &ring->take, d->id < ring->size ? ring->slots[d->id] : 1);
 		ring->used_next++;
@@ -233,8 +233,7 @@ struct raw_disk *raw_disk_find(void)
 
 bool raw_disk_start(struct raw_disk *d, uint64_t features, uint16_t size)
 {
-	if (!virtio_negotiate(
-		    &d->dev, features | VIRTIO_BIT(VIRTIO_F_VERSION_1) | RAW_PACKED))
+	if (!virtio_negotiate(&d->dev, features | VIRTIO_BIT(VIRTIO_F_VERSION_1)))
 		return false;
 	raw_ring_alloc(&d->ring, &d->dev, 0, size);
 	raw_ring_enable(&d->ring);
@@ -250,7 +249,7 @@ struct raw_disk *raw_disk_open(uint64_t features, uint16_t size)
 
 	if (!raw_disk_start(d, features, size))
 		FAIL("FEATURES_OK did not stay");
-	lacking = features & ~d->dev.features & VIRTIO_RING_FEATURES;
+	lacking = features & ~d->dev.features & VIRTIO_RING_FEATURES & ~RAW_PACKED;
 	if (d->dev.legacy)
 		lacking &= ~VIRTIO_BIT(VIRTIO_F_VERSION_1);
 	if (lacking)

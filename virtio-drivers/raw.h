@@ -56,7 +56,6 @@ void raw_ring_enable(struct raw_ring *ring);
 /* Area i of three, in the order of the registers, and its size. */
 void *raw_ring_area(const struct raw_ring *ring, unsigned i, unsigned *bytes);
 struct virtio_queue_areas raw_ring_areas(const struct raw_ring *ring);
-struct virtio_queue_areas raw_ring_areas(const struct raw_ring *ring);
 void raw_descriptor(struct raw_ring *ring, unsigned i, uint64_t address, uint32_t length,
 	uint16_t flags, uint16_t next);
 /* Entry i of an indirect table in the ring's format. */
@@ -89,8 +88,8 @@ bool raw_quiet(struct raw_ring *ring);
 		VIRTIO_BIT(BLK_F_WRITE_ZEROES) | VIRTIO_BIT(BLK_F_RO))
 #define RAW_INDIRECT  VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC)
 #define RAW_EVENT_IDX VIRTIO_BIT(VIRTIO_F_EVENT_IDX)
-#define RAW_DEFAULT   RAW_BLK_FEATURES
 #define RAW_PACKED    VIRTIO_BIT(VIRTIO_F_RING_PACKED)
+#define RAW_DEFAULT   (RAW_BLK_FEATURES | RAW_PACKED)
 
 struct raw_disk {
 	struct virtio_device dev;

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "machine/reads.h"
 #include "virtio/queue.h"
 
 #define DESCRIPTOR_SIZE 16
@@ -39,8 +40,11 @@ static uint16_t flags_of(uint64_t second)
 /* The driver writes at any time, from other threads: one load each, never a second look. */
 static uint64_t second_word(const struct packed_ring *ring, unsigned index)
 {
-	/* Acquire: what the flags publish is read after them. */
-	return __atomic_load_n(&ring->ring[2 * index + 1], __ATOMIC_ACQUIRE);
+	uint64_t word = guest_load64(&ring->ring[2 * index + 1]);
+
+	/* What the flags publish is read after them. */
+	atomic_thread_fence(memory_order_acquire);
+	return word;
 }
 
 /* 2.8.1: available is AVAIL like the wrap counter and USED unlike it. */
@@ -113,6 +117,7 @@ static int walk_table(
 
 		if (guest_read(queue->memory, address, words, DESCRIPTOR_SIZE * count) < 0)
 			return queue_break(queue, "an indirect table lies outside of memory");
+		reads_table(queue->memory, address, DESCRIPTOR_SIZE * count);
 		for (unsigned i = 0; i < count; i++) {
 			uint64_t second = words[2 * i + 1];
 
@@ -166,7 +171,7 @@ static int packed_take(struct queue *queue, struct queue_request *request)
 				return queue_break(queue,
 					"a list goes on in a descriptor that is not available");
 		}
-		address = __atomic_load_n(&ring->ring[2 * at.index], __ATOMIC_RELAXED);
+		address = guest_load64(&ring->ring[2 * at.index]);
 		more = take_one(queue, request, address, second, slots == 0);
 		if (more < 0)
 			return more;
@@ -240,7 +245,7 @@ static bool packed_wants_interrupt(struct queue *queue)
 		return false;
 	ring->unsignalled = 0;
 	atomic_thread_fence(memory_order_seq_cst);
-	event = __atomic_load_n(ring->driver, __ATOMIC_RELAXED);
+	event = guest_load32(ring->driver);
 	switch (event >> 16 & 3) {
 	case EVENT_DISABLE: return false;
 	case EVENT_DESCRIPTOR:
