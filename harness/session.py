@@ -30,6 +30,7 @@ STARVED = 10  # so many times as long at most, if the VM waits for a processor
 KEEP_GOING = {"PASS", "SKIP", "DEVIATES"}
 MAX_APPEND = 1200  # longer lists of names are not put on a kernel's command line
 MAX_SILENT = 3  # boots without KTAP, and
+PAGE_LINES = 150  # of what a silent guest was doing
 MAX_WEDGED = 5  # silences waited for, before the rest of a kernel is given up
 GOOD_EXIT = 1  # isa-debug-exit: (0 << 1) | 1
 FAIL_EXIT = 3
@@ -190,6 +191,7 @@ class VirtualMachine:
         self.wanted = tests
         self.reader = ktap.Reader()
         self.stderr = b""
+        self.page = []  # what the guest was doing when it fell silent
         self._stderr_taken = 0
         self.expected_end = None  # "reset" or "shutdown", when the guest has announced it
         self.process = self._newest = None
@@ -325,6 +327,7 @@ class VirtualMachine:
                 if nmi_sent:
                     self._wedged()
                     return
+                self.page = self._situation()
                 nmi_sent = self._inject_nmi()
                 silence = Silence(process.pid)
                 if not nmi_sent:
@@ -354,6 +357,9 @@ class VirtualMachine:
                 if what.name not in self.wanted:
                     continue
                 outcome = self._outcome(what.verdict, what.reason, what)
+                if outcome.verdict not in KEEP_GOING:
+                    outcome.text += self.page
+                self.page = []
                 self._blame_stderr(outcome)
                 self.session._set(what.name, outcome)
                 self.test_started = time.monotonic()
@@ -414,19 +420,19 @@ class VirtualMachine:
         outcome = self._outcome("WEDGED", f"no byte on COM1 for {self.session.silence:g} s")
         if not self.reader.current:
             outcome.text += self.reader.before[-20:]
-        outcome.text += self._registers()
+        outcome.text += self.page
         self._blame_stderr(outcome)
         self.session._set(test, outcome)
 
-    def _registers(self):
-        """The CPU's state, if the VMM can say it."""
+    def _situation(self):
+        """What the guest is doing, before the NMI changes it: Assay has a page, others registers."""
+        what = "info registers" if self.vmm.is_qemu else "info guest"
         try:
-            text = self.qmp().command(
-                "human-monitor-command", command_line="info registers"
-            )
-            return ["registers:"] + ["    " + line for line in text.splitlines()[:24]]
+            text = self.qmp().command("human-monitor-command", command_line=what)
+            lines = text.splitlines()
+            return ["silent; the guest then:"] + ["    " + line.rstrip() for line in lines[:PAGE_LINES]]
         except (OSError, QmpError, QmpClosed, ValueError):
-            return ["registers: the VMM does not tell"]
+            return ["silent; what the guest was doing the VMM does not tell"]
 
     def _ended(self, process):
         """The process closed its output: was that the end the kernel announced?"""
@@ -448,6 +454,7 @@ class VirtualMachine:
         outcome = self._outcome("CRASH", f"the VMM ended with {_status_text(status)}")
         if not self.reader.current:
             outcome.text += self.reader.before[-20:]
+        outcome.text += self.page
         self._blame_stderr(outcome)
         self.session._set(test, outcome)
 

@@ -253,3 +253,16 @@ def test_legacy_and_packed_are_words_of_a_machine(tmp_path):
     assert build.append == ["interface=legacy"]
     build = machines.put_together("microvm legacy blk-mmio:size=1M", tmp_path)
     assert "virtio-mmio.force-legacy=true" in build.args
+
+
+def test_what_a_silent_guest_was_doing_is_in_its_failure(bench, tmp_path):
+    vmm = next((vmm for vmm in bench.vmms if not vmm.is_qemu and not vmm.missing), None)
+    if not vmm:
+        pytest.skip("Assay is not among the VMMs of this run")
+    image = tmp_path / "spin.elf"
+    image.write_bytes(probe.pvh_elf(probe.prints(b"KTAP version 1\n1..1\n# begin a\n") + probe.SPIN))
+    session = Session("spin", image, "microvm", vmm, ["a"], 1, folder=tmp_path / "run", silence=1.0)
+    session.run()
+    text = "\n".join(session.outcomes["a"].text)
+    assert "silent; the guest then:\n      vCPU 0: 32-bit protected mode" in text
+    assert "eb fe" in text.split("=>")[1].splitlines()[0]

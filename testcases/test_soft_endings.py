@@ -25,6 +25,11 @@ def soft(bench):
     pytest.skip("soft is not among the engines of this run")
 
 
+def said(stderr):
+    """The lines but for those of the page that says what the guest was doing."""
+    return [line for line in stderr.decode().splitlines(keepends=True) if not line.startswith("  ")]
+
+
 def line_for(vmm, tmp_path, code, *more):
     image = tmp_path / "kernel.elf"
     image.write_bytes(probe.pvh_elf(code))
@@ -33,10 +38,10 @@ def line_for(vmm, tmp_path, code, *more):
 
 
 def triple_fault_of(vmm, tmp_path, code):
-    """With -no-reboot it ends with status 0 and one line; where it was is returned."""
+    """With -no-reboot it ends with status 0, one line and the page below it; where it was is returned."""
     line = line_for(vmm, tmp_path, code, "-no-reboot", "-serial", "null")
     done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-    found = LINE.fullmatch(done.stderr.decode())
+    found = LINE.fullmatch("".join(said(done.stderr)))
     assert found, done.stderr.decode()
     assert done.returncode == 0
     return int(found["rip"], 16)
@@ -113,4 +118,4 @@ def test_a_kernel_of_garbage(start, seed):
     if running.process.poll() is None:
         running.qmp.command("quit")
     assert running.wait(PATIENCE) == 0
-    assert all(LINE.fullmatch(line + "\n") for line in running.stderr.decode().splitlines())
+    assert all(LINE.fullmatch(line) for line in said(running.stderr))

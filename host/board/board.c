@@ -234,6 +234,7 @@ static int load(struct machine *machine, const struct reload *reload, struct err
 		rc = load_kernel(machine, reload, rsdp, &entry, err);
 		if (rc < 0)
 			return rc;
+		machine->kernel_file = config->kernel;
 		cpu_state_flat32(&state, entry.rip);
 		if (entry.mode == BOOT_LONG64)
 			cpu_state_long64(&state, entry.page_table,

@@ -66,6 +66,20 @@ struct cpu_debug_stop {
 	uint64_t address; /* of the point */
 };
 
+/* What led a vCPU to where it is, the newest first: for a report. */
+#define CPU_TRAIL 8
+struct cpu_trail_event {
+	uint64_t rip, cr2, instruction; /* instruction: how many were executed before it */
+	int64_t error;			/* -1: none */
+	uint8_t vector;
+	bool interrupt;
+};
+struct cpu_trail {
+	unsigned events, blocks; /* how many there are */
+	struct cpu_trail_event event[CPU_TRAIL];
+	uint64_t block[CPU_TRAIL]; /* linear addresses where execution of straight code began */
+};
+
 struct cpu_engine;
 
 struct cpu_engine_ops {
@@ -104,6 +118,8 @@ struct cpu_engine_ops {
 	/* Of one vCPU.  Any thread. */
 	void (*counters)(
 		const struct cpu_engine *engine, unsigned cpu, struct engine_counters *out);
+	/* NULL: the engine does not remember. */
+	void (*trail)(const struct cpu_engine *engine, unsigned cpu, struct cpu_trail *out);
 	/* The host's id of the vCPU's thread. */
 	int (*thread_id)(const struct cpu_engine *engine, unsigned cpu);
 };

@@ -96,7 +96,8 @@ struct machine {
 	 * vCPU's registers. */
 	void (*reload)(void *opaque);
 	void *reload_opaque;
-	const char *board;   /* the machine type's name */
+	const char *board;	 /* the machine type's name */
+	const char *kernel_file; /* that was booted: reports take names from it; or NULL */
 	struct list devices; /* of struct device, in the order they were realised */
 	struct list observers;
 

@@ -9,6 +9,7 @@
 
 #include "base/version.h"
 #include "cpu/engine.h"
+#include "cpu/situation.h"
 #include "monitor/command.h"
 #include "monitor/session.h"
 
@@ -240,10 +241,26 @@ static void info_registers(struct machine *machine, const char *argument, FILE *
 		engine->ops->start(engine);
 }
 
+static void info_guest(struct machine *machine, const char *argument, FILE *out)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *page = open_memstream(&text, &size);
+
+	if (!page)
+		return;
+	cpu_situation_print_all(page, machine);
+	fclose(page);
+	for (const char *c = text; *c; c++)
+		fputs(*c == '\n' ? "\r\n" : (char[]){*c, 0}, out);
+	free(text);
+}
+
 static const struct hmp_command infos[] = {
 	{"block", NULL, "", "the drives", info_block},
 	{"chardev", NULL, "", "the character devices", info_chardev},
 	{"cpus", NULL, "", "the processors' threads", info_cpus},
+	{"guest", NULL, "", "a page about each processor: what it is doing", info_guest},
 	{"kvm", NULL, "", "whether KVM runs the guest", info_kvm},
 	{"migrate", NULL, "", "show how far saving the state is", info_migrate},
 	{"name", NULL, "", "the guest's name", info_name},

@@ -107,7 +107,7 @@ static uint64_t value_of(const struct counter *counter, const struct machine *ma
 {
 	uint64_t value;
 
-	if (counter->read)
+	if (counter->read || !of_cpu)
 		return counter->read(machine);
 	memcpy(&value, (const char *)of_cpu + counter->offset, sizeof(value));
 	return value;

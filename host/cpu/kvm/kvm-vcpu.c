@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "cpu/report.h"
+#include "cpu/situation.h"
 
 #define SIGNAL_KICK SIGUSR1 /* brings a thread out of KVM_RUN; its handler does nothing */
 
@@ -75,6 +76,7 @@ static void report(struct kvm_vcpu *vcpu, const char *what)
 		log_error("%s on vCPU %u: its registers cannot be read", what, vcpu->index);
 	else
 		cpu_report(&vcpu->kvm->engine.machine->memory, vcpu->index, &state, what);
+	cpu_situation_at_end(vcpu->kvm->engine.machine, vcpu->index, what);
 }
 
 /* The engine cannot go on: one line, and the VM stops or ends (docs/command-line.md). */

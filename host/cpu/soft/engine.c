@@ -197,6 +197,7 @@ static bool take_interrupts(struct soft_cpu *c)
 	if (vector >= 0) {
 		c->halted = false;
 		c->counters.interrupts++;
+		soft_trail_note(c, vector, NO_ERROR_CODE, true);
 		soft_post_interrupt(c, vector);
 		soft_deliver(c);
 	}
@@ -218,6 +219,7 @@ static void run_block(struct soft_cpu *c)
 	if (c->debug_execute && !(c->flags & F_RF) && c->inhibit != INHIBIT_SS)
 		soft_debug_fetch(c);
 	block = soft_block_at(c);
+	c->trail_blocks[c->trail_block++ % CPU_TRAIL] = c->seg[SEG_CS].base + c->rip;
 	i = block->insns;
 	end = i + (block->count < left ? block->count : left);
 	c->break_block = false;
@@ -668,5 +670,6 @@ const struct cpu_engine_ops soft_engine_ops = {
 	.set_debug = soft_set_debug,
 	.inject_nmi = soft_nmi,
 	.counters = soft_counters,
+	.trail = soft_trail,
 	.thread_id = soft_thread_id,
 };

@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "cpu/report.h"
+#include "cpu/situation.h"
 #include "cpu/soft/soft.h"
 
 /* gate types */
@@ -332,6 +333,7 @@ static void triple_fault(struct soft_cpu *c)
 
 	if (!soft_engine_ops.get_state(&c->engine->engine, c->index, &state))
 		cpu_report(&machine->memory, c->index, &state, "triple fault");
+	cpu_situation_at_end(machine, c->index, "triple fault");
 	c->halted = true;
 	machine_request_reset(machine, CAUSE_GUEST_RESET);
 }
@@ -367,6 +369,7 @@ void soft_take_fault(struct soft_cpu *c)
 	uint64_t first, combined;
 
 	change_fault(c);
+	soft_trail_note(c, c->fault_vector, c->fault_error, false);
 	if (!event->active) {
 		*event = (struct soft_event){.active = true,
 			.fault = true,

@@ -294,6 +294,11 @@ struct soft_cpu {
 	struct soft_engine *engine;
 	struct engine_counters counters;
 	struct soft_lapic *lapic;
+
+	/* What led here, two rings: numbers of what was written count up (trail.c). */
+	struct cpu_trail_event trail_events[CPU_TRAIL];
+	uint64_t trail_blocks[CPU_TRAIL];
+	unsigned trail_event, trail_block;
 };
 
 struct soft_time {
@@ -371,6 +376,10 @@ int soft_get_context(
 	struct cpu_engine *engine, unsigned cpu, struct cpu_context *context, struct error *err);
 int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_context *context,
 	struct error *err);
+
+/* --- trail.c --- */
+void soft_trail_note(struct soft_cpu *c, unsigned vector, int64_t error, bool interrupt);
+void soft_trail(const struct cpu_engine *engine, unsigned cpu, struct cpu_trail *out);
 
 /* --- trace.c: -d int, in_asm, cpu_reset --- */
 void soft_trace_interrupt(
