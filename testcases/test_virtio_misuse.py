@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+"""What a driver must not do, and what a device may do then."""
+
+KERNEL = "virtio_misuse"
+DISK = "{0}:size=4M,serial=assay0"
+MACHINES = {
+    "pci": "pc " + DISK.format("blk-pci"),
+    "legacy": "pc legacy " + DISK.format("blk-pci"),
+    "mmio": "microvm " + DISK.format("blk-mmio"),
+}
