@@ -17,11 +17,6 @@
 #define LVT_DEADLINE 0x40000u
 #define FUTURE	     (1ull << 40)
 
-static void write_cr4(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
-}
-
 static void back(void *opaque)
 {
 	if (read_cr4() & CR4_TSD)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/registers.h"
+
 static inline void outb(uint16_t port, uint8_t value)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
@@ -152,22 +154,6 @@ static inline uint64_t rdtsc(void)
 	return (uint64_t)high << 32 | low;
 }
 
-static inline uint64_t rdmsr(uint32_t msr)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
-static inline void wrmsr(uint32_t msr, uint64_t value)
-{
-	__asm__ volatile("wrmsr"
-			 :
-			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-			 : "memory");
-}
-
 struct cpuid {
 	uint32_t eax, ebx, ecx, edx;
 };
@@ -182,48 +168,6 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-static inline uint64_t read_cr0(void)
-{
-	uint64_t value;
-
-	__asm__ volatile("mov %%cr0, %0" : "=r"(value) : : "memory");
-	return value;
-}
-
-static inline uint64_t read_cr2(void)
-{
-	uint64_t value;
-
-	__asm__ volatile("mov %%cr2, %0" : "=r"(value) : : "memory");
-	return value;
-}
-
-static inline uint64_t read_cr3(void)
-{
-	uint64_t value;
-
-	__asm__ volatile("mov %%cr3, %0" : "=r"(value) : : "memory");
-	return value;
-}
-
-static inline void write_cr3(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
-}
-
-static inline uint64_t read_cr4(void)
-{
-	uint64_t value;
-
-	__asm__ volatile("mov %%cr4, %0" : "=r"(value) : : "memory");
-	return value;
-}
-
-static inline void invlpg(const volatile void *at)
-{
-	__asm__ volatile("invlpg (%0)" : : "r"(at) : "memory");
-}
-
 static inline void irq_enable(void)
 {
 	__asm__ volatile("sti; nop" : : : "memory");
@@ -236,10 +180,7 @@ static inline void irq_disable(void)
 
 static inline bool irq_enabled(void)
 {
-	uint64_t flags;
-
-	__asm__ volatile("pushfq; pop %0" : "=r"(flags) : : "memory");
-	return flags & 0x200;
+	return read_flags() & 0x200;
 }
 
 static inline void cpu_relax(void)

@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/registers.h"
+
 #define STAGE_BASE     0x50000u
 #define STAGE_SEGMENT  0x5000u
 #define MAILBOX	       0x5f000u /* 4 KiB that 16-bit code knows as DS:F000 */
@@ -168,58 +170,6 @@ void stage_code16(const void *code);
 #define USER(fn) TRAPS(stage_user(fn, USER_STACK_TOP, 2))
 
 /* --- instructions --- */
-static inline uint32_t read_cr0(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("mov %%cr0, %0" : "=r"(v) : : "memory");
-	return v;
-}
-
-static inline void write_cr0(uint32_t v)
-{
-	__asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory");
-}
-
-static inline uint32_t read_cr3(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("mov %%cr3, %0" : "=r"(v) : : "memory");
-	return v;
-}
-
-static inline void write_cr3(uint32_t v)
-{
-	__asm__ volatile("mov %0, %%cr3" : : "r"(v) : "memory");
-}
-
-static inline uint32_t read_cr4(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("mov %%cr4, %0" : "=r"(v) : : "memory");
-	return v;
-}
-
-static inline void write_cr4(uint32_t v)
-{
-	__asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory");
-}
-
-static inline uint64_t rdmsr(uint32_t msr)
-{
-	uint64_t v;
-
-	__asm__ volatile("rdmsr" : "=A"(v) : "c"(msr) : "memory");
-	return v;
-}
-
-static inline void wrmsr(uint32_t msr, uint64_t v)
-{
-	__asm__ volatile("wrmsr" : : "c"(msr), "A"(v) : "memory");
-}
-
 static inline void cpuid(uint32_t leaf, uint32_t out[4])
 {
 	__asm__ volatile("cpuid"
@@ -233,19 +183,6 @@ static inline uint32_t cpuid_edx(uint32_t leaf)
 
 	cpuid(leaf, out);
 	return out[3];
-}
-
-static inline void invlpg(uint32_t at)
-{
-	__asm__ volatile("invlpg (%0)" : : "r"(at) : "memory");
-}
-
-static inline uint32_t read_flags(void)
-{
-	uint32_t v;
-
-	__asm__ volatile("pushfl; popl %0" : "=r"(v) : : "memory");
-	return v;
 }
 
 #define LOAD_SEGMENT(reg, selector) \

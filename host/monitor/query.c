@@ -11,6 +11,7 @@
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
 #include "cpu/model.h"
+#include "machine/property.h"
 #include "monitor/command.h"
 
 json_t *query_version(struct machine *machine, const json_t *args, struct qmp_error *err)
@@ -211,28 +212,16 @@ json_t *query_iothreads(struct machine *machine, const json_t *args, struct qmp_
 
 /* Device types. */
 
-static const char *const kind_names[] = {
-	[PROPERTY_BOOL] = "bool",
-	[PROPERTY_TRISTATE] = "OnOffAuto",
-	[PROPERTY_UINT8] = "uint8",
-	[PROPERTY_UINT16] = "uint16",
-	[PROPERTY_UINT32] = "uint32",
-	[PROPERTY_UINT64] = "uint64",
-	[PROPERTY_SIZE] = "size",
-	[PROPERTY_STRING] = "str",
-	[PROPERTY_CHARDEV] = "str",
-	[PROPERTY_DRIVE] = "str",
-	[PROPERTY_IOTHREAD] = "link<iothread>",
-	[PROPERTY_RNG] = "link<rng-backend>",
-	[PROPERTY_PCI_ADDRESS] = "int32",
-	[PROPERTY_ENUM] = "str",
-};
+/* An enumeration is a string to who sets it. */
+static const char *type_name(enum property_kind kind)
+{
+	return kind == PROPERTY_ENUM ? "str" : property_kind_name(kind);
+}
 
 static void add_properties(json_t *list, const struct property *p)
 {
 	for (; p && p->name; p++) {
-		json_t *entry =
-			json_pack("{s:s,s:s}", "name", p->name, "type", kind_names[p->kind]);
+		json_t *entry = json_pack("{s:s,s:s}", "name", p->name, "type", type_name(p->kind));
 		uint64_t number;
 		bool on;
 

@@ -81,22 +81,4 @@ static inline bool has_feature_7(unsigned bit) /* CPUID.7.EBX */
 	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ebx >> bit & 1;
 }
 
-static inline void write_cr0(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
-}
-
-static inline void write_cr4(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
-}
-
-static inline uint64_t read_flags(void)
-{
-	uint64_t flags;
-
-	__asm__ volatile("pushfq; pop %0" : "=r"(flags) : : "memory");
-	return flags;
-}
-
 #endif

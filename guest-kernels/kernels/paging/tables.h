@@ -53,14 +53,4 @@ bool has_feature_7(unsigned bit); /* CPUID.7.EBX */
 /* The map of all memory for the supervisor only, so that SMEP and SMAP let the kernel live. */
 void supervisor_only(void);
 
-static inline void write_cr0(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
-}
-
-static inline void write_cr4(uint64_t value)
-{
-	__asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
-}
-
 #endif

@@ -109,7 +109,7 @@ STAGE(rights_32)
 	ENTRY32(PT)[0] = DATA | P | W;
 	EXPECT_USER_PF(5, user_read);
 	ENTRY32(PT)[0] = DATA | P | U;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_TRUE(user_may(user_read));
 	EXPECT_USER_PF(7, user_write);
 	AT(WINDOW) = 1; /* the supervisor may, without WP */
@@ -117,7 +117,7 @@ STAGE(rights_32)
 	EXPECT_PF(3, WINDOW, AT(WINDOW) = 2);
 	write_cr0(read_cr0() & ~WP);
 	ENTRY32(PT)[0] = DATA | P | W | U;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_TRUE(user_may(user_write));
 	/* The directory's rights count, too. */
 	pd()[WINDOW >> 22] = PT | P | U;
@@ -141,14 +141,14 @@ STAGE(pages_of_4m)
 	EXPECT_TRUE(user_may(user_read));
 	EXPECT_USER_PF(7, user_write);
 	pd()[WINDOW >> 22] = P | W | PS;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	AT(WINDOW + DATA + 4) = 9;
 	EXPECT_EQ(AT(DATA + 4), 9);
 	EXPECT_EQ(pd()[WINDOW >> 22] & (A | D), A | D);
 	EXPECT_USER_PF(5, user_read);
 	/* Bit 21 is reserved in a 4-MiB entry. */
 	pd()[WINDOW >> 22] = P | W | PS | 1u << 21;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_PF(9, WINDOW, AT(WINDOW));
 	paging_off();
 }
@@ -197,7 +197,7 @@ STAGE(pae_translates)
 	EXPECT_EQ((uint32_t)ENTRY64(PDPT)[0], PAE_PD | P); /* nothing is marked there */
 	EXPECT_TRUE(user_may(user_write));
 	ENTRY64(PAE_PT)[0] = DATA | P;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_USER_PF(5, user_read);
 	EXPECT_PF(0, 0x40000000, AT(0x40000000)); /* a pointer that is not present */
 	paging_off();
@@ -209,12 +209,12 @@ STAGE(pae_pointers_are_loaded)
 	/* All four are read by MOV CR3: changes in memory are not seen before. */
 	ENTRY64(PDPT)[1] = PAE_PD | P;
 	EXPECT_PF(0, 0x40000000 + DATA, AT(0x40000000 + DATA));
-	invlpg(0x40000000 + DATA);
+	invlpg((void *)(0x40000000 + DATA));
 	EXPECT_PF(0, 0x40000000 + DATA, AT(0x40000000 + DATA));
 	write_cr3(PDPT);
 	EXPECT_EQ(AT(0x40000000 + DATA), 0x600dda7a);
 	ENTRY64(PDPT)[1] = 0;
-	invlpg(0x40000000 + DATA);
+	invlpg((void *)(0x40000000 + DATA));
 	EXPECT_EQ(AT(0x40000000 + DATA), 0x600dda7a);
 	write_cr3(PDPT);
 	EXPECT_PF(0, 0x40000000 + DATA, AT(0x40000000 + DATA));
@@ -237,14 +237,14 @@ STAGE(pae_reserved_bits)
 	write_cr3(PDPT);
 	/* In an entry: #PF with RSVD. */
 	ENTRY64(PAE_PT)[0] = DATA | P | W | 1ull << 52;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_PF(9, WINDOW, AT(WINDOW));
 	ENTRY64(PAE_PT)[0] = DATA | P | W;
 	ENTRY64(PAE_PD)[7] = P | W | PS | 1u << 13; /* a 2-MiB page's address below 21 */
 	EXPECT_PF(9, WINDOW + 0x200000, AT(WINDOW + 0x200000));
 	/* NX without EFER.NXE. */
 	ENTRY64(PAE_PT)[0] = DATA | P | W | NXB;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_PF(9, WINDOW, AT(WINDOW));
 	paging_off();
 }
@@ -256,7 +256,7 @@ static void jump_to_window(void)
 
 STAGE(pae_no_execute)
 {
-	uint64_t efer = rdmsr(0xc0000080);
+	volatile uint64_t efer = rdmsr(0xc0000080); /* kept over traps */
 
 	if (!(cpuid_edx(0x80000001) >> 20 & 1))
 		stage_skip("the processor has no NX");
@@ -266,7 +266,7 @@ STAGE(pae_no_execute)
 	EXPECT_TRAP(6, jump_to_window());
 	EXPECT_EQ(trap.eip, WINDOW + 0x20);
 	ENTRY64(PAE_PT)[0] = DATA | P | W | U | NXB;
-	invlpg(WINDOW);
+	invlpg((void *)WINDOW);
 	EXPECT_EQ(AT(WINDOW), 0x600dda7a);
 	EXPECT_PF(0x11, WINDOW + 0x20, jump_to_window());
 	/* At the directory, too. */
