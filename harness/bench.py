@@ -30,7 +30,16 @@ RAM = 96 * MIB  # unlike the 64 MiB heaps of libc
 IMAGE = 64 * MIB
 SILENCE = 60.0  # seconds without a word from a VM
 
-PATHS = {"pio": "ATA PIO", "dma": "ATA DMA", "virtio": "virtio-blk"}
+PATHS = {
+    "pio": "ATA PIO",
+    "dma": "ATA DMA",
+    "virtio": "virtio-blk",
+    "packed": "virtio-blk packed",
+    "queues": "4 queues",
+    "packedqueues": "4 queues packed",
+    "null": "no disk behind",
+    "nullpacked": "no disk, packed",
+}
 ROWS = ["read_4k", "write_4k", "read_128k", "write_128k"]
 ROW_NAMES = {
     "read_4k": "4 KiB random read",
@@ -38,7 +47,7 @@ ROW_NAMES = {
     "read_128k": "128 KiB sequential read",
     "write_128k": "128 KiB sequential write",
 }
-CELL = re.compile(r"(pio|dma|virtio)_((?:read|write)_(\d+)k)_(\d+)$")
+CELL = re.compile(r"([a-z]+)_((?:read|write)_(\d+)k)_(\d+)$")
 
 
 class BenchError(Exception):
@@ -47,7 +56,14 @@ class BenchError(Exception):
 
 def cells(everything):
     depths = {"pio": [1], "dma": [1], "virtio": [1, 8, 32] if everything else [1, 32]}
-    return [f"{path}_{row}_{depth}" for row in ROWS for path in PATHS for depth in depths[path]]
+    depths.update(queues=[32], packedqueues=[32])
+    return [
+        f"{path}_{row}_{depth}"
+        for row in ROWS
+        for path in PATHS
+        for depth in depths.get(path, [1, 32])
+        if row.endswith("4k") or path in ("pio", "dma", "virtio", "packed")
+    ]
 
 
 class Progress:
@@ -150,7 +166,8 @@ class Storage:
         words += ["-drive", f"file={self.folder}/ata.img,if=ide,{drive}"]
         words += ["-object", "iothread,id=io0"]
         words += ["-drive", f"file={self.folder}/virtio.img,if=none,id=v,{drive}"]
-        words += ["-device", "virtio-blk-pci,drive=v,iothread=io0,disable-legacy=on"]
+        words += ["-device", f"virtio-blk-pci,drive=v,iothread=io0,{exact.DISK}"]
+        words += ["-blockdev", exact.NULL, "-device", f"virtio-blk-pci,drive=null,iothread=io0,{exact.DISK}"]
         return words
 
     def _aio(self):

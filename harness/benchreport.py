@@ -6,7 +6,7 @@ from .bench import CELL, PATHS, ROW_NAMES, ROWS
 
 # Per operation: exits, kicks, interrupts, CPU time.
 HEAD = (
-    f"  {'':12}{'depth':>5}{'IOPS':>10}{'MB/s':>9}{'exits/op':>10}{'kicks/op':>9}{'irqs/op':>8}"
+    f"  {'':18}{'depth':>5}{'IOPS':>10}{'MB/s':>9}{'exits/op':>10}{'kicks/op':>9}{'irqs/op':>8}"
     f"{'vCPU us/op':>12}{'VMM us/op':>11}{'x DMA':>8}"
 )
 TITLES = {
@@ -34,11 +34,11 @@ def cell_line(cells, name, tcg):
     path, row, _, depth = CELL.match(name).groups()
     cell = cells[name]
     if "failed" in cell:
-        return f"  {PATHS[path]:12}{depth:>5}  {cell['failed'][:90]}"
+        return f"  {PATHS[path]:18}{depth:>5}  {cell['failed'][:90]}"
     vcpu = cell["total_us"] if tcg else cell["vcpu_us"]
     vmm = None if tcg else cell["vmm_us"]
     return (
-        f"  {PATHS[path]:12}{depth:>5}{plain(cell['iops']):>10}{number(cell['mb_s'], 1):>9}"
+        f"  {PATHS[path]:18}{depth:>5}{plain(cell['iops']):>10}{number(cell['mb_s'], 1):>9}"
         f"{number(cell.get('exits'), 3):>10}{number(cell.get('kicks'), 3):>9}"
         f"{number(cell['interrupts'], 3):>8}{number(vcpu, 1):>12}{number(vmm, 1):>11}"
         f"{number(ratio(cells, row, cell), 2):>8}"
@@ -56,7 +56,7 @@ def storage_lines(report):
                 for name in cells
                 if CELL.match(name).group(2) == row
             ]
-            lines.append(f"  {'ATA':12}{'32':>5}{'n/a':>10}   ATA has no queue of that depth")
+            lines.append(f"  {'ATA':18}{'32':>5}{'n/a':>10}   ATA has no queue of that depth")
     return lines
 
 

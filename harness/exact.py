@@ -16,6 +16,10 @@ from .vmm import Vmm
 SEED = 1
 OPERATIONS = 64  # of a cell: two batches at depth 32
 IMAGE = 64 << 20
+# The virtio disks: kernel `bench` drives them by either ring and by one or all of the queues; one has no
+# file behind it.
+DISK = "disable-legacy=on,packed=on,num-queues=4"
+NULL = f"driver=null-co,node-name=null,size={IMAGE},read-zeroes=on"
 COUNTERS = ["instructions", "exits", "kicks", "interrupts", "dma_bytes", "copied_bytes", "tlb_misses"]
 PREFIX = "count_"
 
@@ -75,7 +79,8 @@ def storage_machine(folder):
         path = Path(folder) / f"{name}.img"
         make_image(path, IMAGE, "lba")
         machine += ["-drive", f"file={path},format=raw,{rest}"]
-    return machine + ["-device", "virtio-blk-pci,drive=v,disable-legacy=on"]
+    machine += ["-device", f"virtio-blk-pci,drive=v,{DISK}"]
+    return machine + ["-blockdev", NULL, "-device", f"virtio-blk-pci,drive=null,{DISK}"]
 
 
 def storage(vmm, kernel, folder):

@@ -14,6 +14,17 @@
 #define WORD(flags) ((uint64_t)(flags) << FLAGS_SHIFT)
 #define LAP	    WORD(RING_AVAILABLE | RING_IS_USED)
 
+static void packed_count(struct virtqueue *vq, unsigned slot, unsigned segments)
+{
+	struct packed_ring *p = &vq->packed;
+
+	p->counts[slot] = segments;
+	if (!vq->indirect)
+		return;
+	p->heads[slot][0] = phys(p->lists + slot * vq->segments);
+	p->heads[slot][1] = WORD(RING_INDIRECT) | (uint64_t)slot << ID_SHIFT | 16u * segments;
+}
+
 static void packed_init(struct virtqueue *vq, struct virtio_queue_areas *areas)
 {
 	struct packed_ring *p = &vq->packed;
@@ -24,8 +35,10 @@ static void packed_init(struct virtqueue *vq, struct virtio_queue_areas *areas)
 	p->device_event = events + 1;
 	p->lists = arena_alloc(16u * vq->slots * vq->segments, 16);
 	p->counts = arena_alloc(vq->slots * sizeof(*p->counts), 16);
+	if (vq->indirect)
+		p->heads = arena_alloc(vq->slots * sizeof(*p->heads), 16);
 	for (unsigned slot = 0; slot < vq->slots; slot++)
-		p->counts[slot] = vq->segments;
+		packed_count(vq, slot, vq->segments);
 	p->avail_bits = WORD(packed_available(1));
 	p->used_bits = WORD(packed_used(1));
 	areas->size = vq->size;
@@ -44,11 +57,6 @@ static void packed_segment(struct virtqueue *vq, unsigned slot, unsigned n, uint
 	d->flags = device_writes ? RING_WRITE : 0;
 }
 
-static void packed_count(struct virtqueue *vq, unsigned slot, unsigned segments)
-{
-	vq->packed.counts[slot] = segments;
-}
-
 static void step(struct virtqueue *vq)
 {
 	struct packed_ring *p = &vq->packed;
@@ -60,7 +68,7 @@ static void step(struct virtqueue *vq)
 }
 
 /* The list as descriptors of the ring; the head is published when the rest stands (2.8.17). */
-static void submit_list(struct virtqueue *vq, unsigned slot)
+static void packed_submit(struct virtqueue *vq, unsigned slot)
 {
 	struct packed_ring *p = &vq->packed;
 	const struct packed_descriptor *d = p->lists + slot * vq->segments;
@@ -83,21 +91,22 @@ static void submit_list(struct virtqueue *vq, unsigned slot)
 	p->unkicked += count;
 }
 
-static void packed_submit(struct virtqueue *vq, unsigned slot)
+static void submit_table(struct virtqueue *vq, unsigned slot)
 {
 	struct packed_ring *p = &vq->packed;
-	volatile uint64_t *d = &p->ring[2 * p->avail_next];
+	const uint64_t *head = p->heads[slot];
+	uint64_t next = p->avail_next, word = p->avail_bits | head[1];
+	volatile uint64_t *d = &p->ring[2 * next];
 
-	if (!vq->indirect) {
-		submit_list(vq, slot);
-		return;
-	}
-	d[0] = phys(p->lists + slot * vq->segments);
+	d[0] = head[0];
 	compiler_barrier();
-	d[1] = p->avail_bits | WORD(RING_INDIRECT) | (uint64_t)slot << ID_SHIFT |
-	       16u * p->counts[slot];
-	step(vq);
+	d[1] = word;
 	p->unkicked++;
+	if (++next == vq->size) {
+		next = 0;
+		p->avail_bits ^= LAP;
+	}
+	p->avail_next = next;
 }
 
 static bool packed_kick_needed(struct virtqueue *vq)
@@ -143,11 +152,44 @@ static int packed_reap(struct virtqueue *vq, uint32_t *length)
 	*length = word; /* whatever the WRITE flag says: some devices forget it */
 	if (id >= vq->slots)
 		FAIL("used id %u was never published", id);
-	p->used_next += vq->indirect ? 1 : p->counts[id];
+	p->used_next += p->counts[id];
 	if (p->used_next >= vq->size) {
 		p->used_next -= vq->size;
 		p->used_bits ^= LAP;
 	}
+	return id;
+}
+
+/*
+ * The same where each descriptor of the ring is a request of its own: what was never skipped over
+ * tells by its second flag alone whether it is used, and the next one is the next.
+ */
+static int reap_table(struct virtqueue *vq, uint32_t *length)
+{
+	struct packed_ring *p = &vq->packed;
+	uint64_t next = p->used_next;
+	volatile uint64_t *d = &p->ring[2 * next];
+	uint64_t word = d[1];
+	uint32_t id;
+
+	if ((int64_t)(word ^ p->used_bits) < 0) {
+		if (!vq->event_idx || vq->polling)
+			return -1;
+		*p->driver_event = event_here(vq);
+		full_barrier();
+		word = d[1];
+		if (!is_used(p, word))
+			return -1;
+	}
+	id = word >> ID_SHIFT & 0xffff;
+	if (id >= vq->slots)
+		FAIL("used id %u was never published", id);
+	if (++next == vq->size) {
+		next = 0;
+		p->used_bits ^= LAP;
+	}
+	p->used_next = next;
+	*length = word;
 	return id;
 }
 
@@ -182,6 +224,17 @@ const struct virtqueue_ops virtqueue_packed = {
 	.submit = packed_submit,
 	.kick_needed = packed_kick_needed,
 	.reap = packed_reap,
+	.interrupts = packed_interrupts,
+	.interrupt_after = packed_interrupt_after,
+};
+
+const struct virtqueue_ops virtqueue_packed_indirect = {
+	.init = packed_init,
+	.segment = packed_segment,
+	.count = packed_count,
+	.submit = submit_table,
+	.kick_needed = packed_kick_needed,
+	.reap = reap_table,
 	.interrupts = packed_interrupts,
 	.interrupt_after = packed_interrupt_after,
 };

@@ -13,13 +13,15 @@ bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned in
 	memset(vq, 0, sizeof(*vq));
 	if (max == 0)
 		return false;
-	vq->ops = virtio_has(dev, VIRTIO_F_RING_PACKED) ? &virtqueue_packed : &virtqueue_split;
 	vq->dev = dev;
 	vq->index = index;
 	/* The legacy interface of PCI leaves no choice of a size. */
 	vq->size = size && size < max && !dev->io ? size : max;
 	vq->segments = segments;
 	vq->indirect = virtio_has(dev, VIRTIO_F_INDIRECT_DESC);
+	vq->ops = &virtqueue_split;
+	if (virtio_has(dev, VIRTIO_F_RING_PACKED))
+		vq->ops = vq->indirect ? &virtqueue_packed_indirect : &virtqueue_packed;
 	vq->event_idx = virtio_has(dev, VIRTIO_F_EVENT_IDX);
 	fit = vq->indirect ? vq->size : vq->size / segments;
 	vq->slots = depth && depth < fit ? depth : fit;

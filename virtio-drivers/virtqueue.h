@@ -33,15 +33,16 @@ struct virtqueue_ops {
 	bool (*interrupt_after)(struct virtqueue *vq, unsigned n);
 };
 
-extern const struct virtqueue_ops virtqueue_split, virtqueue_packed;
+extern const struct virtqueue_ops virtqueue_split, virtqueue_packed, virtqueue_packed_indirect;
 
 struct packed_ring {
 	volatile uint64_t *ring; /* two words a descriptor: address; length, id and flags */
 	volatile uint32_t *driver_event, *device_event;
 	struct packed_descriptor *lists; /* `segments` a slot: a table, or what submit copies */
 	uint16_t *counts;		 /* of the slot's buffers that count */
-	uint16_t avail_next, used_next;
-	uint16_t unkicked;		/* descriptors published since the last doorbell */
+	uint64_t (*heads)[2]; /* indirect: what stands in the ring for a slot, but for its lap */
+	uint64_t avail_next, used_next;
+	uint32_t unkicked;		/* descriptors published since the last doorbell */
 	uint64_t avail_bits, used_bits; /* both flags of this lap, in place in the second word */
 };
 

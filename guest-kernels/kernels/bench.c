@@ -9,6 +9,10 @@
  * sector; 4 KiB requests stay in the first half of the disk and 128 KiB requests in the second, so
  * each kind finds the words it wrote.  Every read is checked by its first and last sector.
  *
+ * virtio-blk is driven by a split ring, by a packed one, and by four queues with the whole depth
+ * on each; the second disk has nothing behind it (null-co, reads as zeroes), so that its cells cost
+ * what the path through the VMM does.
+ *
  * Command line: ms=N, how long a cell runs (default 300).  ops=N: so many operations instead (whole
  * batches), and what the probe device counted in them as metrics count_x; under virtual time, which
  * `soft` has, these are the same in every run.
@@ -27,15 +31,17 @@
 #include "runtime/time.h"
 #include "virtio-drivers/blk.h"
 
-#define DEPTH_MAX 32
-#define COM2	  0x2f8
+#define DEPTH_MAX  32
+#define QUEUES_MAX 4
+#define COM2	   0x2f8
 
-enum path { PATH_PIO, PATH_DMA, PATH_VIRTIO };
+enum path { PATH_PIO, PATH_DMA, PATH_VIRTIO, PATH_PACKED, PATH_QUEUES, PATH_PACKED_QUEUES,
+	PATH_NULL, PATH_NULL_PACKED };
 
 struct cell {
 	enum path path;
 	bool write, random;
-	uint32_t bytes, depth;
+	uint32_t bytes, depth; /* of each queue */
 };
 
 struct request {
@@ -44,8 +50,9 @@ struct request {
 };
 
 static struct ata_disk ata;
-static struct virtio_blk virtio;
-static struct request batch[DEPTH_MAX];
+static struct virtio_blk virtio, others[QUEUES_MAX - 1];
+static struct request batch[QUEUES_MAX * DEPTH_MAX];
+static unsigned batch_size; /* depth times queues */
 static uint64_t operations;
 
 /* Marks */
@@ -129,10 +136,10 @@ static volatile uint32_t *virtio_interrupt_count(void)
 	return &virtio.dev.line_queue;
 }
 
-static unsigned reap(int *status)
+static unsigned reap(struct virtio_blk *disk, int *status)
 {
 	struct virtio_blk_done done[DEPTH_MAX];
-	unsigned count = virtio_blk_reap(&virtio, done, DEPTH_MAX);
+	unsigned count = virtio_blk_reap(disk, done, DEPTH_MAX);
 
 	for (unsigned i = 0; i < count; i++)
 		if (done[i].status)
@@ -152,7 +159,7 @@ static int virtio_batch(const struct cell *cell)
 	virtio_blk_kick(&virtio);
 	while (left) {
 		uint32_t seen;
-		unsigned count = reap(&status);
+		unsigned count = reap(&virtio, &status);
 
 		left -= count;
 		if (count || !left)
@@ -165,8 +172,82 @@ static int virtio_batch(const struct cell *cell)
 	return status;
 }
 
-static int (*const batches[])(const struct cell *cell) = {
-	[PATH_PIO] = pio_batch, [PATH_DMA] = dma_batch, [PATH_VIRTIO] = virtio_batch};
+static struct virtio_blk *queue(unsigned n)
+{
+	return n ? &others[n - 1] : &virtio;
+}
+
+static uint32_t interrupts_of_all(void)
+{
+	uint32_t sum = 0;
+
+	if (virtio.dev.irq != VIRTIO_IRQ_MSIX)
+		return virtio.dev.line_queue;
+	for (unsigned n = 0; n < QUEUES_MAX; n++)
+		sum += irq_counts[virtio.dev.queue_vector[n]];
+	return sum;
+}
+
+/* Asks each queue with requests in flight for an interrupt behind its last one, and halts until any
+ * comes. */
+static void halt_for_any(const unsigned *left)
+{
+	uint32_t seen = interrupts_of_all();
+	bool all_come = true;
+
+	for (unsigned n = 0; n < QUEUES_MAX; n++)
+		if (left[n] && !virtqueue_interrupt_after(&queue(n)->vq, left[n]))
+			all_come = false;
+	irq_disable();
+	while (all_come && interrupts_of_all() == seen)
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	irq_enable();
+	for (unsigned n = 0; n < QUEUES_MAX; n++)
+		virtqueue_interrupts(&queue(n)->vq, false);
+}
+
+static int queues_batch(const struct cell *cell)
+{
+	unsigned left[QUEUES_MAX], all = batch_size;
+	int status = 0;
+
+	for (unsigned i = 0; i < batch_size; i++)
+		virtio_blk_submit(queue(i / cell->depth), batch[i].sector, batch[i].data,
+			cell->bytes, cell->write, NULL);
+	for (unsigned n = 0; n < QUEUES_MAX; n++) {
+		left[n] = cell->depth;
+		virtio_blk_kick(queue(n));
+	}
+	while (all) {
+		unsigned count = 0;
+
+		for (unsigned n = 0; n < QUEUES_MAX; n++) {
+			unsigned came = left[n] ? reap(queue(n), &status) : 0;
+
+			left[n] -= came;
+			count += came;
+		}
+		all -= count;
+		if (all && !count)
+			halt_for_any(left);
+	}
+	return status;
+}
+
+static const struct path_type {
+	int (*batch)(const struct cell *cell);
+	unsigned queues;
+	bool packed, null;
+} paths[] = {
+	[PATH_PIO] = {pio_batch, 0, false, false},
+	[PATH_DMA] = {dma_batch, 0, false, false},
+	[PATH_VIRTIO] = {virtio_batch, 1, false, false},
+	[PATH_PACKED] = {virtio_batch, 1, true, false},
+	[PATH_QUEUES] = {queues_batch, QUEUES_MAX, false, false},
+	[PATH_PACKED_QUEUES] = {queues_batch, QUEUES_MAX, true, false},
+	[PATH_NULL] = {virtio_batch, 1, false, true},
+	[PATH_NULL_PACKED] = {virtio_batch, 1, true, true},
+};
 
 /* Addresses and contents */
 
@@ -176,7 +257,7 @@ static void place_requests(const struct cell *cell)
 {
 	uint32_t sectors = cell->bytes / 512;
 
-	for (unsigned i = 0; i < cell->depth; i++) {
+	for (unsigned i = 0; i < batch_size; i++) {
 		if (cell->random) {
 			/* Knuth's multiplier; the high bits are the good ones. */
 			next_sector = next_sector * 6364136223846793005ull + 1442695040888963407ull;
@@ -199,26 +280,46 @@ static void place_requests(const struct cell *cell)
 static bool contents_right(const struct cell *cell)
 {
 	uint32_t sectors = cell->bytes / 512;
+	bool null = paths[cell->path].null;
 
-	for (unsigned i = 0; i < cell->depth; i++)
-		if (*(uint64_t *)batch[i].data != batch[i].sector ||
+	for (unsigned i = 0; i < batch_size; i++) {
+		uint64_t sector = batch[i].sector;
+
+		if (*(uint64_t *)batch[i].data != (null ? 0 : sector) ||
 			*(uint64_t *)(batch[i].data + cell->bytes - 512) !=
-				batch[i].sector + sectors - 1)
+				(null ? 0 : sector + sectors - 1))
 			return false;
+	}
 	return true;
 }
 
 /* A cell */
 
+static void open_virtio(const struct path_type *path)
+{
+	struct virtio_blk_options options = {.depth = DEPTH_MAX,
+		.irq = VIRTIO_IRQ_BEST,
+		.index = path->null,
+		.queues = path->queues,
+		.more = others,
+		.without = path->packed ? 0 : VIRTIO_BIT(VIRTIO_F_RING_PACKED)};
+
+	if (!virtio_blk_open(&virtio, &options))
+		SKIP("no virtio disk with %u queues", path->queues);
+	if (path->packed && !virtio_has(&virtio.dev, VIRTIO_F_RING_PACKED))
+		SKIP("no packed ring");
+	for (unsigned n = 0; n < path->queues; n++)
+		virtqueue_interrupts(&queue(n)->vq, false);
+}
+
 static void open_path(const struct cell *cell)
 {
+	const struct path_type *path = &paths[cell->path];
 	uint64_t sectors;
 
-	if (cell->path == PATH_VIRTIO) {
-		if (!virtio_blk_open(&virtio, &(struct virtio_blk_options){
-						      .depth = DEPTH_MAX, .irq = VIRTIO_IRQ_BEST}))
-			SKIP("no virtio disk");
-		virtqueue_interrupts(&virtio.vq, false);
+	batch_size = cell->depth * (path->queues ? path->queues : 1);
+	if (path->queues) {
+		open_virtio(path);
 		sectors = virtio.capacity;
 	} else {
 		if (!ata_disk_init(&ata, 0, 0))
@@ -230,7 +331,7 @@ static void open_path(const struct cell *cell)
 	sector_span = sectors / 2;
 	first_sector = cell->bytes <= 16384 ? 0 : sectors - sector_span;
 	next_sector = cell->random ? 1 : first_sector;
-	for (unsigned i = 0; i < cell->depth; i++)
+	for (unsigned i = 0; i < batch_size; i++)
 		batch[i].data = arena_alloc(cell->bytes, 4096);
 }
 
@@ -271,7 +372,7 @@ static void run_cell(const struct cell *cell)
 	open_path(cell);
 	operations = 0;
 	place_requests(cell);
-	status = batches[cell->path](cell); /* once unmeasured: first touches */
+	status = paths[cell->path].batch(cell); /* once unmeasured: first touches */
 	EXPECT_EQ(status, 0);
 	mark_begin();
 	if (counts) {
@@ -283,10 +384,10 @@ static void run_cell(const struct cell *cell)
 	end = begin + cmdline_number("ms", 300) * 1000 * tsc_per_us();
 	do {
 		place_requests(cell);
-		status = batches[cell->path](cell);
+		status = paths[cell->path].batch(cell);
 		if (!cell->write)
 			right = right && contents_right(cell);
-		operations += cell->depth;
+		operations += batch_size;
 	} while (!status && right && (most ? operations < most : !time_passed(end)));
 	end = rdtsc();
 	interrupts = irq_total() - interrupts;
@@ -298,7 +399,7 @@ static void run_cell(const struct cell *cell)
 	metric("operations", operations);
 	metric("ns", tsc_to_ns(end - begin));
 	metric("interrupts", interrupts);
-	metric("batch", cell->depth);
+	metric("batch", batch_size);
 	if (counts)
 		report_counts();
 }
@@ -338,6 +439,27 @@ CELL(pio_write_128k_1, PIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
 CELL(dma_write_128k_1, DMA, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
 CELL(virtio_write_128k_1, VIRTIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
 CELL(virtio_write_128k_32, VIRTIO, ATA_WRITE, SEQUENTIAL, 128 << 10, 32)
+
+CELL(packed_read_4k_1, PACKED, ATA_READ, RANDOM, 4096, 1)
+CELL(packed_read_4k_32, PACKED, ATA_READ, RANDOM, 4096, 32)
+CELL(packed_write_4k_1, PACKED, ATA_WRITE, RANDOM, 4096, 1)
+CELL(packed_write_4k_32, PACKED, ATA_WRITE, RANDOM, 4096, 32)
+CELL(packed_read_128k_1, PACKED, ATA_READ, SEQUENTIAL, 128 << 10, 1)
+CELL(packed_read_128k_32, PACKED, ATA_READ, SEQUENTIAL, 128 << 10, 32)
+CELL(packed_write_128k_1, PACKED, ATA_WRITE, SEQUENTIAL, 128 << 10, 1)
+CELL(packed_write_128k_32, PACKED, ATA_WRITE, SEQUENTIAL, 128 << 10, 32)
+CELL(queues_read_4k_32, QUEUES, ATA_READ, RANDOM, 4096, 32)
+CELL(queues_write_4k_32, QUEUES, ATA_WRITE, RANDOM, 4096, 32)
+CELL(packedqueues_read_4k_32, PACKED_QUEUES, ATA_READ, RANDOM, 4096, 32)
+CELL(packedqueues_write_4k_32, PACKED_QUEUES, ATA_WRITE, RANDOM, 4096, 32)
+CELL(null_read_4k_1, NULL, ATA_READ, RANDOM, 4096, 1)
+CELL(null_read_4k_32, NULL, ATA_READ, RANDOM, 4096, 32)
+CELL(null_write_4k_1, NULL, ATA_WRITE, RANDOM, 4096, 1)
+CELL(null_write_4k_32, NULL, ATA_WRITE, RANDOM, 4096, 32)
+CELL(nullpacked_read_4k_1, NULL_PACKED, ATA_READ, RANDOM, 4096, 1)
+CELL(nullpacked_read_4k_32, NULL_PACKED, ATA_READ, RANDOM, 4096, 32)
+CELL(nullpacked_write_4k_1, NULL_PACKED, ATA_WRITE, RANDOM, 4096, 1)
+CELL(nullpacked_write_4k_32, NULL_PACKED, ATA_WRITE, RANDOM, 4096, 32)
 
 /* With ALL=1 */
 CELL(virtio_read_4k_8, VIRTIO, ATA_READ, RANDOM, 4096, 8)
