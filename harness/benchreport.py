@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The benchmark's table, and its targets judged: PASS, MISS, or not judged with the reason."""
 
-from . import benchspeed, exact
+from . import benchspeed, benchvirtio, exact
 from .bench import CELL, PATHS, ROW_NAMES, ROWS
 
 # Per operation: exits, kicks, interrupts, CPU time.
@@ -195,4 +195,5 @@ def with_kvm(report):
 
 
 def judge(report):
-    return (judge_storage(report) + judge_start(report) if with_kvm(report) else []) + judge_soft(report)
+    rows = judge_storage(report) + judge_start(report) if with_kvm(report) else []
+    return rows + judge_soft(report) + [target(*row) for row in benchvirtio.judge(report)]

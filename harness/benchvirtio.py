@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark's targets of virtio-blk: packed rings beside split ones, ours beside QEMU (docs/performance.md)."""
+
+PAIRS = {"virtio": "packed", "queues": "packedqueues", "null": "nullpacked"}  # split: packed
+DISK = ("virtio", "packed", "queues", "packedqueues")
+NULL = ("null", "nullpacked")
+
+
+def parts(name):
+    """(path, the rest) of a cell's name"""
+    path, _, rest = name.partition("_")
+    return path, rest
+
+
+def deep(name, paths):
+    return parts(name)[0] in paths and name.endswith("_32")
+
+
+def pairs(cells):
+    """[(split cell, packed cell, name of the packed one)]"""
+    found = []
+    for name, cell in cells.items():
+        path, rest = parts(name)
+        other = f"{PAIRS.get(path)}_{rest}"
+        if other in cells:
+            found.append((cell, cells[other], other))
+    return found
+
+
+def worst(name, ratios, holds, digits=2):
+    """A target over {cell: ratio or None}: all of them must hold; the worst is shown."""
+    if not ratios:
+        return []
+    known = {cell: value for cell, value in ratios.items() if value is not None}
+    if not known:
+        return [(name, "no figures", None)]
+    rising = holds(float("inf"))  # more is better
+    cell = (min if rising else max)(known, key=known.get)
+    good = sum(1 for value in known.values() if holds(value))
+    seen = f"{good} of {len(ratios)} rows, worst {known[cell]:.{digits}f} in {cell}"
+    return [(name, seen, good == len(ratios) if len(known) == len(ratios) else None)]
+
+
+def ratio(over, under):
+    return over / under if over is not None and under else None
+
+
+def judge_exact(rows):
+    ratios = {
+        name: ratio(
+            packed["instructions"] / packed["operations"], split["instructions"] / split["operations"]
+        )
+        for split, packed, name in pairs(rows)
+        if "instructions" in split and "instructions" in packed
+    }
+    return worst(
+        "packed: no more guest instructions an operation than split (exact)",
+        ratios,
+        lambda value: value <= 1,
+        3,
+    )
+
+
+def judge_host_cost(storage):
+    """Where no disk's noise is in it; under `soft` the guest's thread is in it, too."""
+    ratios = {}
+    for vmm in ("assay", "assay-soft"):
+        for split, packed, name in pairs(storage.get(vmm, {})):
+            if parts(name)[0] in NULL:
+                key = "vmm_us" if vmm == "assay" else "total_us"
+                ratios[f"{name} on {vmm}"] = ratio(packed.get(key), split.get(key))
+    return worst("packed: no more host CPU time an operation than split", ratios, lambda value: value <= 1)
+
+
+def judge_events(cells):
+    figures = {}
+    for name, cell in cells.items():
+        if deep(name, DISK + NULL) and any(deep(other, ("packed",)) for other in cells):
+            known = "kicks" in cell and "interrupts" in cell
+            figures[name] = max(cell["kicks"], cell["interrupts"]) if known else None
+    return worst(
+        "fewer than 0.1 kicks, and interrupts, an operation at depth 32",
+        figures,
+        lambda value: value < 0.1,
+        3,
+    )
+
+
+def beside(storage, ours, peer, paths, figure):
+    mine, theirs = storage.get(ours, {}), storage.get(peer, {})
+    return {
+        name: ratio(cell.get(figure), theirs.get(name, {}).get(figure))
+        for name, cell in mine.items()
+        if parts(name)[0] in paths and "packed_read_4k_32" in mine and theirs
+    }
+
+
+def judge(report):
+    """[(name, what was seen, holds or None)]"""
+    storage = report["storage"]
+    rows = judge_exact(report.get("exact", {}).get("bench", {}))
+    rows += judge_host_cost(storage)
+    rows += judge_events(storage.get("assay", {}))
+    for paths, words in ((DISK, "a file behind"), (NULL, "no disk behind")):
+        rows += worst(
+            f"virtio-blk, {words}: soft at least 1.5 times the IOPS of TCG",
+            beside(storage, "assay-soft", "qemu-tcg", paths, "iops"),
+            lambda value: value >= 1.5,
+        )
+        rows += worst(
+            f"virtio-blk, {words}: under KVM less VMM CPU time an operation than QEMU",
+            beside(storage, "assay", "qemu-kvm", paths, "vmm_us"),
+            lambda value: value < 1,
+        )
+    return rows
