@@ -71,6 +71,14 @@ class Running:
             assert time.monotonic() < deadline, f"no {text!r} in {timeout} s: {self.stdout!r}"
             self._read(0.2)
 
+    def wait_for(self, condition, timeout=PATIENCE):
+        """Until `condition()` holds, which may look at what it has printed."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert self._selector.get_map(), f"it ended before: {self.stdout!r} {self.stderr!r}"
+            assert time.monotonic() < deadline, f"not in {timeout} s: {self.stdout!r} {self.stderr!r}"
+            self._read(0.05)
+
     def wait(self, timeout=PATIENCE):
         """Until it has ended; its status as subprocess gives it."""
         deadline = time.monotonic() + timeout

@@ -16,11 +16,13 @@
 #include "block/block.h"
 #include "block/iothread.h"
 #include "board/board.h"
+#include "board/replay.h"
 #include "chardev/chardev.h"
 #include "chardev/rng.h"
 #include "cpu/engine.h"
 #include "debug/gdb.h"
 #include "machine/machine.h"
+#include "machine/outside.h"
 #include "migration/migration.h"
 #include "monitor/command.h"
 #include "monitor/monitor.h"
@@ -178,7 +180,11 @@ static int set_up(struct loop *loop, struct error *err)
 	if (!rc)
 		rc = pidfile_create(options.pidfile, err);
 	if (!rc)
+		rc = replay_prepare(&machine, &options.board, err);
+	if (!rc)
 		rc = board_create(&machine, &options.board, err);
+	if (!rc)
+		rc = replay_begin(&machine, &options.board, err);
 	if (!rc)
 		rc = create_monitors(loop, err);
 	if (!rc)
@@ -228,6 +234,7 @@ static int run(struct loop *loop)
 		machine_start(&machine);
 	pthread_mutex_unlock(&machine.lock);
 	loop_run(loop);
+	outside_end();
 	return machine.exit_status;
 }
 

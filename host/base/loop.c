@@ -30,6 +30,7 @@ struct loop {
 	struct loop_task *tasks, *tasks_tail;
 	struct epoll_event ready[EVENTS_PER_TURN]; /* of this turn; data.ptr NULL: left meanwhile */
 	int ready_count;
+	unsigned in_tasks, rounds;
 };
 
 static _Thread_local struct loop *current;
@@ -339,13 +340,26 @@ static unsigned tasks_waiting(struct loop *loop)
 }
 
 /* Those that wait now: one that posts itself again must not keep events and timers waiting. */
-static void run_tasks(struct loop *loop)
+void loop_run_tasks(struct loop *loop)
 {
 	unsigned count = tasks_waiting(loop);
 	struct loop_task *task;
 
+	loop->in_tasks++;
+	loop->rounds += count != 0;
 	while (count-- && (task = next_task(loop)))
 		task->run(task->opaque);
+	loop->in_tasks--;
+}
+
+bool loop_in_tasks(const struct loop *loop)
+{
+	return loop->in_tasks;
+}
+
+unsigned loop_rounds(const struct loop *loop)
+{
+	return loop->rounds;
 }
 
 void loop_run(struct loop *loop)
@@ -359,7 +373,7 @@ void loop_run(struct loop *loop)
 		wait_for_events(loop, !loop_has_tasks(loop));
 		deliver(loop);
 		run_timers(loop);
-		run_tasks(loop);
+		loop_run_tasks(loop);
 	}
 	if (loop->lock)
 		pthread_mutex_unlock(loop->lock);

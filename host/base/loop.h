@@ -78,6 +78,12 @@ void loop_post(struct loop *loop, struct loop_task *task);   /* any thread, no l
 bool loop_has_tasks(struct loop *loop);			     /* any thread */
 void loop_cancel(struct loop *loop, struct loop_task *task); /* not pending: nothing happens */
 
+/* For who must know at what place between tasks it is: runs those that wait now, from within one;
+ * is one at work; how often some were run. */
+void loop_run_tasks(struct loop *loop);
+bool loop_in_tasks(const struct loop *loop);
+unsigned loop_rounds(const struct loop *loop);
+
 /* Posts and waits until it ran; runs at once on the loop's own thread.  Not with a lock held that
  * the loop's callbacks take.  Any other thread. */
 void loop_call(struct loop *loop, void (*run)(void *opaque), void *opaque);

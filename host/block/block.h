@@ -124,10 +124,20 @@ struct block_schedule {
 	int64_t (*now)(void *opaque);			/* ns */
 	int64_t (*delay)(void *opaque, uint64_t bytes); /* what an operation takes, ns */
 	void (*wake)(void *opaque, int64_t due);	/* calls block_run_due() at that time */
+	/* Operation `number`, counted from 0, gave `result` where `usual` was hoped for: what is
+	 * taken for its result.  NULL: that. */
+	int64_t (*outcome)(void *opaque, uint64_t number, int64_t usual, int64_t result);
 	void *opaque;
 };
 void block_set_schedule(const struct block_schedule *schedule);
-void block_run_due(void); /* main loop, lock held */
+void block_run_due(void);	 /* main loop, lock held */
+uint64_t block_done_count(void); /* operations so far */
+
+/* What an image holds, in a number; its size.  Backends without a file have 0 and their size.  0 or
+ * -errno. */
+int block_fingerprint(struct block_backend *blk, uint64_t *size, uint64_t *hash);
+bool block_is_written(const struct block_backend *blk); /* its file can be, by the guest */
+struct block_backend *block_walk(const struct block_backend *blk); /* after it; NULL: the first */
 
 /*
  * Opening.  `kv` carries -drive's keys (file, format, if, index, bus, unit, media, cache, aio,

@@ -8,9 +8,16 @@
 static const struct block_schedule *schedule;
 static struct list waiting = {&waiting, &waiting}; /* of io, by due time */
 
+static uint64_t done_count;
+
 void block_set_schedule(const struct block_schedule *new_schedule)
 {
 	schedule = new_schedule;
+}
+
+uint64_t block_done_count(void)
+{
+	return done_count;
 }
 
 bool io_is_scheduled(void)
@@ -38,8 +45,13 @@ void io_schedule(struct io *io)
 
 static void run(struct io *io)
 {
+	int64_t usual = io->kind == IO_READ || io->kind == IO_WRITE ? (int64_t)io->length : 0;
+
 	list_remove(&io->link);
 	file_run(io);
+	if (schedule->outcome)
+		io->result = schedule->outcome(schedule->opaque, done_count, usual, io->result);
+	done_count++;
 	lane_io_finished(io->lane, io);
 	lane_deliver(io->lane);
 }

@@ -31,10 +31,12 @@ struct board_config {
 	unsigned icount_shift;	    /* -icount: an instruction is 2^shift ns */
 	bool icount_sleep;	    /* -icount sleep=on: idle time passes at the host's pace */
 	bool has_icount, has_seed;
-	uint64_t seed;		 /* -seed, -accel soft,seed= */
-	const char *cpu;	 /* -cpu MODEL[,+feature...]; NULL: the machine's default */
-	uint64_t memory;	 /* bytes */
-	struct cpu_topology smp; /* -smp; the default is one of each */
+	bool rr_record, rr_replay; /* -icount rr= */
+	char *rr_file;		   /* rrfile= */
+	uint64_t seed;		   /* -seed, -accel soft,seed= */
+	const char *cpu;	   /* -cpu MODEL[,+feature...]; NULL: the machine's default */
+	uint64_t memory;	   /* bytes */
+	struct cpu_topology smp;   /* -smp; the default is one of each */
 	const char *kernel, *initrd, *append; /* NULL: not given */
 	const char *firmware_path;	      /* -L */
 	const char *bios;		      /* -bios */

@@ -20,6 +20,7 @@
 #include "board/memmap.h"
 #include "devices/chipset/fw-cfg.h"
 #include "devices/devices.h"
+#include "machine/outside.h"
 
 #define FW_CFG_FILE_LIMIT (64u << 20)
 #define NS		  1000000000ll
@@ -57,7 +58,7 @@ static void follow_host(void *opaque, const char *event, enum shutdown_cause cau
 	struct vm_clock *clock = &wall->machine->clock;
 	int64_t slept = wall_less_vm(wall->machine) - clock->wall_ahead;
 
-	if (strcmp(event, "RESUME") == 0)
+	if (strcmp(event, "RESUME") == 0 && outside_mode() == OUTSIDE_LIVE)
 		clock->rtc_offset =
 			clock->rtc_start + (slept + (slept < 0 ? -NS / 2 : NS / 2)) / NS;
 }

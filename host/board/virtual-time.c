@@ -6,11 +6,14 @@
  */
 #include "board/virtual-time.h"
 
+#include <errno.h>
+
 #include "block/block.h"
 #include "block/iothread.h"
 #include "chardev/chardev.h"
 #include "chardev/rng.h"
 #include "cpu/engine.h"
+#include "machine/outside.h"
 
 #define LATENCY_NS     15000 /* at least; up to LATENCY_SPREAD more, so that requests overtake */
 #define LATENCY_SPREAD 20000
@@ -40,6 +43,19 @@ static void wake(void *opaque, int64_t due)
 	vm_timer_arm(&io_timer, due);
 }
 
+/* Errors of the host are input: they are logged, and come again where they came. */
+static int64_t outcome(void *opaque, uint64_t number, int64_t usual, int64_t result)
+{
+	int64_t logged = result;
+
+	if (outside_answer("disk", number, &logged, sizeof(logged), result != usual))
+		return logged <= usual ? logged : -EIO; /* a log may say anything */
+	if (outside_mode() == OUTSIDE_REPLAY && result != usual)
+		machine_fail(
+			opaque, "replay: the host's disk fails where it did not when recorded");
+	return result;
+}
+
 static void io_due(void *opaque)
 {
 	block_run_due();
@@ -66,7 +82,8 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 	io_random = (seed ^ 0x5851f42d4c957f2d) * 0x9e3779b97f4a7c15;
 	if (!io_random)
 		io_random = 1; /* 0 would stay 0 */
-	schedule = (struct block_schedule){now, delay, wake, machine};
+	schedule = (struct block_schedule){
+		.now = now, .delay = delay, .wake = wake, .outcome = outcome, .opaque = machine};
 	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);
 	block_set_schedule(&schedule);
 	iothread_map_to(machine->loop);

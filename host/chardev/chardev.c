@@ -111,20 +111,22 @@ void chardev_set_filename(struct chardev *chr, const char *format, ...)
 
 int chardev_attach(struct chardev *chr, struct chardev_user *user, struct error *err)
 {
+	if (!chr->type->attach && chr->user)
+		return error_set(err, EBUSY, "Device '%s' is in use", chr->id);
+	gate_attach(chr, user);
 	if (chr->type->attach)
 		return chr->type->attach(chr, user, err);
-	if (chr->user)
-		return error_set(err, EBUSY, "Device '%s' is in use", chr->id);
 	chr->user = user;
 	if (chr->type->update)
 		chr->type->update(chr);
-	if (chr->opened && user->event)
-		user->event(user->opaque, CHARDEV_OPENED);
+	if (chr->opened)
+		gate_tell(user, CHARDEV_OPENED);
 	return 0;
 }
 
 void chardev_detach(struct chardev *chr, struct chardev_user *user)
 {
+	gate_detach(user);
 	if (chr->type->detach) {
 		chr->type->detach(chr, user);
 		return;
@@ -141,13 +143,13 @@ size_t chardev_room(struct chardev *chr)
 	/* A peer that does not read is not listened to: what is kept for it stays bounded. */
 	if (chr->kept_bytes)
 		return 0;
-	return chr->user ? chr->user->can_receive(chr->user->opaque) : 0;
+	return chr->user ? gate_room(chr->user) : 0;
 }
 
 void chardev_deliver(struct chardev *chr, const uint8_t *data, size_t length)
 {
 	if (chr->user && length)
-		chr->user->receive(chr->user->opaque, data, length);
+		gate_receive(chr->user, data, length);
 }
 
 /* Kept output. */
@@ -208,8 +210,8 @@ void chardev_tell(struct chardev *chr, enum chardev_event event)
 	}
 	if (event == CHARDEV_CLOSED)
 		release_kept(chr);
-	if (chr->user && chr->user->event)
-		chr->user->event(chr->user->opaque, event);
+	if (chr->user)
+		gate_tell(chr->user, event);
 }
 
 void chardev_set_opened(struct chardev *chr, bool opened)

@@ -29,6 +29,7 @@ struct chardev_user {
 	void (*receive)(void *opaque, const uint8_t *data, size_t length);
 	void (*event)(void *opaque, enum chardev_event event); /* may be NULL */
 	void *opaque;
+	bool is_host; /* a monitor, a debugger: no gate stands before it */
 };
 
 /* One user a character device (a mux has several).  0, or -EBUSY with a sentence. */
@@ -48,6 +49,25 @@ size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length);
  * none is any more.  Whoever asks for it stops the guest meanwhile, which bounds what is kept.
  */
 void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque);
+
+/*
+ * What stands between the host's side and the guest's devices, where input is recorded or replayed:
+ * bytes, and a peer that comes, goes or signals a break, are offered to it.  A device is a number,
+ * the same in each run of the same command line.
+ */
+struct chardev_gate {
+	bool (*is_open)(void *opaque); /* else nothing is offered for now */
+	/* event: data is NULL.  True: it enters. */
+	bool (*offer)(void *opaque, unsigned device, enum chardev_event event, const uint8_t *data,
+		size_t length);
+	bool swallows; /* nothing ever enters: it is taken at once, to be thrown away */
+	void *opaque;
+};
+void chardev_set_gate(const struct chardev_gate *gate); /* before devices attach; it stays */
+/* Past the gate: -ENODEV if there is no device of that number, -EINVAL if it has no room. */
+int chardev_enter(unsigned device, enum chardev_event event, const uint8_t *data, size_t length);
+/* The gate's first moment: peers that are there already are offered. */
+void chardev_offer_peers(void);
 
 /* The user can take input again after can_receive() gave 0. */
 void chardev_accept_input(struct chardev *chr);

@@ -46,6 +46,13 @@ void chardev_deliver(struct chardev *chr, const uint8_t *data, size_t length);
 void chardev_set_opened(struct chardev *chr, bool opened); /* tells the user of a change */
 void chardev_tell(struct chardev *chr, enum chardev_event event);
 
+/* gate.c: a user as the host's side sees it, through the gate. */
+void gate_attach(struct chardev *chr, struct chardev_user *user);
+void gate_detach(struct chardev_user *user);
+size_t gate_room(struct chardev_user *user);
+void gate_receive(struct chardev_user *user, const uint8_t *data, size_t length);
+void gate_tell(struct chardev_user *user, enum chardev_event event);
+
 /* Takes a boolean key; absent: `initial`.  0 or -EINVAL. */
 int chardev_take_bool(
 	struct keyvals *kv, const char *key, bool initial, bool *out, struct error *err);

@@ -41,14 +41,14 @@ static void deliver(struct mux *mux)
 	struct chardev_user *user = mux->users[mux->focus];
 	size_t room;
 
-	while (user && mux->queued && (room = user->can_receive(user->opaque))) {
+	while (user && mux->queued && (room = gate_room(user))) {
 		size_t n = room < mux->queued ? room : mux->queued;
 		uint8_t data[QUEUE];
 
 		memcpy(data, mux->queue, n);
 		mux->queued -= n;
 		memmove(mux->queue, mux->queue + n, mux->queued);
-		user->receive(user->opaque, data, n);
+		gate_receive(user, data, n);
 		user = mux->users[mux->focus];
 	}
 }
@@ -69,8 +69,7 @@ static void move_focus(struct mux *mux)
 			mux->focus = next;
 			mux->queued = 0;
 			/* The monitor greets anew, as QEMU's prompt does. */
-			if (user->event)
-				user->event(user->opaque, CHARDEV_OPENED);
+			gate_tell(user, CHARDEV_OPENED);
 			return;
 		}
 	}
@@ -80,8 +79,8 @@ static void send_break(struct mux *mux)
 {
 	struct chardev_user *user = mux->users[mux->focus];
 
-	if (user && user->event)
-		user->event(user->opaque, CHARDEV_BREAK);
+	if (user)
+		gate_tell(user, CHARDEV_BREAK);
 }
 
 static void after_escape(struct mux *mux, uint8_t key)
@@ -153,8 +152,8 @@ static void base_event(void *opaque, enum chardev_event event)
 		struct chardev_user *user = mux->users[i];
 
 		/* Only the one in focus greets a new peer. */
-		if (user && user->event && (event != CHARDEV_OPENED || i == mux->focus))
-			user->event(user->opaque, event);
+		if (user && (event != CHARDEV_OPENED || i == mux->focus))
+			gate_tell(user, event);
 	}
 }
 
@@ -171,7 +170,8 @@ static int mux_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 	mux->base_user = (struct chardev_user){.can_receive = base_can_receive,
 		.receive = base_receive,
 		.event = base_event,
-		.opaque = mux};
+		.opaque = mux,
+		.is_host = true};
 	chardev_set_filename(chr, "mux");
 	return chardev_attach(mux->base, &mux->base_user, err);
 }
@@ -203,8 +203,8 @@ static int mux_attach(struct chardev *chr, struct chardev_user *user, struct err
 		chr->user = mux->users[0];
 		if (!mux->users[mux->focus])
 			mux->focus = i;
-		if (chr->opened && user->event && mux->focus == i)
-			user->event(user->opaque, CHARDEV_OPENED);
+		if (chr->opened && mux->focus == i)
+			gate_tell(user, CHARDEV_OPENED);
 		deliver(mux);
 		return 0;
 	}

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "debug/gdb-session.h"
+#include "machine/outside.h"
 
 #define INTERRUPT 0x03
 
@@ -255,7 +256,7 @@ static int go_on_at(struct gdb *g, const char *args)
 
 	if (!*args)
 		return 0;
-	if (!gdb_take_number(&args, &address) ||
+	if (outside_mode() != OUTSIDE_LIVE || !gdb_take_number(&args, &address) ||
 		engine->ops->get_state(engine, g->cpu, &state) < 0 ||
 		(int64_t)(address << 16) >> 16 != (int64_t)address)
 		return -EINVAL;
@@ -485,10 +486,20 @@ static const struct {
 	{"Z", insert_point},
 };
 
+/* A run that is recorded or replayed stays the one it is. */
+static bool is_refused(const struct gdb *g)
+{
+	return outside_mode() != OUTSIDE_LIVE && strchr("GMPX", g->packet[0]) && g->packet[0];
+}
+
 static void obey(struct gdb *g)
 {
 	/* Registers can be had of what stands still only. */
 	halt(g);
+	if (is_refused(g)) {
+		gdb_error(g, EPERM);
+		return;
+	}
 	for (size_t i = 0; !g->too_long && i < sizeof(packets) / sizeof(packets[0]); i++) {
 		size_t length = strlen(packets[i].begin);
 
@@ -632,7 +643,7 @@ int gdb_create(struct machine *machine, struct chardev *chr,
 	g->machine = machine;
 	g->chr = chr;
 	g->command = command;
-	g->user = (struct chardev_user){can_receive, receive, event, g};
+	g->user = (struct chardev_user){can_receive, receive, event, g, true};
 	rc = chardev_attach(chr, &g->user, err);
 	if (rc < 0) {
 		free(g);

@@ -8,16 +8,16 @@
 
 const struct qmp_command qmp_commands[] = {
 	{"block_resize", ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}),
-		NULL, run_block_resize},
+		NULL, run_block_resize, true},
 	/* Ours: QEMU 7.2 has no way to say it. */
 	{"chardev-resize", ARGS({"id", "str"}, {"cols", "int"}, {"rows", "int"}), NULL,
-		run_chardev_resize},
+		run_chardev_resize, true},
 	{"cont", NULL, NULL, run_cont},
 	{"device-list-properties", ARGS({"typename", "str"}), "[ObjectPropertyInfo]",
 		query_list_properties},
 	{"human-monitor-command", ARGS({"command-line", "str"}, {"cpu-index", "int", true}), "str",
 		run_human_monitor_command},
-	{"inject-nmi", NULL, NULL, run_inject_nmi},
+	{"inject-nmi", NULL, NULL, run_inject_nmi, true},
 	{"migrate",
 		ARGS({"uri", "str"}, {"blk", "bool", true}, {"inc", "bool", true},
 			{"detach", "bool", true}, {"resume", "bool", true}),
@@ -58,8 +58,8 @@ const struct qmp_command qmp_commands[] = {
 	{"ringbuf-read", ARGS({"device", "str"}, {"size", "int"}, {"format", "DataFormat", true}),
 		"str", run_ringbuf_read},
 	{"stop", NULL, NULL, run_stop},
-	{"system_powerdown", NULL, NULL, run_system_powerdown},
-	{"system_reset", NULL, NULL, run_system_reset},
+	{"system_powerdown", NULL, NULL, run_system_powerdown, true},
+	{"system_reset", NULL, NULL, run_system_reset, true},
 	{NULL, NULL, NULL, NULL},
 };
 

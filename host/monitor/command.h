@@ -40,6 +40,7 @@ struct qmp_command {
 	const char *returns;		    /* type; NULL: an empty object */
 	/* A new value, or NULL with `err`.  args is checked against `arguments`. */
 	json_t *(*run)(struct machine *machine, const json_t *args, struct qmp_error *err);
+	bool acts; /* the guest may see it: it is input from outside (machine/outside.h) */
 };
 
 extern const struct qmp_command qmp_commands[]; /* alphabetical; a NULL name ends it */
@@ -65,6 +66,11 @@ const struct qmp_type *qmp_type_find(const char *name); /* not for arrays */
 /* 0, or -EINVAL with QEMU's sentence.  args may be NULL. */
 int qmp_check_arguments(
 	const struct qmp_command *command, const json_t *args, struct qmp_error *err);
+
+/* Runs it, and is where commands that act are recorded, or refused while the log rules. */
+json_t *qmp_command_run(struct machine *machine, const struct qmp_command *command,
+	const json_t *args, struct qmp_error *err);
+void qmp_replay_init(struct machine *machine); /* once */
 
 json_t *qmp_schema(void); /* query-qmp-schema */
 

@@ -25,7 +25,13 @@ struct hmp_command {
 static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *out)
 {
 	struct qmp_error err = {.class = QMP_GENERIC};
-	json_t *result = run(machine, args, &err);
+	const struct qmp_command *command = qmp_commands;
+	json_t *result;
+
+	while (command->name && command->run != run)
+		command++;
+	result = command->name ? qmp_command_run(machine, command, args, &err)
+			       : run(machine, args, &err);
 
 	json_decref(args);
 	if (!result)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "machine/outside.h"
 #include "migration/migration.h"
 #include "monitor/command.h"
 
@@ -11,6 +12,9 @@ json_t *run_migrate(struct machine *machine, const json_t *args, struct qmp_erro
 	const char *uri = json_string_value(json_object_get(args, "uri"));
 	struct error why = {.text = ""};
 
+	if (outside_mode() != OUTSIDE_LIVE)
+		return qmp_fail(
+			err, QMP_GENERIC, "a run that is recorded or replayed cannot be migrated");
 	if (migration_save(machine, uri, &why) < 0)
 		return qmp_fail(err, QMP_GENERIC, "%s", why.text);
 	return json_object();

@@ -204,7 +204,8 @@ int monitor_create(
 	mon->user = (struct chardev_user){.can_receive = can_receive,
 		.receive = receive,
 		.event = chardev_happened,
-		.opaque = mon};
+		.opaque = mon,
+		.is_host = true};
 	list_add_tail(&monitors, &mon->link);
 	rc = chardev_attach(chr, &mon->user, err);
 	if (rc) {
@@ -214,6 +215,7 @@ int monitor_create(
 	}
 	if (!observer.event) {
 		observer.event = machine_event;
+		qmp_replay_init(machine);
 		machine_observe(machine, &observer);
 		drive_observer.failed = drive_event;
 		block_observe(machine->loop, &drive_observer);

@@ -136,7 +136,7 @@ static json_t *execute(struct monitor *mon, const json_t *request, struct qmp_er
 	if (qmp_check_arguments(command, args, err))
 		return NULL;
 	qmp_fail(err, QMP_GENERIC, "the answer cannot be expressed in JSON");
-	result = command->run(mon->machine, args, err);
+	result = qmp_command_run(mon->machine, command, args, err);
 	return result;
 }
 

@@ -199,7 +199,30 @@ static int take_soft_pairs(struct options *options, struct keyvals *kv, struct e
 	return 0;
 }
 
-/* -icount [shift=N|auto][,align=off][,sleep=on|off] */
+static int take_rr(struct board_config *board, struct keyvals *kv, struct error *err)
+{
+	const char *mode = keyvals_take(kv, "rr"), *file = keyvals_take(kv, "rrfile");
+
+	if (keyvals_get(kv, "rrsnapshot"))
+		return error_set(err, ENOTSUP,
+			"'rrsnapshot' is not supported: a run is recorded from its beginning");
+	if (!mode && file)
+		return error_set(err, EINVAL, "rrfile= needs rr=record or rr=replay");
+	if (!mode)
+		return 0;
+	board->rr_record = !strcmp(mode, "record");
+	board->rr_replay = !strcmp(mode, "replay");
+	if (!board->rr_record && !board->rr_replay)
+		return error_set(err, EINVAL, "Invalid icount rr option: %s", mode);
+	if (!file || !*file)
+		return error_set(err, EINVAL, "File name not specified for replay");
+	free(board->rr_file);
+	board->rr_file = strdup(file);
+	board->snapshot = true; /* what is written to a disk does not outlive the run */
+	return board->rr_file ? 0 : error_set(err, ENOMEM, "out of memory");
+}
+
+/* -icount [shift=N|auto][,align=off][,sleep=on|off][,rr=record|replay,rrfile=FILE] */
 int take_icount(struct options *options, const struct option_row *row, const char *argument,
 	struct error *err)
 {
@@ -225,8 +248,8 @@ int take_icount(struct options *options, const struct option_row *row, const cha
 		rc = error_set(err, EINVAL, "'align=on' is not supported");
 	if (!rc && sleep)
 		rc = parse_bool("sleep", sleep, &sleeps, err);
-	if (!rc && (keyvals_get(kv, "rr") || keyvals_get(kv, "rrfile")))
-		rc = error_set(err, ENOTSUP, "'rr' (record and replay) is not there yet");
+	if (!rc)
+		rc = take_rr(board, kv, err);
 	if (!rc && keyvals_left(kv))
 		rc = error_set(err, EINVAL, "Invalid parameter '%s'", keyvals_left(kv));
 	keyvals_free(kv);

@@ -52,7 +52,10 @@ static int settle(struct options *options, struct error *err)
 	if (!board->kernel && options->dtb)
 		return error_set(err, EINVAL, "-dtb only allowed with -kernel option");
 	if (options->board.has_icount && options->board.host_clock)
-		return error_set(err, EINVAL, "-icount and -accel soft,clock=host exclude each other");
+		return error_set(
+			err, EINVAL, "-icount and -accel soft,clock=host exclude each other");
+	if (board->rr_file && options->incoming)
+		return error_set(err, EINVAL, "-icount rr= and -incoming exclude each other");
 	if (options->accel_list && options->accel_by_machine)
 		return error_set(err, EINVAL,
 			"-accel %s: the -accel and \"-machine accel=\" options are incompatible",
@@ -138,6 +141,7 @@ void options_free(struct options *options)
 	list_init(&options->monitors);
 	keyvals_free(options->board.machine_kv);
 	keyvals_free(options->board.rtc);
+	free(options->board.rr_file);
 	free(options->accel_list);
 	free(options->guest_name);
 }

@@ -74,10 +74,11 @@ const struct option_row option_rows[] = {
 		"                soft: seed=N varies turns of vCPUs and times of I/O,\n"
 		"                clock=host|virtual is what the machine's time follows\n"),
 	ROW("icount", take_icount,
-		"-icount [shift=N|auto][,sleep=on|off]\n"
+		"-icount [shift=N|auto][,sleep=on|off][,rr=record|replay,rrfile=file]\n"
 		"                each instruction takes 2^N ns of virtual time (soft; auto: 3); "
 		"idle\n"
-		"                time passes at the host's pace with sleep=on, else at once\n"),
+		"                time passes at the host's pace with sleep=on, else at once;\n"
+		"                rr: what comes from outside goes to the file, or comes from it\n"),
 	ROW("smp", take_smp,
 		"-smp [[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores]"
 		"[,threads=threads]\n"

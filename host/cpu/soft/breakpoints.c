@@ -25,7 +25,13 @@ int soft_set_debug(struct cpu_engine *engine, const struct cpu_debug *debug)
 			return -EINVAL;
 	engine->debug = *debug;
 	for (unsigned i = 0; i < engine->cpus; i++) {
-		soft->cpus[i].debug_step = debug->step >> i & 1;
+		struct soft_cpu *c = &soft->cpus[i];
+		bool steps = debug->step >> i & 1;
+
+		/* In a run that is recorded or replayed nothing is held back for a step, and nobody
+		 * is frozen: it ends behind the next instruction of the run. */
+		c->debug_step = steps && !soft_replay_rules();
+		c->stop_at = steps && soft_replay_rules() ? c->instructions + 1 : UINT64_MAX;
 		soft_debug_changed(&soft->cpus[i]);
 	}
 	return 0;
@@ -96,4 +102,12 @@ void soft_break_behind(struct soft_cpu *c)
 	else
 		stop(c, CPU_DEBUG_STEP, c->rip);
 	c->debug_hits &= ~SOFT_WATCH_HIT;
+}
+
+void soft_break_stepped(struct soft_cpu *c)
+{
+	if (c->instructions < c->stop_at)
+		return;
+	c->stop_at = UINT64_MAX;
+	stop(c, CPU_DEBUG_STEP, c->rip);
 }

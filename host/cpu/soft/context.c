@@ -144,6 +144,7 @@ int soft_set_context(struct cpu_engine *engine, unsigned cpu, const struct cpu_c
 	c->nmi_blocked = context->nmi_blocked;
 	soft_debug_changed(c);
 	soft_lapic_set(c, &context->lapic);
+	atomic_store(&c->attention, true);
 	soft_blocks_flush(soft);
 	soft_tlb_flush(c, true);
 	return 0;

@@ -297,7 +297,7 @@ static struct soft_cpu *next_cpu(struct soft_engine *soft)
 	for (unsigned i = 0; i < soft->engine.cpus; i++) {
 		struct soft_cpu *c = &soft->cpus[(soft->turn + i) % soft->engine.cpus];
 
-		if (soft->engine.debug.frozen >> c->index & 1)
+		if (soft->engine.debug.frozen >> c->index & 1 && !soft_replay_rules())
 			continue;
 		if (!c->halted || atomic_load(&c->attention))
 			return c;
@@ -316,12 +316,12 @@ static void run_turns(void *opaque)
 	struct soft_engine *soft = opaque;
 	struct soft_cpu *c = NULL;
 	unsigned turns = soft->time.is_virtual ? TURNS : soft->engine.cpus;
-	bool idle = false;
+	bool idle = false, ruled = soft_replay_rules();
 
 	soft_time_stop(soft);
 	soft->in_turns = true;
 	for (unsigned i = 0; i < turns && may_run(soft) && !idle; i++) {
-		if (loop_has_tasks(soft->engine.machine->loop))
+		if (ruled ? !soft_replay_settle(soft) : loop_has_tasks(soft->engine.machine->loop))
 			break;
 		c = next_cpu(soft);
 		if (!c) {
@@ -329,9 +329,10 @@ static void run_turns(void *opaque)
 			continue;
 		}
 		soft_run(c, soft_turn_begin(soft, c));
-		if (soft->held && !c->halted && !c->yielded) {
+		soft_break_stepped(c);
+		if (soft_turn_rests(soft, c)) {
 			soft_turn_pause(soft);
-			break;
+			continue;
 		}
 		soft_turn_end(soft);
 		soft->turn = (c->index + 1) % soft->engine.cpus;
@@ -381,6 +382,7 @@ static void reset_cpu(struct soft_cpu *c)
 	c->nmi_pending = c->nmi_blocked = c->halted = c->init_pending = false;
 	c->inhibit = INHIBIT_NONE;
 	c->debug_hits = 0;
+	c->stop_at = UINT64_MAX;
 	c->event.active = false;
 	c->engine->engine.ops->set_state(&c->engine->engine, c->index, &state);
 	c->star = c->lstar = c->cstar = c->fmask = c->kernel_gs_base = c->tsc_aux = 0;
@@ -404,8 +406,11 @@ static void vcpus_start(void *opaque)
 	struct soft_engine *soft = opaque;
 
 	soft->running = true;
+	/* What a debugger's step has held back.  A processor that halts has looked, and must not
+	 * get a turn by a stop of the machine. */
 	for (unsigned i = 0; i < soft->engine.cpus; i++)
-		atomic_store(&soft->cpus[i].attention, true);
+		if (!soft->cpus[i].halted)
+			atomic_store(&soft->cpus[i].attention, true);
 	soft_post(soft);
 }
 

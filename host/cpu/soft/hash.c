@@ -42,6 +42,20 @@ static void add_cpu(XXH3_state_t *hash, const struct soft_cpu *c)
 	}
 }
 
+uint64_t soft_hash_cpu(const struct soft_cpu *c)
+{
+	XXH3_state_t *hash = XXH3_createState();
+	uint64_t digest = 0;
+
+	if (!hash)
+		return 0;
+	XXH3_64bits_reset(hash);
+	add_cpu(hash, c);
+	digest = XXH3_64bits_digest(hash);
+	XXH3_freeState(hash);
+	return digest;
+}
+
 static void add_memory(XXH3_state_t *hash, const struct guest_memory *memory)
 {
 	for (unsigned i = 0; i < memory->count; i++) {

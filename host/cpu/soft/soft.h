@@ -261,7 +261,8 @@ struct soft_cpu {
 	bool init_pending;		  /* INIT from itself: behind this instruction */
 	bool yielded;			  /* PAUSE: let the loop turn */
 	atomic_bool attention;		  /* look at interrupts, NMI, stop before the next block */
-	uint64_t instructions, slice_end; /* executed; where the turn ends */
+	uint64_t instructions, slice_end; /* executed; where the turn ends or rests */
+	uint64_t stop_at; /* a debugger's step under rr= ends there; else UINT64_MAX */
 
 	/* translate.c; while host code runs, gpr, rip, flags and instructions are partly there */
 	int64_t budget;		 /* instructions left of the turn */
@@ -307,14 +308,18 @@ struct soft_time {
 	int64_t base;	 /* ns when the turn began */
 	struct soft_cpu *running;
 	uint64_t began; /* its instructions then */
+	uint64_t end;	/* where the turn ends by itself, if it does not rest before */
 	bool paused;	/* the next turn is the rest of one, of `left` instructions */
 	uint64_t left;
+	uint64_t turns;	       /* that ended, and skips of idle time */
+	uint64_t trail;	       /* a hash of how each turn ended, under rr= */
 	uint64_t instructions; /* of all vCPUs, when the turn began */
 	uint64_t hashed;       /* the same when the hash was printed last */
 	uint64_t random;
 	struct vm_clock_source source;
 	bool idle_sleeps;
 	struct loop_timer wake; /* the end of such a sleep */
+	bool slept;		/* it has come */
 };
 
 struct soft_engine {
@@ -356,7 +361,9 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 /* How many instructions `c` may execute now. */
 uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c);
 void soft_turn_end(struct soft_engine *soft); /* timers that are due expire */
-/* The machine is held amid a turn: what is left of it comes with the next soft_turn_begin(). */
+/* Does the turn rest: is it only interrupted, by who must not be seen? */
+bool soft_turn_rests(const struct soft_engine *soft, const struct soft_cpu *c);
+/* Then: what is left of it comes with the next soft_turn_begin(). */
 void soft_turn_pause(struct soft_engine *soft);
 /* An instruction has reached a device: requests to the machine and work for the loop come first. */
 void soft_after_access(struct soft_cpu *c);
@@ -367,6 +374,16 @@ void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */
 /* --- hash.c: -d hash --- */
 uint64_t soft_hash_due(const struct soft_engine *soft); /* after how many instructions; 0: now */
 void soft_hash_print(struct soft_engine *soft);
+uint64_t soft_hash_cpu(const struct soft_cpu *c);
+
+/* --- replay.c: recording and replaying --- */
+void soft_replay_init(struct soft_engine *soft); /* in virtual time */
+bool soft_replay_rules(void);			 /* one of the two */
+void soft_replay_turn_ended(struct soft_engine *soft, const struct soft_cpu *c);
+uint64_t soft_replay_due(const struct soft_cpu *c); /* after how many instructions it rests */
+/* Before a turn: nothing waits on the loop afterwards, what the log has here is done.  False: no
+ * turn now. */
+bool soft_replay_settle(struct soft_engine *soft);
 
 /* Messages that other threads have sent arrive. */
 void soft_take_messages(struct soft_engine *soft);
@@ -427,6 +444,7 @@ void soft_break_access(struct soft_cpu *c, uint64_t linear, unsigned size, bool 
 bool soft_break_fetch(struct soft_cpu *c); /* a breakpoint is at RIP: the vCPU stops before it */
 /* Behind an instruction, or a delivery that took the place of one. */
 void soft_break_behind(struct soft_cpu *c);
+void soft_break_stepped(struct soft_cpu *c); /* behind a part of a turn: was it c->stop_at? */
 
 /* --- mmu.c --- */
 uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,

@@ -6,6 +6,7 @@
  * outside, everything happens at the same instruction again.
  */
 #include "cpu/soft/soft.h"
+#include "machine/outside.h"
 
 #define SLICE 20000 /* instructions a turn: a fraction of a millisecond */
 
@@ -42,6 +43,8 @@ static void deadline_is(void *opaque, int64_t deadline)
 		return;
 	}
 	end = time->began + until(time, deadline);
+	if (end < time->end)
+		time->end = end;
 	if (end < c->slice_end) {
 		c->slice_end = end;
 		c->break_block = true;
@@ -72,7 +75,7 @@ static void slept(void *opaque)
 {
 	struct soft_engine *soft = opaque;
 
-	skip(soft);
+	soft->time.slept = true;
 	soft_post(soft);
 }
 
@@ -87,8 +90,10 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 	time->idle_sleeps = config->idle_sleeps;
 	time->wake = (struct loop_timer){.expired = slept, .opaque = soft};
 	time->source = (struct vm_clock_source){now, deadline_is, set_now, time};
-	if (time->is_virtual)
-		vm_clock_follow(&soft->engine.machine->clock, &time->source);
+	if (!time->is_virtual)
+		return;
+	vm_clock_follow(&soft->engine.machine->clock, &time->source);
+	soft_replay_init(soft);
 }
 
 /* splitmix64: of its own, so that what a guest draws (RDRAND) does not move its turns. */
@@ -112,20 +117,25 @@ static uint64_t quantum(struct soft_engine *soft)
 	return number & 3 ? 1 + (number >> 2) % SLICE : 1 + (number >> 2) % 64;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t soft_turn_begin(struct soft_engine *soft, struct soft_cpu *c)
 {
 	struct soft_time *time = &soft->time;
-	uint64_t length = time->paused ? time->left : quantum(soft), due;
+	uint64_t length = time->paused ? time->left : quantum(soft);
 
-	time->paused = false;
+	time->paused = time->slept = false;
 	if (!time->is_virtual)
 		return length;
-	due = until(time, vm_clock_deadline(&soft->engine.machine->clock));
+	length = less(length, until(time, vm_clock_deadline(&soft->engine.machine->clock)));
 	time->running = c;
 	time->began = c->instructions;
-	length = due < length ? due : length;
-	due = soft_hash_due(soft);
-	return due < length ? due : length;
+	time->end = c->instructions + length;
+	length = less(length, soft_hash_due(soft));
+	return soft_replay_rules() ? less(length, soft_replay_due(c)) : length;
 }
 
 static void account(struct soft_time *time)
@@ -135,14 +145,28 @@ static void account(struct soft_time *time)
 	time->running = NULL;
 }
 
+/* A processor that halts or gives way ends its turn itself, whoever else looks. */
+bool soft_turn_rests(const struct soft_engine *soft, const struct soft_cpu *c)
+{
+	if (!soft->time.is_virtual || c->halted || c->yielded)
+		return false;
+	if (soft->held || soft->engine.machine->debug_requested)
+		return true;
+	if (soft_replay_rules() && !soft_replay_due(c))
+		return true;
+	return c->instructions >= c->slice_end && c->slice_end < soft->time.end;
+}
+
 void soft_turn_pause(struct soft_engine *soft)
 {
 	struct soft_time *time = &soft->time;
 	const struct soft_cpu *c = time->running;
 
-	time->left = c->slice_end > c->instructions ? c->slice_end - c->instructions : 0;
+	time->left = time->end > c->instructions ? time->end - c->instructions : 0;
 	time->paused = true;
 	account(time);
+	if (!soft_hash_due(soft))
+		soft_hash_print(soft);
 }
 
 void soft_after_access(struct soft_cpu *c)
@@ -152,7 +176,7 @@ void soft_after_access(struct soft_cpu *c)
 	if (machine_request_pending(soft->engine.machine))
 		c->break_block = true;
 	if (soft->time.is_virtual && loop_has_tasks(soft->engine.machine->loop)) {
-		c->slice_end = c->instructions;
+		c->slice_end = soft->time.end = c->instructions;
 		c->break_block = true;
 	}
 }
@@ -163,6 +187,9 @@ void soft_turn_end(struct soft_engine *soft)
 
 	if (!time->is_virtual)
 		return;
+	time->turns++;
+	if (soft_replay_rules())
+		soft_replay_turn_ended(soft, time->running);
 	account(time);
 	if (!soft_hash_due(soft))
 		soft_hash_print(soft);
@@ -174,13 +201,19 @@ bool soft_idle(struct soft_engine *soft)
 	struct machine *machine = soft->engine.machine;
 	int64_t deadline = vm_clock_deadline(&machine->clock);
 
-	if (!soft->time.is_virtual || deadline == INT64_MAX)
+	if (!soft->time.is_virtual)
 		return false;
-	if (soft->time.idle_sleeps && deadline > soft->time.base) {
+	if (deadline == INT64_MAX) {
+		outside_stuck();
+		return false;
+	}
+	if (soft->time.idle_sleeps && !soft->time.slept && deadline > soft->time.base) {
 		loop_timer_arm(
 			machine->loop, &soft->time.wake, loop_now() + (deadline - soft->time.base));
 		return false;
 	}
+	soft->time.slept = false;
+	soft->time.turns++;
 	skip(soft);
 	return true;
 }

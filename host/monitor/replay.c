@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands that act on the guest are input: a recorded run has them in its log, word for word, and
+ * a replayed run executes them from there and refuses others.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine/outside.h"
+#include "monitor/command.h"
+
+static int apply(void *opaque, const uint8_t *payload, size_t length)
+{
+	json_t *request = json_loadb((const char *)payload, length, 0, NULL), *result = NULL;
+	const char *name = json_string_value(json_object_get(request, "execute"));
+	const struct qmp_command *command = name ? qmp_command_find(name) : NULL;
+	const json_t *args = json_object_get(request, "arguments");
+	struct qmp_error err = {.class = QMP_GENERIC};
+	int rc = -EINVAL;
+
+	if (command && command->acts && !qmp_check_arguments(command, args, &err)) {
+		/* What it answered is told to nobody: an error then is the same error now. */
+		result = command->run(opaque, args, &err);
+		rc = 0;
+	}
+	json_decref(result);
+	json_decref(request);
+	return rc;
+}
+
+static struct outside_source source = {.name = "monitor", .apply = apply};
+
+void qmp_replay_init(struct machine *machine)
+{
+	if (source.opaque)
+		return;
+	source.opaque = machine;
+	outside_add(&source);
+}
+
+/* False: it is refused. */
+static bool may_enter(const struct qmp_command *command, const json_t *args)
+{
+	json_t *request = json_pack("{s:s}", "execute", command->name);
+	char *text;
+	bool may;
+
+	if (args)
+		json_object_set(request, "arguments", (json_t *)args);
+	text = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	may = text && outside_enter(&source, (const uint8_t *)text, strlen(text));
+	free(text);
+	return may;
+}
+
+json_t *qmp_command_run(struct machine *machine, const struct qmp_command *command,
+	const json_t *args, struct qmp_error *err)
+{
+	if (command->acts && outside_mode() != OUTSIDE_LIVE && !may_enter(command, args))
+		return qmp_fail(err, QMP_GENERIC,
+			"'%s' comes from the log of the recorded run, and from nowhere else",
+			command->name);
+	return command->run(machine, args, err);
+}
