@@ -249,6 +249,7 @@ void reads_begin(struct reads **log, const char *device, unsigned queue)
 		*log = calloc(1, sizeof(**log));
 	if (!*log)
 		return;
+	reads_end(*log);
 	current = *log;
 	current->device = device;
 	current->queue = queue;

@@ -338,6 +338,7 @@ void queue_push(struct queue *queue, struct queue_request *request, uint32_t wri
 
 void queue_untake(struct queue *queue, struct queue_request *request)
 {
+	reads_end(request->reads);
 	release(queue, request, false);
 	list_remove(&request->link);
 	list_add_tail(&queue->free, &request->link);

@@ -31,10 +31,11 @@ static void any_header(uint8_t *out, uint8_t kind, uint16_t number)
 	out[28] = kind >> 5;
 }
 
-#define BLK_FEATURES                                                                    \
-	(FEATURE(VIRTIO_F_INDIRECT_DESC) | FEATURE(VIRTIO_F_EVENT_IDX) |                \
-		FEATURE(VIRTIO_F_RING_RESET) | FEATURE(9) | FEATURE(11) | FEATURE(13) | \
-		FEATURE(14) | FEATURE(12))
+#define BLK_FEATURES                                                                            \
+	(FEATURE(VIRTIO_F_INDIRECT_DESC) | FEATURE(VIRTIO_F_EVENT_IDX) |                        \
+		FEATURE(VIRTIO_F_RING_RESET) | FEATURE(VIRTIO_F_RING_PACKED) |                  \
+		FEATURE(VIRTIO_F_IN_ORDER) | FEATURE(VIRTIO_F_NOTIFICATION_DATA) | FEATURE(9) | \
+		FEATURE(11) | FEATURE(13) | FEATURE(14) | FEATURE(12))
 #define BLK_PLAIN                                                                             \
 	.queue = 0, .out = 16, .in = 513, .prepare = read_sector_1, .judge = one_sector_came, \
 	.garbage = any_header

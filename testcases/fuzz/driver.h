@@ -14,8 +14,8 @@
 #define QUEUE_SIZE 8
 /* The areas of queue q, 0x1000 apart, lie 0x4000 apart; buffers lie behind them all. */
 #define TABLE(q)  (0x1000u + 0x4000u * (q))
-#define DRIVER(q) (TABLE(q) + 0x1000u)
-#define DEVICE(q) (TABLE(q) + 0x2000u)
+#define DRIVER(q) (TABLE(q) + (is_legacy() ? 16u * QUEUE_SIZE : 0x1000u))
+#define DEVICE(q) (TABLE(q) + (is_legacy() ? 0x1000u : 0x2000u))
 #define DATA	  0x12000u
 #define DATA_SIZE 0x8000u
 
@@ -24,14 +24,14 @@
 struct fuzz_device {
 	const struct device_type *type;
 	const char *text;
-	bool is_pci;
+	enum interface interface;
 	bool started; /* the input begins with a device that runs */
 	uint64_t features;
 	unsigned queue; /* that serves the plain request: `out` bytes to the device, `in` from it */
 	uint32_t out, in;
 	void (*prepare)(uint8_t *out);
 	void (*judge)(const uint8_t *in, uint32_t used_length);
-	void (*after_setup)(void); /* other queues that the device wants first; or NULL */
+	void (*more)(void); /* what the machine has besides; or NULL */
 	void (*garbage)(uint8_t *out, uint8_t kind, uint16_t number); /* a header; or NULL */
 };
 
@@ -53,22 +53,34 @@ static uint64_t take(struct input *in, unsigned bytes)
 
 /* --- what a sound driver does --- */
 
-static uint16_t avail_index[QUEUES];
+static uint16_t avail_index[QUEUES]; /* of a packed ring: the next descriptor's place */
+static bool wrap[QUEUES], packed;
 
 static void set_up_queue(unsigned queue, uint16_t size)
 {
 	uint64_t areas[3] = {TABLE(queue), DRIVER(queue), DEVICE(queue)};
 
 	avail_index[queue] = 0;
+	wrap[queue] = true;
 	memset(ram + TABLE(queue), 0, 0x3000);
 	enable_queue(queue, size, areas);
+}
+
+/* The legacy interface has no FEATURES_OK. */
+static uint8_t running(void)
+{
+	return is_legacy() ? 7 : 0xf;
 }
 
 static bool set_up(uint64_t features)
 {
 	set_status(0);
 	set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+	features &= offered();
+	packed = features & FEATURE(VIRTIO_F_RING_PACKED);
 	accept_features(features);
+	if (is_legacy())
+		return true;
 	set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
 	return status() & STATUS_FEATURES_OK;
 }
@@ -84,8 +96,21 @@ static void descriptor(unsigned queue, unsigned i, uint64_t address, uint32_t le
 	memcpy(at + 14, &next, 2);
 }
 
+/* The next descriptor of a packed ring, as available as can be. */
+static void packed_descriptor(unsigned queue, uint64_t address, uint32_t length, uint16_t flags)
+{
+	descriptor(queue, avail_index[queue], address, length, avail_index[queue],
+		flags | (wrap[queue] ? 0x80 : 0x8000));
+	if (++avail_index[queue] == QUEUE_SIZE) {
+		avail_index[queue] = 0;
+		wrap[queue] = !wrap[queue];
+	}
+}
+
 static void publish(unsigned queue, uint16_t head)
 {
+	if (packed)
+		return; /* by its descriptors */
 	memcpy(ram + DRIVER(queue) + 4 + 2 * (avail_index[queue] % QUEUE_SIZE), &head, 2);
 	avail_index[queue]++;
 	memcpy(ram + DRIVER(queue) + 2, &avail_index[queue], 2);
@@ -100,10 +125,8 @@ static void it_works(void)
 	REQUIRE(status() == 0);
 	REQUIRE(set_up(FEATURE(VIRTIO_F_VERSION_1)));
 	set_up_queue(queue, QUEUE_SIZE);
-	if (target->after_setup)
-		target->after_setup();
-	set_status(0xf);
-	REQUIRE(status() == 0xf);
+	set_status(running());
+	REQUIRE(status() == running());
 	memset(ram + DATA, 0, target->out);
 	memset(ram + DATA + 0x1000, 0xee, target->in);
 	if (target->prepare)
@@ -116,7 +139,7 @@ static void it_works(void)
 	kick(queue);
 	drain();
 	memcpy(&index, ram + DEVICE(queue) + 2, 2);
-	REQUIRE(status() == 0xf);
+	REQUIRE(status() == running());
 	REQUIRE(index == 1);
 	memcpy(used, ram + DEVICE(queue) + 4, 8);
 	REQUIRE(used[0] == 0);
@@ -242,9 +265,10 @@ static void op_ring_bytes(struct input *in)
 {
 	uint16_t at = take(in, 2);
 	uint32_t value = take(in, 4);
-	static const uint16_t areas[] = {0, 0x1000, 0x2000};
+	unsigned queue = at >> 14;
+	uint32_t areas[] = {TABLE(queue), DRIVER(queue), DEVICE(queue)};
 
-	memcpy(ram + TABLE(at >> 14) + areas[(at >> 8 & 0x3f) % 3] + (at & 0xff), &value, 4);
+	memcpy(ram + areas[(at >> 8 & 0x3f) % 3] + (at & 0xff), &value, 4);
 }
 
 static void op_header(struct input *in)
@@ -291,7 +315,7 @@ static void op_set_up(struct input *in)
 	for (unsigned q = 0; q < QUEUES; q++)
 		if (queues >> q & 1)
 			set_up_queue(q, queues & 0x80 ? queues >> 4 & 7 : QUEUE_SIZE);
-	set_status(0xf);
+	set_status(running());
 }
 
 static void op_reset(struct input *in)
@@ -300,20 +324,28 @@ static void op_reset(struct input *in)
 	REQUIRE(is_pci || status() == 0); /* its BAR may be elsewhere */
 }
 
-/* A request as a driver would write it, whose sizes and header are the input's. */
+/* A request as a driver would write it: one piece out, one either way, and a byte in if wanted. */
 static void op_request(struct input *in)
 {
 	uint8_t raw = take(in, 1), kind = take(in, 1);
-	uint16_t number = take(in, 2);
+	uint16_t number = take(in, 2), way = raw & 0x10 ? 0 : 2, next = raw & 8 ? 1 : 0;
 	uint32_t out = take(in, 1), length = take(in, 2) & 0x1fff;
-	unsigned queue = raw >> 6, head = (raw & 3) * 2;
-	uint32_t at = DATA + 0x400 * head;
+	unsigned queue = raw >> 6, head = (raw & 1) * 4;
+	uint32_t at = DATA + 0x2000 * (raw & 3);
 
 	if (target->garbage)
 		target->garbage(ram + at, kind, number);
-	descriptor(queue, head, at, out, raw & 0x20 ? 0 : 1, head + 1);
-	descriptor(queue, head + 1, at + 0x1000, length, raw & 0x10 ? 0 : 2, 0);
-	publish(queue, head);
+	if (packed) {
+		packed_descriptor(queue, at, out, 1);
+		packed_descriptor(queue, at + 0x100, length, way | next);
+		if (next)
+			packed_descriptor(queue, at + 0x80, 1, 2);
+	} else {
+		descriptor(queue, head, at, out, 1, head + 1);
+		descriptor(queue, head + 1, at + 0x100, length, way | next, head + 2);
+		descriptor(queue, head + 2, at + 0x80, 1, 2, 0);
+		publish(queue, head);
+	}
 	kick(queue);
 }
 
@@ -328,10 +360,12 @@ static int fuzz_one(const uint8_t *data, size_t size)
 
 	reset_machine();
 	if (target->started) {
-		set_up(target->features | FEATURE(VIRTIO_F_VERSION_1));
+		uint64_t without = take(&in, 1) & 1 ? 0 : FEATURE(VIRTIO_F_RING_PACKED);
+
+		set_up((target->features & ~without) | FEATURE(VIRTIO_F_VERSION_1));
 		for (unsigned q = 0; q < QUEUES; q++)
 			set_up_queue(q, QUEUE_SIZE);
-		set_status(0xf);
+		set_status(running());
 	}
 	for (unsigned i = 0; in.left && i < OPERATIONS_MAX; i++)
 		operations[take(&in, 1) % (sizeof(operations) / sizeof(operations[0]))](&in);
@@ -345,18 +379,25 @@ static int fuzz_one(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#define FUZZ_DEVICE(what)                                                \
-	int LLVMFuzzerInitialize(int *argc, char ***argv);               \
-	int LLVMFuzzerInitialize(int *argc, char ***argv)                \
-	{                                                                \
-		target = &(what);                                        \
-		make_device(target->type, target->text, target->is_pci); \
-		return 0;                                                \
-	}                                                                \
-	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);    \
-	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)     \
-	{                                                                \
-		return fuzz_one(data, size);                             \
+static void begin(const struct fuzz_device *what)
+{
+	target = what;
+	make_device(what->type, what->text, what->interface);
+	if (what->more)
+		what->more();
+}
+
+#define FUZZ_DEVICE(what)                                             \
+	int LLVMFuzzerInitialize(int *argc, char ***argv);            \
+	int LLVMFuzzerInitialize(int *argc, char ***argv)             \
+	{                                                             \
+		begin(&(what));                                       \
+		return 0;                                             \
+	}                                                             \
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); \
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)  \
+	{                                                             \
+		return fuzz_one(data, size);                          \
 	}
 
 #endif

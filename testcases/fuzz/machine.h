@@ -19,6 +19,7 @@
 
 #include "block/block.h"
 #include "bus/pci.h"
+#include "chardev/chardev.h"
 #include "machine/machine.h"
 #include "virtio/features.h"
 #include "virtio/mmio.h"
@@ -50,6 +51,9 @@ static struct pci_bus bus;
 static struct device *device;
 static struct block_backend *backend;
 static uint8_t *ram;
+enum interface { MMIO_MODERN, MMIO_LEGACY, PCI_MODERN, PCI_LEGACY };
+
+static enum interface interface;
 static bool is_pci, line;
 static unsigned messages;
 static int64_t io_time;
@@ -200,24 +204,71 @@ static void place_bars(void)
 	put_config(PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 }
 
+/* A register that each interface has somewhere. */
+struct place {
+	uint16_t offset;
+	uint8_t size;
+};
+enum register_name { AT_STATUS, AT_WORD, AT_FEATURES, AT_SELECT, AT_SIZE, AT_NOTIFY };
+
+static const struct place places[][AT_NOTIFY + 1] = {
+	[MMIO_MODERN] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4}},
+	[MMIO_LEGACY] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4}},
+	[PCI_MODERN] = {{0x14, 1}, {0x08, 4}, {0x0c, 4}, {0x16, 2}, {0x18, 2}, {DOORBELLS, 2}},
+	[PCI_LEGACY] = {{0x12, 1}, {0, 0}, {0x04, 4}, {0x0e, 2}, {0, 0}, {0x10, 2}},
+};
+
+static void write_to(enum register_name name, uint32_t value)
+{
+	struct place at = places[interface][name];
+
+	if (!at.size)
+		return;
+	if (interface == PCI_LEGACY)
+		put_port(IO_BAR + at.offset, value, at.size);
+	else if (name == AT_NOTIFY && is_pci)
+		put(BAR + at.offset + 4 * value, value, at.size);
+	else
+		put((is_pci ? BAR : MMIO) + at.offset, value, at.size);
+}
+
 static uint8_t status(void)
 {
-	return is_pci ? get(BAR + 0x14, 1) : get(MMIO + 0x70, 4);
+	struct place at = places[interface][AT_STATUS];
+
+	if (interface == PCI_LEGACY)
+		return get_port(IO_BAR + at.offset, at.size);
+	return get((is_pci ? BAR : MMIO) + at.offset, at.size);
 }
 
 static void set_status(uint8_t value)
 {
-	if (is_pci)
-		put(BAR + 0x14, value, 1);
-	else
-		put(MMIO + 0x70, value, 4);
+	write_to(AT_STATUS, value);
+}
+
+static bool is_legacy(void)
+{
+	return interface == MMIO_LEGACY || interface == PCI_LEGACY;
+}
+
+static uint64_t offered(void)
+{
+	uint64_t features = 0;
+
+	if (interface == PCI_LEGACY)
+		return get_port(IO_BAR, 4);
+	for (unsigned word = 0; word < 2; word++) {
+		put(is_pci ? BAR : MMIO + 0x14, word, 4);
+		features |= get(is_pci ? BAR + 4 : MMIO + 0x10, 4) << 32 * word;
+	}
+	return features;
 }
 
 static void accept_features(uint64_t features)
 {
-	for (unsigned word = 0; word < 2; word++) {
-		put(is_pci ? BAR + 0x08 : MMIO + 0x24, word, 4);
-		put(is_pci ? BAR + 0x0c : MMIO + 0x20, (uint32_t)(features >> 32 * word), 4);
+	for (unsigned word = 0; word < (is_legacy() ? 1 : 2); word++) {
+		write_to(AT_WORD, word);
+		write_to(AT_FEATURES, (uint32_t)(features >> 32 * word));
 	}
 }
 
@@ -225,8 +276,18 @@ static void enable_queue(unsigned queue, uint16_t size, const uint64_t areas[3])
 {
 	static const uint16_t mmio_areas[] = {0x80, 0x90, 0xa0}, pci_areas[] = {0x20, 0x28, 0x30};
 
-	put(is_pci ? BAR + 0x16 : MMIO + 0x30, queue, is_pci ? 2 : 4);
-	put(is_pci ? BAR + 0x18 : MMIO + 0x38, size, is_pci ? 2 : 4);
+	write_to(AT_SELECT, queue);
+	write_to(AT_SIZE, size);
+	if (interface == PCI_LEGACY) {
+		put_port(IO_BAR + 8, areas[0] >> 12, 4);
+		return;
+	}
+	if (interface == MMIO_LEGACY) {
+		put(MMIO + 0x28, 4096, 4);
+		put(MMIO + 0x3c, 4096, 4);
+		put(MMIO + 0x40, areas[0] >> 12, 4);
+		return;
+	}
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t at = is_pci ? BAR + pci_areas[i] : MMIO + mmio_areas[i];
 
@@ -238,10 +299,7 @@ static void enable_queue(unsigned queue, uint16_t size, const uint64_t areas[3])
 
 static void kick(unsigned queue)
 {
-	if (is_pci)
-		put(BAR + DOORBELLS + 4 * queue, queue, 2);
-	else
-		put(MMIO + 0x50, queue, 4);
+	write_to(AT_NOTIFY, queue);
 }
 
 /* --- making it --- */
@@ -263,6 +321,13 @@ static void make_disk(void)
 	keyvals_free(kv);
 }
 
+static void make_chardev(const char *id)
+{
+	struct error err;
+
+	REQUIRE(chardev_create_short(loop, id, "null", &err));
+}
+
 static void make_machine(void)
 {
 	struct error err;
@@ -280,24 +345,30 @@ static void make_machine(void)
 	make_disk();
 	pci_bus_init(&bus, &machine, "pci.0");
 	bus.set_pirq = set_line;
-	device_global_add("virtio-mmio", "force-legacy", "off");
+	device_global_add("virtio-mmio", "force-legacy", interface == MMIO_LEGACY ? "on" : "off");
 	REQUIRE(virtio_mmio_create(&machine, 8, SLOTS, 5, &err) == 0);
 }
 
-/* `text`: as after -device, with the properties; `pci` says where its type belongs. */
-static void make_device(const struct device_type *type, const char *text, bool pci)
+static struct device *add_device(const struct device_type *type, const char *text)
 {
 	struct error err;
-	struct keyvals *kv;
+	struct keyvals *kv = keyvals_parse("-device", text, NULL, &err);
+	struct device *made = device_create(&machine, type, NULL, kv, &err);
 
-	make_machine();
-	is_pci = pci;
-	kv = keyvals_parse("-device", text, NULL, &err);
-	device = device_create(&machine, type, NULL, kv, &err);
-	if (!device)
+	if (!made)
 		fprintf(stderr, "%s\n", err.text);
-	REQUIRE(device);
+	REQUIRE(made);
 	keyvals_free(kv);
+	return made;
+}
+
+/* `text`: as after -device, with the properties. */
+static void make_device(const struct device_type *type, const char *text, enum interface how)
+{
+	interface = how;
+	is_pci = how == PCI_MODERN || how == PCI_LEGACY;
+	make_machine();
+	device = add_device(type, text);
 }
 
 /* As at power-on. */

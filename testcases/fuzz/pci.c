@@ -4,8 +4,8 @@
 
 static const struct fuzz_device device_under_test = {
 	.type = &virtio_blk_pci_type,
-	.text = "drive=d,num-queues=3,queue-size=8,disable-legacy=on,addr=4",
-	.is_pci = true,
+	.text = "drive=d,num-queues=3,queue-size=8,disable-legacy=on,packed=on,addr=4",
+	.interface = PCI_MODERN,
 	.started = false,
 	.features = BLK_FEATURES,
 	BLK_PLAIN,

@@ -141,7 +141,7 @@ static void start(struct input *in, uint64_t features)
 	while (flying_count)
 		push(0, 0);
 	queue_stop(&queue);
-	queue.size = size & 0x80 ? size * 3 : 1u << size % 9;
+	queue.size = size & 0x80 ? size * 3 % 257 : 1u << size % 9;
 	queue.descriptor_area = kind & 1 ? take(in, 3) : TABLE;
 	queue.driver_area = kind & 2 ? take(in, 3) : DRIVER;
 	queue.device_area = kind & 4 ? take(in, 3) : DEVICE;
