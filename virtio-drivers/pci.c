@@ -180,6 +180,13 @@ static void use_capability(struct virtio_device *dev, uint8_t at)
 	if ((head >> 24) < CAP_COMMON || (head >> 24) > CAP_DEVICE ||
 		pci_read8(dev->pci, at + 4) > 5)
 		return;
+	if ((head >> 24) == CAP_NOTIFY && !dev->notify && !dev->notify_port) {
+		uint16_t port = pci_bar_io(dev->pci, pci_read8(dev->pci, at + 4));
+
+		/* One register for all queues, or none that these drivers use. */
+		if (port && pci_read32(dev->pci, at + 16) == 0)
+			dev->notify_port = port + offset;
+	}
 	bar = pci_bar(dev->pci, pci_read8(dev->pci, at + 4));
 	if (!bar)
 		return;

@@ -201,6 +201,7 @@ struct virtio_device {
 	uint32_t legacy_page[VIRTIO_QUEUES]; /* of a queue that was set and not enabled yet */
 	volatile uint8_t *common, *isr, *notify;
 	uint32_t notify_multiplier, notify_length, common_length;
+	uint16_t notify_port; /* a doorbell in I/O space, which the device prefers; 0: none */
 
 	/* MMIO */
 	volatile uint8_t *mmio;
@@ -251,6 +252,8 @@ static inline void virtio_notify(struct virtio_device *dev, unsigned queue)
 {
 	if (dev->io)
 		outw(dev->io + PCI_LEGACY_QUEUE_NOTIFY, queue);
+	else if (dev->notify_port)
+		outw(dev->notify_port, queue);
 	else if (dev->is_pci)
 		mmio_write16(dev->doorbell[queue], queue);
 	else

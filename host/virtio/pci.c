@@ -6,7 +6,9 @@
  * common configuration   0x1000 ISR   0x2000 device configuration   0x3000 doorbells and five
  * capabilities that say so, the last of them a window to BAR 4 through configuration space.
  *
- * Not here: doorbells in I/O space, notification data, shared memory, administration queues.
+ * With modern-pio-notify=on BAR 2 has one doorbell in I/O space besides.
+ *
+ * Not here: notification data, shared memory, administration queues.
  */
 #include "virtio/pci.h"
 
@@ -21,9 +23,11 @@
 #define SUBSYSTEM	  0x1100
 #define MSIX_BAR	  1
 #define MODERN_BAR	  4
-#define MODERN_SIZE	  0x4000
+#define NOTIFY_IO_BAR	  2
+#define NOTIFY_IO_SIZE	  4
 #define STRUCTURE_SIZE	  0x1000
-#define NOTIFY_MULTIPLIER 4
+#define DOORBELL_USUAL	  4 /* bytes from one to the next, or */
+#define DOORBELL_PAGE	  4096
 #define VECTORS_AUTO	  0xffffffff
 #define VECTORS_MAX	  2048
 #define NO_VECTOR	  VIRTIO_PCI_NO_VECTOR
@@ -188,8 +192,14 @@ static void transport_reset(struct virtio_device *vdev)
 	update_routes(p);
 }
 
-/* Those of the interface that the driver uses; a doorbell at the other one comes as an exit.  In
- * BAR 4 each queue's has an address of its own, so the value written does not matter. */
+static uint32_t multiplier(const struct virtio_pci *p)
+{
+	return p->page_per_vq ? DOORBELL_PAGE : DOORBELL_USUAL;
+}
+
+/* Doorbells that are signals are those that the driver prefers: of the interface that it uses, and
+ * in I/O space where it finds some there; others come as exits.  In BAR 4 each queue's has an address
+ * of its own, so the value written does not matter. */
 static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool on)
 {
 	struct virtio_pci *p = vdev->transport_opaque;
@@ -205,8 +215,14 @@ static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool o
 		region_event_add(&p->legacy, &vq->event);
 		return;
 	}
+	if (p->modern_pio_notify) {
+		vq->event = (struct region_event){
+			.size = 2, .match = true, .value = vq->ring.index, .fd = vq->doorbell.fd};
+		region_event_add(&p->notify_io, &vq->event);
+		return;
+	}
 	vq->event = (struct region_event){
-		.offset = PAGE_NOTIFY * STRUCTURE_SIZE + NOTIFY_MULTIPLIER * vq->ring.index,
+		.offset = PAGE_NOTIFY * STRUCTURE_SIZE + multiplier(p) * vq->ring.index,
 		.fd = vq->doorbell.fd,
 	};
 	region_event_add(&p->modern, &vq->event);
@@ -372,20 +388,27 @@ static uint64_t modern_read(void *opaque, uint64_t offset, unsigned size)
 	}
 }
 
+static void ring_doorbell(struct virtio_pci *p, unsigned queue)
+{
+	struct virtio_queue *vq = virtio_queue(p->vdev, queue);
+
+	if (vq)
+		virtio_queue_kick(vq);
+}
+
 static void modern_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
 	struct virtio_pci *p = opaque;
 	unsigned at = offset % STRUCTURE_SIZE;
-	struct virtio_queue *vq;
 
 	switch (offset / STRUCTURE_SIZE) {
 	case PAGE_COMMON: common_write(p, at, size, value); break;
+	case PAGE_ISR: break;
 	case PAGE_DEVICE: virtio_config_write(p->vdev, at, size, value); break;
-	case PAGE_NOTIFY:
-		vq = virtio_queue(p->vdev, at / NOTIFY_MULTIPLIER);
-		if (vq && at % NOTIFY_MULTIPLIER == 0)
-			virtio_queue_kick(vq);
-		break;
+	default:
+		offset -= PAGE_NOTIFY * STRUCTURE_SIZE;
+		if (offset % multiplier(p) == 0)
+			ring_doorbell(p, offset / multiplier(p));
 	}
 }
 
@@ -396,6 +419,25 @@ static const struct region_ops modern_ops = {
 	.max_access = 8,
 };
 
+/* BAR 2: one register, and the value tells the queues apart. */
+static uint64_t notify_io_read(void *opaque, uint64_t offset, unsigned size)
+{
+	return 0;
+}
+
+static void notify_io_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+	if (offset == 0 && size >= 2)
+		ring_doorbell(opaque, value & 0xffff);
+}
+
+static const struct region_ops notify_io_ops = {
+	.read = notify_io_read,
+	.write = notify_io_write,
+	.min_access = 1,
+	.max_access = 4,
+};
+
 /* --- configuration space --- */
 
 static bool covers(unsigned offset, unsigned size, unsigned byte)
@@ -403,15 +445,22 @@ static bool covers(unsigned offset, unsigned size, unsigned byte)
 	return offset <= byte && byte < offset + size;
 }
 
-/* 4.1.4.9: the access that the window's registers describe, or false if they describe none. */
-static bool window(struct virtio_pci *p, uint32_t *offset, uint32_t *length)
+/* 4.1.4.9: the access that the window's registers describe, or NULL if they describe none.  Any BAR
+ * of the function can be named, whether or not it decodes. */
+static struct region *window(struct virtio_pci *p, uint32_t *offset, uint32_t *length)
 {
 	const uint8_t *cap = p->pci.config + p->cfg_capability;
+	struct region *region;
 
+	if (!p->has_modern || cap[CAP_BAR] >= PCI_BARS)
+		return NULL;
+	region = p->pci.bars[cap[CAP_BAR]].region;
 	memcpy(offset, cap + CAP_OFFSET, 4);
 	memcpy(length, cap + CAP_LENGTH, 4);
-	return cap[CAP_BAR] == MODERN_BAR && (*length == 1 || *length == 2 || *length == 4) &&
-	       *offset % *length == 0 && *offset <= MODERN_SIZE - *length;
+	if (!region || (*length != 1 && *length != 2 && *length != 4) || *offset % *length ||
+		*offset > region->length - *length)
+		return NULL;
+	return region;
 }
 
 static void config_reading(struct pci_device *pci, unsigned offset, unsigned size)
@@ -419,10 +468,11 @@ static void config_reading(struct pci_device *pci, unsigned offset, unsigned siz
 	struct virtio_pci *p = from_pci(pci);
 	unsigned data = p->cfg_capability + CAP_EXTRA;
 	uint32_t at, length, value;
+	struct region *region = covers(offset, size, data) ? window(p, &at, &length) : NULL;
 
-	if (!p->has_modern || !covers(offset, size, data) || !window(p, &at, &length))
+	if (!region)
 		return;
-	value = modern_read(p, at, length);
+	value = region->ops->read(region->opaque, at, length);
 	memcpy(pci->config + data, &value, length);
 }
 
@@ -431,27 +481,27 @@ static void config_written(struct pci_device *pci, unsigned offset, unsigned siz
 	struct virtio_pci *p = from_pci(pci);
 	unsigned data = p->cfg_capability + CAP_EXTRA;
 	uint32_t at, length, value = 0;
+	struct region *region = covers(offset, size, data) ? window(p, &at, &length) : NULL;
 
 	if (covers(offset, size, PCI_COMMAND))
 		virtio_set_access(p->vdev, pci_is_master(pci));
-	if (!p->has_modern || !covers(offset, size, data) || !window(p, &at, &length))
+	if (!region)
 		return;
 	memcpy(&value, pci->config + data, length);
-	modern_write(p, at, value, length);
+	region->ops->write(region->opaque, at, value, length);
 }
 
-static int add_capability(
-	struct virtio_pci *p, uint8_t cfg_type, unsigned page, uint32_t length, unsigned extra)
+static int add_capability(struct virtio_pci *p, uint8_t cfg_type, unsigned bar, uint32_t offset,
+	uint32_t length, unsigned extra)
 {
 	int at = pci_add_capability(&p->pci, PCI_CAP_VENDOR, CAP_EXTRA + extra);
-	uint32_t offset = page * STRUCTURE_SIZE;
 	uint8_t *cap = p->pci.config + at;
 
 	if (at < 0)
 		return at;
 	cap[2] = CAP_EXTRA + extra;
 	cap[CAP_CFG_TYPE] = cfg_type;
-	cap[CAP_BAR] = length ? MODERN_BAR : 0;
+	cap[CAP_BAR] = bar;
 	memcpy(cap + CAP_OFFSET, &offset, 4);
 	memcpy(cap + CAP_LENGTH, &length, 4);
 	return at;
@@ -459,18 +509,22 @@ static int add_capability(
 
 static int add_capabilities(struct virtio_pci *p, struct error *err)
 {
-	uint32_t multiplier = NOTIFY_MULTIPLIER;
+	uint32_t step = multiplier(p), size = STRUCTURE_SIZE;
 	uint8_t *config = p->pci.config, *writable = p->pci.writable;
-	int common, isr, device, notify, cfg;
+	int common, isr, device, notify, cfg, io = 0;
 
-	common = add_capability(p, 1, PAGE_COMMON, STRUCTURE_SIZE, 0);
-	isr = add_capability(p, 3, PAGE_ISR, STRUCTURE_SIZE, 0);
-	device = add_capability(p, 4, PAGE_DEVICE, STRUCTURE_SIZE, 0);
-	notify = add_capability(p, 2, PAGE_NOTIFY, STRUCTURE_SIZE, sizeof(multiplier));
-	cfg = add_capability(p, 5, 0, 0, 4);
-	if (common < 0 || isr < 0 || device < 0 || notify < 0 || cfg < 0)
+	common = add_capability(p, 1, MODERN_BAR, PAGE_COMMON * size, size, 0);
+	isr = add_capability(p, 3, MODERN_BAR, PAGE_ISR * size, size, 0);
+	device = add_capability(p, 4, MODERN_BAR, PAGE_DEVICE * size, size, 0);
+	notify = add_capability(
+		p, 2, MODERN_BAR, PAGE_NOTIFY * size, VIRTIO_QUEUES_MAX * step, sizeof(step));
+	/* The list is read from its end: this one is preferred.  Its multiplier is 0. */
+	if (p->modern_pio_notify)
+		io = add_capability(p, 2, NOTIFY_IO_BAR, 0, NOTIFY_IO_SIZE, sizeof(step));
+	cfg = add_capability(p, 5, 0, 0, 0, 4);
+	if (common < 0 || isr < 0 || device < 0 || notify < 0 || cfg < 0 || io < 0)
 		return error_set(err, ENOSPC, "no room for the virtio capabilities");
-	memcpy(config + notify + CAP_EXTRA, &multiplier, sizeof(multiplier));
+	memcpy(config + notify + CAP_EXTRA, &step, sizeof(step));
 	p->cfg_capability = cfg;
 	writable[cfg + CAP_BAR] = 0xff;
 	memset(writable + cfg + CAP_OFFSET, 0xff, 4 + 4 + 4); /* offset, length, data */
@@ -486,9 +540,6 @@ int virtio_pci_check(struct virtio_pci *p, struct error *err)
 	if (!p->has_modern && !p->has_legacy)
 		return error_set(err, EINVAL,
 			"device cannot work as neither modern nor legacy mode is enabled");
-	if (p->page_per_vq || p->modern_pio_notify)
-		return error_set(err, ENOTSUP, "%s=on is not there yet",
-			p->page_per_vq ? "page-per-vq" : "modern-pio-notify");
 	if (p->vectors != VECTORS_AUTO && p->vectors > VECTORS_MAX)
 		return error_set(err, EINVAL, "vectors=%u: at most %u", p->vectors, VECTORS_MAX);
 	return 0;
@@ -524,15 +575,25 @@ static int set_identity(struct virtio_pci *p, uint32_t class_code, struct error 
 
 static int add_modern(struct virtio_pci *p, struct error *err)
 {
+	uint64_t used = PAGE_NOTIFY * STRUCTURE_SIZE + (uint64_t)multiplier(p) * VIRTIO_QUEUES_MAX;
+	uint64_t size = STRUCTURE_SIZE;
 	int rc = add_capabilities(p, err);
 
 	if (rc < 0)
 		return rc;
+	while (size < used)
+		size *= 2;
 	p->modern.name = "virtio-pci";
-	p->modern.length = MODERN_SIZE;
 	p->modern.ops = &modern_ops;
 	p->modern.opaque = p;
-	pci_register_bar(&p->pci, MODERN_BAR, PCI_BAR_MEMORY64, true, MODERN_SIZE, &p->modern);
+	pci_register_bar(&p->pci, MODERN_BAR, PCI_BAR_MEMORY64, true, size, &p->modern);
+	if (!p->modern_pio_notify)
+		return 0;
+	p->notify_io.name = "virtio-pci-notify";
+	p->notify_io.ops = &notify_io_ops;
+	p->notify_io.opaque = p;
+	pci_register_bar(
+		&p->pci, NOTIFY_IO_BAR, PCI_BAR_IO, false, NOTIFY_IO_SIZE, &p->notify_io);
 	return 0;
 }
 
@@ -572,6 +633,7 @@ void virtio_pci_unrealize(struct virtio_pci *p)
 	loop_cancel(p->pci.dev.machine->loop, &p->intx_task);
 	space_unmap(&p->modern);
 	space_unmap(&p->legacy);
+	space_unmap(&p->notify_io);
 	if (p->pci.msix.count)
 		msix_destroy(&p->pci);
 	free(p->queue_vector);

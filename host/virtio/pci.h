@@ -20,6 +20,7 @@ struct virtio_pci {
 
 	bool has_legacy, has_modern; /* which interfaces there are */
 	struct region legacy;	     /* BAR 0 */
+	struct region notify_io;     /* BAR 2, with modern-pio-notify=on */
 	struct region modern;	     /* BAR 4 */
 	uint8_t cfg_capability;	     /* offset of VIRTIO_PCI_CAP_PCI_CFG */
 
@@ -41,10 +42,10 @@ struct virtio_pci {
 		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",    \
 			"MSI-X vectors; 0: none; default: one a queue and one", NULL, 0, 0},  \
 		{"page-per-vq", PROPERTY_BOOL, offsetof(type, member.page_per_vq), "off",     \
-			"doorbells on pages of their own (only off)", NULL, 0, 0},            \
+			"each doorbell on a page of its own", NULL, 0, 0},            \
 	{                                                                                     \
 		"modern-pio-notify", PROPERTY_BOOL, offsetof(type, member.modern_pio_notify), \
-			"off", "doorbells in I/O space (only off)", NULL, 0, 0                \
+			"off", "a doorbell in I/O space, too", NULL, 0, 0                \
 	}
 
 /* Types of both kinds of name have the next one too, "-non-transitional" with "on". */

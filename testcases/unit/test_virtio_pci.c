@@ -433,7 +433,6 @@ static void what_is_not_there_is_refused(void **state)
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on",
 			"neither modern nor legacy"},
 		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,vectors=5000", "vectors"},
-		{&virtio_blk_pci_type, "drive=d,disable-legacy=on,page-per-vq=on", "page-per-vq"},
 		{&virtio_blk_pci_type, "disable-legacy=on", "drive property not set"},
 	};
 	struct error err;
