@@ -29,7 +29,8 @@ class Build:
         self.disks = {}  # drive id -> path
         self.life = "same"  # where a VM goes on that a TEST saves: "same" engine or "other"
         self.suffix = ""  # ".mb": the Multiboot form of the kernel
-        self.legacy = False  # virtio devices have their legacy interface, and kernels use it
+        self.legacy = False  # virtio devices have their legacy interface
+        self.modern = True  # virtio devices on PCI have their modern interface
         self.packed = False  # virtio devices offer packed rings
 
     def drive(self, parameters, extra=""):
@@ -99,6 +100,16 @@ def legacy(build, parameters):
         build.args[build.args.index(modern)] = "virtio-mmio.force-legacy=true"
 
 
+def legacy_only(build, parameters):
+    """With "legacy": devices on PCI have no other interface."""
+    build.modern = False
+
+
+def transitional(build, parameters):
+    """Devices on PCI have both interfaces, and kernels drive the modern one."""
+    build.legacy = True
+
+
 def packed(build, parameters):
     """Virtio devices behind this word offer packed rings."""
     build.packed = True
@@ -126,11 +137,14 @@ BLK += ("physical_block_size", "max-discard-sectors", "max-write-zeroes-sectors"
 BLK += ("secure-erase", "pre-eol-info", "lifetime-type-a", "lifetime-type-b", "size-max")  # ours only
 
 
+DOORBELLS = ("page-per-vq", "modern-pio-notify")
+
+
 def virtio(build, name, **properties):
     """A virtio device with the interfaces and rings that the machine's words ask for."""
     if name.endswith("-pci"):
         properties.setdefault("disable-legacy", "off" if build.legacy else "on")
-        properties.setdefault("disable-modern", "off")
+        properties.setdefault("disable-modern", "off" if build.modern else "on")
     if build.packed:
         properties.setdefault("packed", "on")
     build.device(name, **properties)
@@ -138,7 +152,7 @@ def virtio(build, name, **properties):
 
 def blk_pci(build, parameters):
     drive = build.drive(parameters)
-    more = common_properties(parameters, *BLK, "vectors", "addr", "bootindex")
+    more = common_properties(parameters, *BLK, "vectors", "addr", "bootindex", *DOORBELLS)
     virtio(build, "virtio-blk-pci", drive=drive, **more)
 
 
@@ -225,6 +239,8 @@ FRAGMENTS = {
     "microvm": microvm,
     "mem": memory,
     "legacy": legacy,
+    "legacy-only": legacy_only,
+    "transitional": transitional,
     "packed": packed,
     "smp": smp,
     "cpu": cpu,

@@ -18,21 +18,21 @@
 
 #include "base/log.h"
 
-#define VENDOR		  0x1af4
-#define DEVICE_BASE	  0x1040
-#define SUBSYSTEM	  0x1100
-#define MSIX_BAR	  1
-#define MODERN_BAR	  4
-#define NOTIFY_IO_BAR	  2
-#define NOTIFY_IO_SIZE	  4
-#define STRUCTURE_SIZE	  0x1000
-#define DOORBELL_USUAL	  4 /* bytes from one to the next, or */
-#define DOORBELL_PAGE	  4096
-#define VECTORS_AUTO	  0xffffffff
-#define VECTORS_MAX	  2048
-#define NO_VECTOR	  VIRTIO_PCI_NO_VECTOR
-#define ISR_QUEUE	  1
-#define ISR_CONFIG	  2
+#define VENDOR	       0x1af4
+#define DEVICE_BASE    0x1040
+#define SUBSYSTEM      0x1100
+#define MSIX_BAR       1
+#define MODERN_BAR     4
+#define NOTIFY_IO_BAR  2
+#define NOTIFY_IO_SIZE 4
+#define STRUCTURE_SIZE 0x1000
+#define DOORBELL_USUAL 4 /* bytes from one to the next, or */
+#define DOORBELL_PAGE  4096
+#define VECTORS_AUTO   0xffffffff
+#define VECTORS_MAX    2048
+#define NO_VECTOR      VIRTIO_PCI_NO_VECTOR
+#define ISR_QUEUE      1
+#define ISR_CONFIG     2
 
 enum { PAGE_COMMON, PAGE_ISR, PAGE_DEVICE, PAGE_NOTIFY };
 enum { ROUTE_NONE = -1, ROUTE_INTX = -2 };
@@ -198,8 +198,8 @@ static uint32_t multiplier(const struct virtio_pci *p)
 }
 
 /* Doorbells that are signals are those that the driver prefers: of the interface that it uses, and
- * in I/O space where it finds some there; others come as exits.  In BAR 4 each queue's has an address
- * of its own, so the value written does not matter. */
+ * in I/O space where it finds some there; others come as exits.  In BAR 4 each queue's has an
+ * address of its own, so the value written does not matter. */
 static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool on)
 {
 	struct virtio_pci *p = vdev->transport_opaque;
@@ -458,7 +458,7 @@ static struct region *window(struct virtio_pci *p, uint32_t *offset, uint32_t *l
 	memcpy(offset, cap + CAP_OFFSET, 4);
 	memcpy(length, cap + CAP_LENGTH, 4);
 	if (!region || (*length != 1 && *length != 2 && *length != 4) || *offset % *length ||
-		*offset > region->length - *length)
+		*offset > region->length - *length || *length < region->ops->min_access)
 		return NULL;
 	return region;
 }
@@ -592,8 +592,7 @@ static int add_modern(struct virtio_pci *p, struct error *err)
 	p->notify_io.name = "virtio-pci-notify";
 	p->notify_io.ops = &notify_io_ops;
 	p->notify_io.opaque = p;
-	pci_register_bar(
-		&p->pci, NOTIFY_IO_BAR, PCI_BAR_IO, false, NOTIFY_IO_SIZE, &p->notify_io);
+	pci_register_bar(&p->pci, NOTIFY_IO_BAR, PCI_BAR_IO, false, NOTIFY_IO_SIZE, &p->notify_io);
 	return 0;
 }
 
