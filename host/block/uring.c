@@ -48,11 +48,10 @@ static void add_transfer(struct io_uring_sqe *sqe, const struct io *io, int plai
 	bool one = io->iov_count == 1 && io->iov[0].iov_len <= INT32_MAX;
 
 	if (one)
-		io_uring_prep_rw(plain, sqe, io->file->fd, io->iov[0].iov_base,
-			io->iov[0].iov_len, io->offset);
+		io_uring_prep_rw(plain, sqe, io->file->fd, io->iov[0].iov_base, io->iov[0].iov_len,
+			io->offset);
 	else
-		io_uring_prep_rw(
-			vectored, sqe, io->file->fd, io->iov, io->iov_count, io->offset);
+		io_uring_prep_rw(vectored, sqe, io->file->fd, io->iov, io->iov_count, io->offset);
 }
 
 static void uring_add(struct lane *lane, struct io *io)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The same 32 indirect requests of three buffers through a split and a packed ring, batch after
- * batch, with the event index: the device takes the same, and returns the same.  What its part costs
- * in instructions:
+ * batch, with the event index: the device takes the same, and returns the same.  What its part
+ *costs in instructions:
  *
  *	valgrind --tool=callgrind --callgrind-out-file=/dev/stdout build/unit/test_ring_cost |
  *		callgrind_annotate --inclusive=yes /dev/stdin | grep _turn
