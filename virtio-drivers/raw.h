@@ -71,6 +71,13 @@ static inline bool raw_pending(struct raw_ring *ring)
 {
 	return raw_used_count(ring) != ring->used_next;
 }
+/* packed: an available descriptor, flags last: at the place to publish at, which moves on, or at
+ * any place. */
+void raw_put(struct raw_ring *ring, uint64_t address, uint32_t length, uint16_t id, uint16_t flags);
+void raw_write(struct raw_ring *ring, struct raw_place at, uint64_t address, uint32_t length,
+	uint16_t id, uint16_t flags);
+/* packed: the descriptor at that place is a used one. */
+bool raw_is_used(const struct raw_ring *ring, struct raw_place at);
 /* packed: n places on */
 void raw_advance(const struct raw_ring *ring, struct raw_place *place, unsigned n);
 /* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are
@@ -146,6 +153,8 @@ void raw_pattern(void *to, uint32_t bytes, uint64_t seed);
  * Elsewhere an error status through the used ring, or (if `may_complete`) success, will do too.
  * Afterwards the device recovers in all cases. `before` is the used idx.
  */
+/* Before that: SKIPs where a packed ring that breaks hangs the VMM for good. */
+void raw_may_break(const struct raw_disk *d);
 enum raw_outcome { RAW_NEEDS_RESET, RAW_ERROR, RAW_DONE };
 enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete);
 /* The same for what a device may serve as well, ours too. */

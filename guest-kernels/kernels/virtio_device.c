@@ -428,6 +428,7 @@ TEST(idle_device_is_silent, "MMIO-DEV-04", "a running device without requests se
 
 static void break_ring(struct raw_disk *d)
 {
+	raw_may_break(d);
 	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
 	raw_publish(&d->ring, d->ring.size); /* no such descriptor */
 	raw_kick(&d->ring);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "machine/reads.h"
 #include "virtio/queue.h"
 
@@ -44,6 +45,7 @@ static uint64_t second_word(const struct packed_ring *ring, unsigned index)
 
 	/* What the flags publish is read after them. */
 	atomic_thread_fence(memory_order_acquire);
+	fault_value("packed-available", &word);
 	return word;
 }
 
@@ -121,6 +123,7 @@ static int walk_table(
 		for (unsigned i = 0; i < count; i++) {
 			uint64_t second = words[2 * i + 1];
 
+			fault_value("packed-table", &second);
 			if (queue_add_buffer(queue, request, words[2 * i], second & 0xffffffff,
 				    flags_of(second) & FLAG_WRITE) < 0)
 				return -EINVAL;
@@ -203,13 +206,14 @@ static void packed_give(struct queue *queue, uint32_t head, uint32_t length, uns
 {
 	struct packed_ring *ring = &queue->packed;
 	uint64_t flags = (ring->used.wrap ? FLAG_AVAIL | FLAG_USED : 0) | (length ? FLAG_WRITE : 0);
-	uint64_t offset = DESCRIPTOR_SIZE * ring->used.index + 8;
+	uint64_t word = flags << FLAGS_SHIFT | (uint64_t)(head & 0xffff) << ID_SHIFT | length;
+	uint64_t offset = DESCRIPTOR_SIZE * ring->used.index + 8, skip = slots;
 
-	__atomic_store_n(&ring->ring[2 * ring->used.index + 1],
-		flags << FLAGS_SHIFT | (uint64_t)(head & 0xffff) << ID_SHIFT | length,
-		__ATOMIC_RELEASE);
+	fault_value("packed-used", &word);
+	fault_value("packed-skip", &skip);
+	__atomic_store_n(&ring->ring[2 * ring->used.index + 1], word, __ATOMIC_RELEASE);
 	queue_wrote(queue, queue->descriptor_area + offset, 8);
-	advance(queue, &ring->used, slots);
+	advance(queue, &ring->used, skip);
 	/* Two laps are as good as any number: every place was passed. */
 	ring->unsignalled += slots;
 	if (ring->unsignalled > 2u * queue->size)
@@ -239,13 +243,15 @@ static bool was_passed(
 static bool packed_wants_interrupt(struct queue *queue)
 {
 	struct packed_ring *ring = &queue->packed;
-	uint32_t passed = ring->unsignalled, event;
+	uint32_t passed = ring->unsignalled;
+	uint64_t event;
 
 	if (!passed)
 		return false;
 	ring->unsignalled = 0;
 	atomic_thread_fence(memory_order_seq_cst);
 	event = guest_load32(ring->driver);
+	fault_value("packed-driver-event", &event);
 	switch (event >> 16 & 3) {
 	case EVENT_DISABLE: return false;
 	case EVENT_DESCRIPTOR:
@@ -254,8 +260,9 @@ static bool packed_wants_interrupt(struct queue *queue)
 	}
 }
 
-static void set_event(struct queue *queue, uint32_t value)
+static void set_event(struct queue *queue, uint64_t value)
 {
+	fault_value("packed-device-event", &value);
 	__atomic_store_n(queue->packed.device, value, __ATOMIC_RELAXED);
 	queue_wrote(queue, queue->device_area, 4);
 }
