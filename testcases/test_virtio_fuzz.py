@@ -12,10 +12,17 @@ from harness.session import run_once
 from harness.vmm import Vmm
 
 KERNEL = "virtio_fuzz"
+PCI, MMIO = "blk-pci:size=1M rng-pci", "blk-mmio:size=1M rng-mmio"
 MACHINES = {
-    "pci": "pc smp:cpus=2 blk-pci:size=1M rng-pci",
-    "mmio": "microvm smp:cpus=2 blk-mmio:size=1M rng-mmio",
+    "pci": f"pc smp:cpus=2 {PCI}",
+    "mmio": f"microvm smp:cpus=2 {MMIO}",
+    "pci-packed": f"pc packed smp:cpus=2 {PCI}",
+    "mmio-packed": f"microvm packed smp:cpus=2 {MMIO}",
+    "legacy": f"pc legacy smp:cpus=2 {PCI}",
+    "mmio-legacy": f"microvm legacy smp:cpus=2 {MMIO}",
 }
+# QEMU loops for ever over some malformed packed rings: docs/findings
+OURS_ONLY = ("pci-packed", "mmio-packed")
 SEEDS = 3  # of each machine in `make check`,
 WHOLE_SEEDS = 200  # and in `make soak`
 GOOD = 1  # (0 << 1) | 1: isa-debug-exit

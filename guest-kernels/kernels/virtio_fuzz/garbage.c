@@ -9,8 +9,11 @@
 static uint64_t nowhere(const struct victim *v)
 {
 	switch (below(5)) {
-	case 0: return v->dev.is_pci ? phys(v->dev.common) : phys(v->dev.mmio); /* itself */
-	case 1: return 0xfee00000u;						/* a local APIC */
+	case 0: /* itself */
+		if (v->dev.common || v->dev.mmio)
+			return v->dev.is_pci ? phys(v->dev.common) : phys(v->dev.mmio);
+		return DISTANT;
+	case 1: return 0xfee00000u; /* a local APIC */
 	case 2: return UINT64_MAX - below(64);
 	case 3: return (random64() | 1ul << 52) & ~15ul;
 	default: return DISTANT + below(64);
@@ -117,6 +120,8 @@ void garbage_doorbell(struct victim *v)
 
 	if (!v->dev.is_pci)
 		mmio_write32(v->dev.mmio + MMIO_QUEUE_NOTIFY, value);
+	else if (v->dev.legacy)
+		outw(v->dev.io + PCI_LEGACY_QUEUE_NOTIFY, value);
 	else if (v->dev.notify)
 		mmio_write16(v->dev.notify + (below(v->dev.notify_length) & ~1u), value);
 }
@@ -162,6 +167,48 @@ static void read_register(volatile uint8_t *at, unsigned size)
 	}
 }
 
+/* Where a whole ring lies, in pages. */
+static uint32_t any_page(const struct victim *v)
+{
+	switch (below(4)) {
+	case 0: return 0;
+	case 1: return UINT32_MAX >> below(8);
+	default: return phys(v->rings[below(QUEUES)].area) >> 12;
+	}
+}
+
+/* By the legacy interface of PCI.  A ring has the size that the device says. */
+static void garbage_port(struct victim *v)
+{
+	unsigned size = 1u << below(3), offset = below(0x40) & ~(size - 1);
+	uint16_t port = v->dev.io + offset;
+	uint32_t value = any_value();
+
+	if (!below(4)) {
+		(void)(size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port));
+	} else if ((offset & ~3u) == PCI_LEGACY_QUEUE_ADDRESS) {
+		outl(v->dev.io + PCI_LEGACY_QUEUE_ADDRESS, any_page(v));
+	} else if (size == 1) {
+		outb(port, value);
+	} else if (size == 2) {
+		outw(port, value);
+	} else {
+		outl(port, value);
+	}
+}
+
+/* Of version 1: with its pages and its alignment a ring stays in its area. */
+static bool garbage_of_version_1(struct victim *v, unsigned offset)
+{
+	switch (offset & ~3u) {
+	case MMIO_GUEST_PAGE_SIZE: mmio_write32(v->dev.mmio + MMIO_GUEST_PAGE_SIZE, 4096); break;
+	case MMIO_QUEUE_ALIGN: mmio_write32(v->dev.mmio + MMIO_QUEUE_ALIGN, 1u << below(13)); break;
+	case MMIO_QUEUE_PFN: mmio_write32(v->dev.mmio + MMIO_QUEUE_PFN, any_page(v)); break;
+	default: return false;
+	}
+	return true;
+}
+
 /* Offsets of queue addresses, where only whole halves that lead nowhere are written. */
 static bool is_address(const struct victim *v, unsigned offset)
 {
@@ -184,6 +231,10 @@ void garbage_register(struct victim *v)
 	volatile uint8_t *registers = v->dev.is_pci ? v->dev.common : v->dev.mmio;
 	bool config = v->dev.config && !below(6);
 
+	if (v->dev.is_pci && v->dev.legacy) {
+		garbage_port(v);
+		return;
+	}
 	if (config) {
 		registers = v->dev.config;
 		offset = below(64);
@@ -195,10 +246,13 @@ void garbage_register(struct victim *v)
 	offset &= ~(size - 1);
 	if (!below(4)) {
 		read_register(registers + offset, size);
+	} else if (!config && !v->dev.is_pci && garbage_of_version_1(v, offset)) {
+		return;
 	} else if (!config && is_size(v, offset)) {
-		/* No larger than the tables have room for. */
+		/* No larger than the areas have room for. */
 		offset &= ~3u;
-		write_register(registers + offset, v->dev.is_pci ? 2 : 4, any_value() & 0x7ff);
+		write_register(registers + offset, v->dev.is_pci ? 2 : 4,
+			any_value() % (v->rings[0].size + 1u));
 	} else if (!config && is_address(v, offset)) {
 		offset &= ~3u;
 		write_register(registers + offset, 4, any_half(v, offset));

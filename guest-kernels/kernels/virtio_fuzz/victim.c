@@ -113,7 +113,7 @@ static bool answered(struct victim *v, uint32_t *length)
 	if (!WAIT_UNTIL((first->next & 0x8080) == 0x8080, SOON))
 		return EXPECT_EQ(first->next & 0x8080, 0x8080);
 	EXPECT_EQ(first->flags, 7);
-	*length = first->next & RING_WRITE ? first->length : 0;
+	*length = first->length;
 	return true;
 }
 
