@@ -33,7 +33,10 @@ struct change {
 	bool until_taken;
 };
 
-enum part { PART_MEMORY, PART_PAYLOAD, PARTS };
+/* Apart from each other: a driver may lay a table over the ring, and each is read once all the
+ * same.
+ */
+enum part { PART_INDEX, PART_RING, PART_TABLE, PART_PAYLOAD, PARTS };
 
 struct reads {
 	const char *device;
@@ -298,7 +301,8 @@ void reads_ring(const void *host, size_t length)
 {
 	if (!current)
 		return;
-	note(current, PART_MEMORY, (uintptr_t)host, length, "an entry of the ring");
+	note(current, length == sizeof(uint16_t) ? PART_INDEX : PART_RING, (uintptr_t)host, length,
+		"an entry of the ring");
 	change_bytes(current, (void *)(uintptr_t)host, length, true);
 }
 
@@ -310,7 +314,7 @@ void reads_table(struct guest_memory *mem, uint64_t address, size_t length)
 	if (!log || span_get(mem, address, length, SPAN_READ, &span) < 0)
 		return;
 	for (int i = 0; i < span.count; i++) {
-		note(log, PART_MEMORY, (uintptr_t)span.iov[i].iov_base, span.iov[i].iov_len,
+		note(log, PART_TABLE, (uintptr_t)span.iov[i].iov_base, span.iov[i].iov_len,
 			"an indirect table");
 		change_bytes(log, span.iov[i].iov_base, span.iov[i].iov_len, false);
 	}
