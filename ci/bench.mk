@@ -4,5 +4,5 @@
 #   ALL=1   more depths, longer cells
 
 .PHONY: bench
-bench: all
+bench: all guests
 	@$(PYTHON) -m harness.bench --vmm $(VMM) $(if $(ALL),--all --ms 2000)

@@ -26,7 +26,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: deps
 deps:
-	@ci/deps.sh
+	@ci/deps.sh $(filter bench,$(MAKECMDGOALS))
 
 # `make -j deps check` too installs first.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)

@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import benchspeed, exact, hostcpu, probe
+from . import benchbochs, benchlinux, benchspeed, exact, hostcpu, probe
 from .machines import make_image
 from .qmp import Qmp, QmpClosed, QmpError
 from .vmm import Vmm
@@ -372,6 +372,8 @@ def main():
     parser.add_argument("--kernel", default="build/kernels/bench.elf")
     parser.add_argument("--speed", default="build/kernels/speed.elf", help="the kernel of integer work")
     parser.add_argument("--runs", type=int, default=5, help="of each kernel of integer work")
+    parser.add_argument("--no-bochs", action="store_true", help="leave it out")
+    parser.add_argument("--linux-runs", type=int, default=3, help="of Linux to /init; 0: none")
     parser.add_argument("--report", default="build/report/bench.json")
     parser.add_argument("--ms", type=int, default=1000, help="how long a cell runs")
     parser.add_argument("--starts", type=int, default=15)
@@ -398,6 +400,13 @@ def main():
     computing = {key: vmm for key, vmm in vmms.items() if key in ("assay-soft", "qemu-tcg")}
     scale = min(1.0, options.ms / 1000)
     report["speed"] = benchspeed.measure(computing, options.speed, options.runs, progress, scale)
+    reason = "not asked for" if options.no_bochs else benchbochs.missing()
+    if reason:
+        report["left_out"]["bochs"] = reason
+    else:
+        benchbochs.measure(options.speed.replace(".elf", ".mb.elf"), report["speed"], progress)
+    if options.linux_runs:
+        report["linux"] = benchlinux.measure(computing, options.linux_runs, progress)
     build = Path("build").resolve()
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:

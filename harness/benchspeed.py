@@ -10,7 +10,7 @@ import subprocess
 
 KERNELS = ("crc32c", "sha256", "qsort", "memcpy", "bytecode")
 SCALE = {"crc32c": 2000, "sha256": 2000, "qsort": 1000, "memcpy": 2500, "bytecode": 1600}
-MIPS = 60
+MIPS = 150
 PART_OF_TCG = 1 / 3
 
 
@@ -71,12 +71,12 @@ def average(report):
 
 def lines(report):
     out = ["", "Integer kernels: million guest instructions a second, fastest run"]
-    out.append(f"  {'':12}{'instructions':>14}{'soft':>10}{'QEMU TCG':>10}{'soft / TCG':>12}")
+    out.append(f"  {'':12}{'instructions':>14}{'soft':>10}{'QEMU TCG':>10}{'Bochs':>8}{'soft / TCG':>12}")
     for name, row in report.items():
-        mips = [f"{row[key]['mips']:.0f}" if key in row else "-" for key in ("assay-soft", "qemu-tcg")]
+        mips = [f"{row[key]['mips']:.0f}" if key in row else "-" for key in ("assay-soft", "qemu-tcg", "bochs")]
         ratio = part(row)
         out.append(
-            f"  {name:12}{row['instructions'] or 0:>14}{mips[0]:>10}{mips[1]:>10}"
+            f"  {name:12}{row['instructions'] or 0:>14}{mips[0]:>10}{mips[1]:>10}{mips[2]:>8}"
             f"{'-' if ratio is None else f'{ratio:.2f}':>12}"
         )
     mean = average(report)

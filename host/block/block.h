@@ -32,9 +32,8 @@ enum block_operation {
 
 #define BLOCK_FLAG_FUA	 1 /* write: stable when it completes */
 #define BLOCK_FLAG_UNMAP 2 /* write zeroes: may deallocate */
-#define BLOCK_FLAG_OVERWRITE                                                                     \
-	4 /* write zeroes: by writing them where the data lies, never by the file system's leave \
-	   */
+#define BLOCK_FLAG_OVERWRITE \
+	4 /* write zeroes: by writing them where the data lies, never by the file system's leave */
 
 struct block_request {
 	enum block_operation operation;
