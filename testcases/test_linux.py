@@ -86,18 +86,25 @@ def line_of(vmm, tmp_path, kernel, body, *more, serial="stdio"):
     return line + ["-append", "console=ttyS0 panic=-1"]
 
 
+# Linux takes the modern interface of a transitional disk, and the legacy one where there is no other.
+INTERFACES = {"transitional": "", "legacy": ",disable-modern=on", "virtio": ",disable-legacy=on"}
+
+
 def disk(kind, path):
     if kind == "ata":
         return ["-drive", f"if=ide,file={path},format=raw"]
-    return ["-drive", f"if=none,id=v,file={path},format=raw", "-device", "virtio-blk-pci,drive=v,disable-legacy=on"]
+    device = f"virtio-blk-pci,drive=v{INTERFACES[kind]}"
+    return ["-drive", f"if=none,id=v,file={path},format=raw", "-device", device]
 
 
-@pytest.mark.parametrize("image, cpus", [("vmlinux", 1), ("bzImage", 4)])
-def test_it_boots_and_copies(vmm, kernel, data, tmp_path, image, cpus):
+@pytest.mark.parametrize(
+    "image, cpus, kind", [("vmlinux", 1, "legacy"), ("bzImage", 4, "transitional")]
+)
+def test_it_boots_and_copies(vmm, kernel, data, tmp_path, image, cpus, kind):
     ata = ext4(tmp_path / "ata.img", data / "root")
     virtio = ext4(tmp_path / "virtio.img")
     line = line_of(vmm, tmp_path, kernel, COPY, "-kernel", f"{kernel}/{image}", "-smp", str(cpus))
-    line = [*line, *disk("ata", ata), *disk("virtio", virtio), "-no-reboot"]
+    line = [*line, *disk("ata", ata), *disk(kind, virtio), "-no-reboot"]
     with Running(line) as vm:
         assert vm.wait(5 * PATIENCE) == 0, vm.stderr
         text = vm.stdout.decode(errors="replace").replace("\r", "")

@@ -140,7 +140,7 @@ TEST(queue_that_is_not_ready, "MMIO-DEV-07",
 	raw_recovers(d);
 }
 
-TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11b",
+TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11a MMIO-DRV-11b",
 	"after QueueReady was written 0 and reads 0 the queue is not served", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
