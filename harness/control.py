@@ -11,6 +11,8 @@ so that no request is lost, however early the kernel sends it.
 import socket
 import threading
 
+from .portend import PortEnd
+
 from .qmp import QmpClosed, QmpError
 
 LIMIT = 4096
@@ -63,6 +65,24 @@ def save(port, words):
     """save: the VM is saved and goes on in another process, which hears the answer"""
     port.vm.hand_over()
     port.moved = True
+    port.follow_ends()
+
+
+def port(control, words):
+    """port ID open | close | send TEXT | pour BYTES SEED | read BYTES | expect BYTES SEED | until TEXT:
+    what happens at the other end of the chardev ID of a virtio port"""
+    name, action, *rest = words
+    if words == ["all", "close"]:
+        return control.close_ends()
+    if action not in PortEnd.VERBS:
+        raise Refused(f"{action}: not one of {PortEnd.VERBS}")
+    return getattr(control.port_end(name), action)(*rest)
+
+
+def size(port, words):
+    """size ID COLS ROWS: the terminal behind that chardev has another size"""
+    name, cols, rows = words
+    port.qmp().command("chardev-resize", id=name, cols=int(cols), rows=int(rows))
 
 
 def unsupported(port, words):
@@ -77,6 +97,8 @@ VERBS = {
     "inject": inject,
     "ends": ends,
     "save": save,
+    "port": port,
+    "size": size,
     "migrate": unsupported,
     "next": unsupported,
 }
@@ -90,12 +112,29 @@ class ControlPort:
         self.vm = vm
         self.qmp = vm.qmp
         self.log = []
+        self._ends = {}
         self.moved = False  # the guest is at the other end of the next connection
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen(1)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def port_end(self, name):
+        """The host's end of a virtio port."""
+        path = f"{self.vm.build.sockets}/{name}"
+        if name not in self._ends:
+            self._ends[name] = PortEnd(name, path, self.qmp)
+        return self._ends[name]
+
+    def close_ends(self):
+        for end in self._ends.values():
+            end.close()
+
+    def follow_ends(self):
+        """The VM goes on in another process, with sockets of its own."""
+        for end in self._ends.values():
+            end.follow()
 
     def close(self):
         # Ends accept() in the thread; closing alone would not.

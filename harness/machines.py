@@ -21,8 +21,9 @@ class MachineError(Exception):
 class Build:
     """A machine being put together: the command line, the kernel's arguments, the files."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, sockets=None):
         self.folder = Path(folder)
+        self.sockets = sockets or folder  # where sockets are: a short path
         self.args = []
         self.append = []
         self.machine = None
@@ -180,6 +181,32 @@ def rng_mmio(build, parameters):
     virtio(build, "virtio-rng-device", **entropy(build, parameters))
 
 
+def ports(build, parameters):
+    """console=N (1) consoles, plain=N (2) other ports behind the last virtio-serial; their other ends are
+    sockets con0, con1, ... for the control port's verbs."""
+    consoles, plain = int(parameters.get("console", "1")), int(parameters.get("plain", "2"))
+    for number in range(consoles + plain):
+        path = f"{build.sockets}/con{number}"
+        build.args += ["-chardev", f"socket,id=con{number},path={path},server=on,wait=off"]
+        kind = "virtconsole" if number < consoles else f"virtserialport,name=assay.{number}"
+        build.args += ["-device", f"{kind},chardev=con{number}"]
+
+
+def serial_pci(build, parameters):
+    """A virtio-serial with max_ports=, emergency-write=; `ports` puts something on it."""
+    virtio(build, "virtio-serial-pci", **serial_properties(parameters))
+    ports(build, parameters)
+
+
+def serial_mmio(build, parameters):
+    virtio(build, "virtio-serial-device", **serial_properties(parameters))
+    ports(build, parameters)
+
+
+def serial_properties(parameters):
+    return common_properties(parameters, "max_ports", "emergency-write", *RING)
+
+
 def ide_hd(build, parameters):
     """bus=ide.0|ide.1, unit=0|1"""
     drive = build.drive(parameters)
@@ -247,6 +274,8 @@ FRAGMENTS = {
     "iothread": iothread,
     "blk-pci": blk_pci,
     "blk-mmio": blk_mmio,
+    "serial-pci": serial_pci,
+    "serial-mmio": serial_mmio,
     "rng-pci": rng_pci,
     "rng-mmio": rng_mmio,
     "ide-hd": ide_hd,
@@ -273,9 +302,9 @@ def virtio_interface(words):
     return transport, "packed" if "packed" in listed or "packed=on" in words else "split"
 
 
-def put_together(words, folder):
+def put_together(words, folder, sockets=None):
     """The machine that `words` describe, with its images in `folder`."""
-    build = Build(folder)
+    build = Build(folder, sockets)
     for word in words.split():
         name, _, rest = word.partition(":")
         parameters = dict(pair.split("=", 1) for pair in rest.split(",") if pair)

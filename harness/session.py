@@ -203,7 +203,7 @@ class VirtualMachine:
         self._sockets = tempfile.mkdtemp(prefix="assay-")  # a socket's path must be short
         self.qmp_path = f"{self._sockets}/qmp"
         self.control_path = f"{self._sockets}/ctl"
-        self.build = machines.put_together(session.words, folder)
+        self.build = machines.put_together(session.words, folder, self._sockets)
         self.started = time.monotonic()
         self.test_started = self.started
 

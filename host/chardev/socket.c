@@ -266,12 +266,13 @@ static void peer_ready(void *opaque, uint32_t events)
 			drop_peer(s);
 			return;
 		}
-	} else if (events & (EPOLLHUP | EPOLLERR)) {
-		if (!s->chr.user) {
+	} else if (events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) {
+		/* Input that the peer left is the user's, who takes it later. */
+		if (!s->chr.user || recv(s->peer, data, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
 			drop_peer(s);
 			return;
 		}
-		/* There may be input left that the user takes later; do not spin until then. */
+		/* Do not spin until then. */
 		loop_unwatch(s->chr.loop, &s->peer_watch);
 		return;
 	}
@@ -285,7 +286,7 @@ static void socket_update(struct chardev *chr)
 
 	if (s->peer < 0)
 		return;
-	events = (chardev_room(chr) ? EPOLLIN : 0) | (s->blocked ? EPOLLOUT : 0);
+	events = EPOLLRDHUP | (chardev_room(chr) ? EPOLLIN : 0) | (s->blocked ? EPOLLOUT : 0);
 	if (!s->peer_watch.watched)
 		loop_watch(chr->loop, &s->peer_watch, events);
 	else
