@@ -274,7 +274,7 @@ class VirtualMachine:
             self.qmp_path = f"{self._sockets}/qmp{self._lives}"
         line = self.command(self.wanted)
         if away:
-            line[line.index("-accel") + 1] = other
+            line[line.index("-accel") + 1] = {"soft": "soft,clock=host"}.get(other, other)
         self._newest = self._start(line + ["-incoming", incoming])
         self._next.put(self._newest)
 

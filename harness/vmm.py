@@ -25,6 +25,7 @@ QEMU_CHATTER = re.compile(
     r"|: (Cannot map indirect|Desc next is|Guest says index|Guest moved (used|avail) index|Incorrect order for|Invalid size for)"
     r"|: (Cannot map desc|wrong value for queue_enable|warning: Blocked re-entrant IO)"
     r"|: (Looped descriptor|Virtqueue size exceeded|virtio-blk .*(short|headers)|virtio: )"
+    r"|virtio-serial-bus: (Unexpected port id|Guest failure in adding)"
 )
 
 

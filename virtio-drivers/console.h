@@ -34,7 +34,7 @@ enum {
 #define CONSOLE_SEGMENTS 5
 #define CONSOLE_MESSAGE	 64 /* bytes of a buffer for control messages */
 #define CONSOLE_BUFFERS	 8
-#define CONSOLE_WAIT_US	 10000000
+#define CONSOLE_WAIT_US	 3000000
 
 struct console_control {
 	uint32_t id;
@@ -88,13 +88,13 @@ bool virtio_console_open(struct virtio_console *con, const struct virtio_console
 /* --- control --- */
 
 void console_give_control(struct virtio_console *con);
-/* The used length, or -1 after ten seconds. */
+/* The used length, or -1 after CONSOLE_WAIT_US. */
 int64_t console_send(struct virtio_console *con, uint32_t id, uint16_t event, uint16_t value);
 int64_t console_send_bytes(struct virtio_console *con, const void *message, uint32_t bytes);
 /* The next message of the device's, noted in con->port too; false when none has come within `us`.
  */
 bool console_next(struct virtio_console *con, struct console_message *message, uint64_t us);
-/* Takes messages until one for that port with that event has come; false after ten seconds. */
+/* Takes messages until one for that port with that event has come; false after CONSOLE_WAIT_US. */
 bool console_await(
 	struct virtio_console *con, uint32_t id, uint16_t event, struct console_message *message);
 /* DEVICE_READY, then for each port that has queues here and must be added PORT_READY and PORT_OPEN.
@@ -111,7 +111,7 @@ static inline int console_give(struct virtio_console *con, unsigned port, void *
 }
 /* The slot of a used request of that queue and its used length, or -1 after `us`. */
 int console_wait(struct virtqueue *vq, uint32_t *length, uint64_t us);
-/* Sends and waits: the used length, or -1 after ten seconds. */
+/* Sends and waits: the used length, or -1 after CONSOLE_WAIT_US. */
 int64_t virtio_console_write(
 	struct virtio_console *con, unsigned port, const void *data, uint32_t bytes);
 
