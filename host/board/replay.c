@@ -19,6 +19,7 @@
 
 #include "block/block.h"
 #include "chardev/chardev.h"
+#include "chardev/rng.h"
 #include "cpu/engine.h"
 #include "machine/outside.h"
 
@@ -35,7 +36,7 @@ static int enter_chardev(void *opaque, const uint8_t *payload, size_t length)
 	if (payload[1] == CHARDEV_DATA)
 		return chardev_enter(
 			payload[0], CHARDEV_OPENED, payload + CHARDEV_HEAD, length - CHARDEV_HEAD);
-	if (payload[1] > CHARDEV_BREAK)
+	if (payload[1] > CHARDEV_RESIZED || payload[1] == CHARDEV_WRITABLE)
 		return -EINVAL;
 	return chardev_enter(payload[0], payload[1], NULL, 0);
 }
@@ -61,7 +62,53 @@ static bool is_open(void *opaque)
 	return outside_may_enter();
 }
 
-static struct chardev_gate gate = {.is_open = is_open, .offer = offer};
+static void answer_size(void *opaque, uint16_t *cols, uint16_t *rows)
+{
+	uint16_t size[2] = {*cols, *rows};
+
+	outside_answer("size", 0, size, sizeof(size), true);
+	*cols = size[0];
+	*rows = size[1];
+}
+
+static struct chardev_gate gate = {.is_open = is_open, .offer = offer, .size = answer_size};
+
+/* --- entropy --- */
+
+/* How many bytes there were stands before them. */
+static size_t answer_entropy(void *opaque, void *data, size_t length, size_t done)
+{
+	uint8_t *answer = malloc(sizeof(uint32_t) + length);
+	uint32_t count = (uint32_t)done;
+
+	if (!answer)
+		return 0;
+	memcpy(answer, &count, sizeof(count));
+	memcpy(answer + sizeof(count), data, length);
+	if (outside_answer("entropy", length, answer, sizeof(count) + length, true)) {
+		memcpy(&count, answer, sizeof(count));
+		count = count < length ? count : (uint32_t)length;
+		memcpy(data, answer + sizeof(count), count);
+	}
+	free(answer);
+	return count;
+}
+
+static int enter_entropy(void *opaque, const uint8_t *payload, size_t length)
+{
+	return length == 1 ? rng_enter(payload[0]) : -EINVAL;
+}
+
+static struct outside_source entropy_source = {.name = "entropy", .apply = enter_entropy};
+
+static bool entropy_ready(void *opaque, unsigned user)
+{
+	uint8_t payload = (uint8_t)user;
+
+	return outside_enter(&entropy_source, &payload, 1);
+}
+
+static const struct rng_tap tap = {.read = answer_entropy, .ready = entropy_ready};
 
 int replay_prepare(struct machine *machine, const struct board_config *config, struct error *err)
 {
@@ -75,7 +122,9 @@ int replay_prepare(struct machine *machine, const struct board_config *config, s
 		return error_prefix(err, rc, "-icount rrfile=%s: ", config->rr_file);
 	gate.swallows = config->rr_replay;
 	chardev_set_gate(&gate);
+	rng_set_tap(&tap);
 	outside_add(&chardev_source);
+	outside_add(&entropy_source);
 	return 0;
 }
 

@@ -222,12 +222,18 @@ void chardev_set_opened(struct chardev *chr, bool opened)
 	chardev_tell(chr, opened ? CHARDEV_OPENED : CHARDEV_CLOSED);
 }
 
-void chardev_size(const struct chardev *chr, uint16_t *cols, uint16_t *rows)
+void chardev_size_now(const struct chardev *chr, uint16_t *cols, uint16_t *rows)
 {
 	if (!chr->cols || !chr->rows)
 		return;
 	*cols = chr->cols;
 	*rows = chr->rows;
+}
+
+void chardev_size(const struct chardev *chr, uint16_t *cols, uint16_t *rows)
+{
+	chardev_size_now(chr, cols, rows);
+	gate_size(cols, rows);
 }
 
 void chardev_resize(struct chardev *chr, uint16_t cols, uint16_t rows)

@@ -60,6 +60,8 @@ struct chardev_gate {
 	/* event: data is NULL.  True: it enters. */
 	bool (*offer)(void *opaque, unsigned device, enum chardev_event event, const uint8_t *data,
 		size_t length);
+	/* A device asks for the size of its terminal: what it is told. */
+	void (*size)(void *opaque, uint16_t *cols, uint16_t *rows);
 	bool swallows; /* nothing ever enters: it is taken at once, to be thrown away */
 	void *opaque;
 };

@@ -91,6 +91,12 @@ void gate_tell(struct chardev_user *user, enum chardev_event event)
 		user->event(user->opaque, event);
 }
 
+void gate_size(uint16_t *cols, uint16_t *rows)
+{
+	if (gate)
+		gate->size(gate->opaque, cols, rows);
+}
+
 int chardev_enter(unsigned device, enum chardev_event event, const uint8_t *data, size_t length)
 {
 	struct chardev_user *user = device < device_count ? devices[device].user : NULL;

@@ -52,6 +52,10 @@ void gate_detach(struct chardev_user *user);
 size_t gate_room(struct chardev_user *user);
 void gate_receive(struct chardev_user *user, const uint8_t *data, size_t length);
 void gate_tell(struct chardev_user *user, enum chardev_event event);
+void gate_size(uint16_t *cols, uint16_t *rows);
+
+/* chardev_size() for who is no device. */
+void chardev_size_now(const struct chardev *chr, uint16_t *cols, uint16_t *rows);
 
 /* Takes a boolean key; absent: `initial`.  0 or -EINVAL. */
 int chardev_take_bool(

@@ -143,7 +143,7 @@ static void base_event(void *opaque, enum chardev_event event)
 	if (event == CHARDEV_OPENED || event == CHARDEV_CLOSED)
 		mux->chr.opened = event == CHARDEV_OPENED;
 	if (event == CHARDEV_RESIZED)
-		chardev_size(mux->base, &mux->chr.cols, &mux->chr.rows);
+		chardev_size_now(mux->base, &mux->chr.cols, &mux->chr.rows);
 	if (event == CHARDEV_BREAK) {
 		send_break(mux);
 		return;

@@ -36,6 +36,31 @@ void rng_follow(uint64_t (*draw)(void *opaque), void *opaque)
 	follow_opaque = opaque;
 }
 
+static const struct rng_tap *tap;
+static unsigned user_count;
+
+void rng_set_tap(const struct rng_tap *new_tap)
+{
+	tap = new_tap;
+}
+
+int rng_enter(unsigned number)
+{
+	struct list *rng, *pos;
+
+	list_for_each (rng, &all)
+		list_for_each (pos, &container_of(rng, struct rng_backend, link)->users) {
+			struct rng_user *user = container_of(pos, struct rng_user, link);
+
+			if (user->number != number || !user->waits)
+				continue;
+			user->waits = false;
+			user->ready(user->opaque);
+			return 0;
+		}
+	return -ENODEV;
+}
+
 struct rng_backend *rng_find(const char *id)
 {
 	struct list *pos;
@@ -64,7 +89,7 @@ static void file_ready(void *opaque, uint32_t events)
 	list_for_each_safe (pos, next, &rng->users) {
 		struct rng_user *user = container_of(pos, struct rng_user, link);
 
-		if (!user->waits)
+		if (!user->waits || (tap && !tap->ready(tap->opaque, user->number)))
 			continue;
 		user->waits = false;
 		user->ready(user->opaque);
@@ -134,6 +159,7 @@ void rng_destroy_all(void)
 void rng_attach(struct rng_backend *rng, struct rng_user *user)
 {
 	user->waits = false;
+	user->number = user_count++;
 	if (rng == &builtin)
 		list_init(&user->link); /* it never lets anyone wait */
 	else
@@ -190,6 +216,8 @@ size_t rng_read(struct rng_backend *rng, struct rng_user *user, void *data, size
 {
 	size_t done = rng->fd < 0 ? read_builtin(data, length) : read_file(rng, data, length);
 
+	if (tap && rng->fd >= 0)
+		done = tap->read(tap->opaque, data, length, done);
 	if (!done && length) {
 		user->waits = true;
 		if (rng->fd >= 0 && !rng->ended && !rng->watch.watched)

@@ -7,6 +7,7 @@
 #ifndef CHARDEV_RNG_H
 #define CHARDEV_RNG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +21,9 @@ struct rng_backend;
 struct rng_user {
 	void (*ready)(void *opaque); /* rng_read() had given nothing, and may give some now */
 	void *opaque;
-	struct list link; /* private, as is `waits` */
+	struct list link; /* private, as are `waits` and `number` */
 	bool waits;
+	unsigned number;
 };
 
 /* `kv` has "qom-type", "id", for rng-random "filename" (default /dev/urandom).  0 or -errno. */
@@ -33,6 +35,16 @@ void rng_destroy_all(void);
 /* From now on builtin backends draw from here, eight bytes a call: a machine in virtual time has no
  * other chance than its seed. */
 void rng_follow(uint64_t (*draw)(void *opaque), void *opaque);
+
+/* What stands between files and the guest where input is recorded or replayed. */
+struct rng_tap {
+	/* `done` of `length` bytes were read: how many there are. */
+	size_t (*read)(void *opaque, void *data, size_t length, size_t done);
+	bool (*ready)(void *opaque, unsigned user); /* may it be told now? */
+	void *opaque;
+};
+void rng_set_tap(const struct rng_tap *tap);
+int rng_enter(unsigned user); /* it is told; -ENODEV */
 
 /* A backend may have several users. */
 void rng_attach(struct rng_backend *rng, struct rng_user *user);
