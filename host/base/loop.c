@@ -352,6 +352,12 @@ void loop_run_tasks(struct loop *loop)
 	loop->in_tasks--;
 }
 
+void loop_forget_tasks(struct loop *loop)
+{
+	while (next_task(loop))
+		;
+}
+
 bool loop_in_tasks(const struct loop *loop)
 {
 	return loop->in_tasks;

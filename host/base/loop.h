@@ -81,6 +81,7 @@ void loop_cancel(struct loop *loop, struct loop_task *task); /* not pending: not
 /* For who must know at what place between tasks it is: runs those that wait now, from within one;
  * is one at work; how often some were run. */
 void loop_run_tasks(struct loop *loop);
+void loop_forget_tasks(struct loop *loop); /* those that wait now do not run */
 bool loop_in_tasks(const struct loop *loop);
 unsigned loop_rounds(const struct loop *loop);
 

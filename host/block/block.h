@@ -32,8 +32,9 @@ enum block_operation {
 
 #define BLOCK_FLAG_FUA	 1 /* write: stable when it completes */
 #define BLOCK_FLAG_UNMAP 2 /* write zeroes: may deallocate */
-#define BLOCK_FLAG_OVERWRITE \
-	4 /* write zeroes: by writing them where the data lies, never by the file system's leave */
+#define BLOCK_FLAG_OVERWRITE                                                                     \
+	4 /* write zeroes: by writing them where the data lies, never by the file system's leave \
+	   */
 
 struct block_request {
 	enum block_operation operation;
@@ -132,6 +133,16 @@ struct block_schedule {
 void block_set_schedule(const struct block_schedule *schedule);
 void block_run_due(void);	 /* main loop, lock held */
 uint64_t block_done_count(void); /* operations so far */
+
+bool block_is_idle(void); /* no operation waits until it is due, none is held */
+
+/*
+ * Contents of the images that are written, to go back to in the same process: from the first time
+ * on all that is overwritten is kept.  Nothing is in flight.
+ */
+struct block_memory;
+struct block_memory *block_remember(void);	     /* free(); NULL: no memory */
+int block_recall(const struct block_memory *memory); /* 0 or -errno; later ones are void then */
 
 /* What an image holds, in a number; its size.  Backends without a file have 0 and their size.  0 or
  * -errno. */

@@ -148,6 +148,8 @@ void lane_deliver(struct lane *lane); /* what is finished: completes or goes on 
 
 /* schedule.c */
 bool io_is_scheduled(void); /* virtual time rules */
+bool io_schedule_is_empty(void);
+void io_set_done_count(uint64_t count);
 void io_schedule(struct io *io);
 bool io_run_first_of(const struct lane *lane); /* before its time; false: none waits */
 
@@ -171,6 +173,14 @@ int overlay_resize(struct overlay *overlay, uint64_t size, struct error *err);
 /* The file that has this range's first byte, and for how many bytes from there. */
 struct extent overlay_map(struct overlay *overlay, bool for_write, uint64_t offset, uint64_t bytes);
 void overlay_written(struct overlay *overlay, uint64_t offset, uint64_t bytes);
+const struct block_file *overlay_file(const struct overlay *overlay);
+/* The words of the bitmap for this range: get, or set again; how many there are. */
+size_t overlay_words(const struct overlay *overlay, uint64_t offset, uint64_t bytes, uint64_t *to);
+void overlay_set_words(
+	struct overlay *overlay, uint64_t offset, uint64_t bytes, const uint64_t *from);
+
+/* journal.c: before an operation writes. */
+void journal_note(const struct io *io);
 
 /* The backend (block.c). */
 

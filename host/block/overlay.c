@@ -102,3 +102,34 @@ void overlay_written(struct overlay *overlay, uint64_t offset, uint64_t bytes)
 		atomic_fetch_or_explicit(
 			&overlay->words[sector / 64], 1ull << (sector % 64), memory_order_release);
 }
+
+const struct block_file *overlay_file(const struct overlay *overlay)
+{
+	return overlay->file;
+}
+
+static size_t first_word(uint64_t offset)
+{
+	return offset / BLOCK_SECTOR / 64;
+}
+
+static size_t word_count(uint64_t offset, uint64_t bytes)
+{
+	return first_word(offset + bytes + BLOCK_SECTOR - 1) - first_word(offset) + 1;
+}
+
+size_t overlay_words(const struct overlay *overlay, uint64_t offset, uint64_t bytes, uint64_t *to)
+{
+	size_t count = word_count(offset, bytes);
+
+	for (size_t i = 0; to && i < count; i++)
+		to[i] = atomic_load(&overlay->words[first_word(offset) + i]);
+	return count;
+}
+
+void overlay_set_words(
+	struct overlay *overlay, uint64_t offset, uint64_t bytes, const uint64_t *from)
+{
+	for (size_t i = 0; i < word_count(offset, bytes); i++)
+		atomic_store(&overlay->words[first_word(offset) + i], from[i]);
+}

@@ -20,6 +20,16 @@ uint64_t block_done_count(void)
 	return done_count;
 }
 
+bool io_schedule_is_empty(void)
+{
+	return list_empty(&waiting);
+}
+
+void io_set_done_count(uint64_t count)
+{
+	done_count = count;
+}
+
 bool io_is_scheduled(void)
 {
 	return schedule;
@@ -48,6 +58,7 @@ static void run(struct io *io)
 	int64_t usual = io->kind == IO_READ || io->kind == IO_WRITE ? (int64_t)io->length : 0;
 
 	list_remove(&io->link);
+	journal_note(io);
 	file_run(io);
 	if (schedule->outcome)
 		io->result = schedule->outcome(schedule->opaque, done_count, usual, io->result);

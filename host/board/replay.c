@@ -71,7 +71,13 @@ static void answer_size(void *opaque, uint16_t *cols, uint16_t *rows)
 	*rows = size[1];
 }
 
-static struct chardev_gate gate = {.is_open = is_open, .offer = offer, .size = answer_size};
+static bool is_known(void *opaque)
+{
+	return outside_was_here();
+}
+
+static struct chardev_gate gate = {
+	.is_open = is_open, .offer = offer, .size = answer_size, .is_known = is_known};
 
 /* --- entropy --- */
 

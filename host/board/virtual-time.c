@@ -90,3 +90,13 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 	rng_follow(draw, machine);
 	chardev_keep_output(output_kept, machine);
 }
+
+uint64_t virtual_time_remember(void)
+{
+	return io_random;
+}
+
+void virtual_time_recall(uint64_t memory)
+{
+	io_random = memory;
+}

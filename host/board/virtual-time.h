@@ -8,4 +8,8 @@
  * clock the engine drives; does nothing for another.  Main thread. */
 void virtual_time_arrange(struct machine *machine, uint64_t seed);
 
+/* The state of the model of disks, to go back to. */
+uint64_t virtual_time_remember(void);
+void virtual_time_recall(uint64_t memory);
+
 #endif

@@ -251,9 +251,20 @@ void chardev_accept_input(struct chardev *chr)
 		chr->type->update(chr);
 }
 
+static bool is_muted;
+
+void chardev_mute(bool muted)
+{
+	is_muted = muted;
+}
+
 size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length)
 {
-	size_t done = chr->kept_bytes ? 0 : chr->type->write(chr, data, length);
+	size_t done;
+
+	if (is_muted || (!chr->type->attach && gate_is_known(chr->user)))
+		return length;
+	done = chr->kept_bytes ? 0 : chr->type->write(chr, data, length);
 
 	if (kept_changed && done < length) {
 		keep(chr, data + done, length - done);

@@ -62,6 +62,7 @@ struct chardev_gate {
 		size_t length);
 	/* A device asks for the size of its terminal: what it is told. */
 	void (*size)(void *opaque, uint16_t *cols, uint16_t *rows);
+	bool (*is_known)(void *opaque); /* what a device writes now was written before */
 	bool swallows; /* nothing ever enters: it is taken at once, to be thrown away */
 	void *opaque;
 };
@@ -70,6 +71,9 @@ void chardev_set_gate(const struct chardev_gate *gate); /* before devices attach
 int chardev_enter(unsigned device, enum chardev_event event, const uint8_t *data, size_t length);
 /* The gate's first moment: peers that are there already are offered. */
 void chardev_offer_peers(void);
+
+/* Nothing that is written goes out: what a machine that goes back says once more is known. */
+void chardev_mute(bool muted);
 
 /* The user can take input again after can_receive() gave 0. */
 void chardev_accept_input(struct chardev *chr);

@@ -91,6 +91,11 @@ void gate_tell(struct chardev_user *user, enum chardev_event event)
 		user->event(user->opaque, event);
 }
 
+bool gate_is_known(const struct chardev_user *user)
+{
+	return user && is_gated(user) && gate->is_known(gate->opaque);
+}
+
 void gate_size(uint16_t *cols, uint16_t *rows)
 {
 	if (gate)

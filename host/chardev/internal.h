@@ -52,6 +52,7 @@ void gate_detach(struct chardev_user *user);
 size_t gate_room(struct chardev_user *user);
 void gate_receive(struct chardev_user *user, const uint8_t *data, size_t length);
 void gate_tell(struct chardev_user *user, enum chardev_event event);
+bool gate_is_known(const struct chardev_user *user);
 void gate_size(uint16_t *cols, uint16_t *rows);
 
 /* chardev_size() for who is no device. */

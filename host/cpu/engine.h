@@ -80,6 +80,12 @@ struct cpu_trail {
 	uint64_t block[CPU_TRAIL]; /* linear addresses where execution of straight code began */
 };
 
+/* A place in the run: so many instructions of all vCPUs, or of one. */
+struct cpu_goal {
+	int cpu; /* -1: of all */
+	uint64_t instructions;
+};
+
 struct cpu_engine;
 
 struct cpu_engine_ops {
@@ -114,6 +120,13 @@ struct cpu_engine_ops {
 	 * before the instruction at a breakpoint, behind one that accessed watched data or was a
 	 * step.  0, or -ENOSPC, -EINVAL, -ENOTSUP with nothing changed. */
 	int (*set_debug)(struct cpu_engine *engine, const struct cpu_debug *debug);
+	/* All of the engine's state that is not the machine's, to go on from in the same process;
+	 * vCPUs stand between two turns.  NULL: there is no such thing.  remember: free(). */
+	void *(*remember)(struct cpu_engine *engine);
+	void (*recall)(struct cpu_engine *engine, const void *memory);
+	/* Executes, here and now, until `goal` says so (it is asked wherever a turn rests) or a
+	 * debugger's point is met: then debug_stop has it.  -errno: it could not go on. */
+	int (*run_until)(struct cpu_engine *engine, const struct cpu_goal *goal);
 	void (*inject_nmi)(struct cpu_engine *engine, unsigned cpu);
 	/* Of one vCPU.  Any thread. */
 	void (*counters)(

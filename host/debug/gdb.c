@@ -3,7 +3,7 @@
  * The gdb stub: gdb's remote serial protocol (gdb's manual, appendix E) on a character device; a
  * vCPU is a thread, and all of them stop together.
  *
- * Left out: non-stop mode, several processes, reverse execution, physical memory.
+ * Left out: non-stop mode, several processes, physical memory.
  */
 #include "debug/gdb.h"
 
@@ -14,6 +14,7 @@
 
 #include "debug/gdb-session.h"
 #include "machine/outside.h"
+#include "migration/rewind.h"
 
 #define INTERRUPT 0x03
 
@@ -46,7 +47,8 @@ static int signal_of(const struct machine *machine)
 	}
 }
 
-static void reply_stop(struct gdb *g)
+/* place: what gdb is told of it besides, or empty. */
+static void reply_stop_at(struct gdb *g, const char *place)
 {
 	const struct cpu_debug_stop *stop = &g->machine->engine->debug_stop;
 	bool ours = g->machine->state == RUN_STATE_DEBUG;
@@ -69,9 +71,14 @@ static void reply_stop(struct gdb *g)
 		snprintf(why, sizeof(why), "swbreak:;");
 	else if (ours && stop->reason == CPU_DEBUG_BREAK && type == '1' && g->knows_hwbreak)
 		snprintf(why, sizeof(why), "hwbreak:;");
-	snprintf(g->reply, sizeof(g->reply), "T%02xthread:%02x;%s", signal_of(g->machine),
-		g->cpu + 1, why);
+	snprintf(g->reply, sizeof(g->reply), "T%02xthread:%02x;%s%s", signal_of(g->machine),
+		g->cpu + 1, why, place);
 	gdb_send(g, g->reply);
+}
+
+static void reply_stop(struct gdb *g)
+{
+	reply_stop_at(g, outside_info().at_end ? "replaylog:end;" : "");
 }
 
 static void halt(struct gdb *g)
@@ -315,6 +322,51 @@ static void v_cont(struct gdb *g, const char *args)
 		resume(g, steps, runs);
 }
 
+/* --- back in a replayed run --- */
+
+static void went_back(struct gdb *g, int rc)
+{
+	if (rc < 0 && rc != -ENOENT) {
+		gdb_error(g, -rc);
+		return;
+	}
+	if (may_start(g->machine))
+		g->machine->state = RUN_STATE_DEBUG;
+	reply_stop_at(g, rc == -ENOENT ? "replaylog:begin;" : "");
+}
+
+static bool can_go_back(struct gdb *g)
+{
+	if (rewind_is_there() && may_start(g->machine))
+		return true;
+	gdb_send(g, "");
+	return false;
+}
+
+/* To before the thread's last instruction. */
+static void step_back(struct gdb *g, const char *args)
+{
+	struct cpu_engine *engine = g->machine->engine;
+	struct cpu_goal goal = {g->resumes ? (int)g->resumes - 1 : (int)g->cpu, 0};
+	struct engine_counters counters;
+	int rc = -ENOENT;
+
+	if (!can_go_back(g))
+		return;
+	engine->ops->counters(engine, goal.cpu, &counters);
+	goal.instructions = counters.instructions - 1;
+	if (counters.instructions)
+		rc = rewind_to(&goal);
+	engine->debug_stop = (struct cpu_debug_stop){CPU_DEBUG_STEP, (unsigned)goal.cpu, 0};
+	went_back(g, rc);
+}
+
+static void continue_back(struct gdb *g, const char *args)
+{
+	if (can_go_back(g))
+		went_back(g, rewind_to_stop());
+}
+
 static void detach(struct gdb *g, const char *args)
 {
 	forget_points(g);
@@ -342,8 +394,8 @@ static void supported(struct gdb *g, const char *args)
 	g->knows_hwbreak = strstr(args, "hwbreak+");
 	snprintf(g->reply, sizeof(g->reply),
 		"PacketSize=%x;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;"
-		"QStartNoAckMode+",
-		PACKET_MAX);
+		"QStartNoAckMode+%s",
+		PACKET_MAX, rewind_is_there() ? ";ReverseStep+;ReverseContinue+" : "");
 	gdb_send(g, g->reply);
 }
 
@@ -458,6 +510,8 @@ static const struct {
 	void (*act)(struct gdb *g, const char *args);
 } packets[] = {
 	{"?", say_stop},
+	{"bc", continue_back},
+	{"bs", step_back},
 	{"c", go_on},
 	{"D", detach},
 	{"g", gdb_read_registers},
@@ -593,6 +647,7 @@ static void receive(void *opaque, const uint8_t *data, size_t length)
 static void peer_came(struct gdb *g)
 {
 	g->connected = true;
+	outside_stay_at_end(true);
 	g->resumed = g->no_ack = g->knows_swbreak = g->knows_hwbreak = false;
 	g->cpu = g->resumes = 0;
 	g->phase = BETWEEN;
@@ -608,6 +663,7 @@ static void peer_went(struct gdb *g)
 	bool was_running = g->machine->state == RUN_STATE_RUNNING;
 
 	g->connected = g->resumed = false;
+	outside_stay_at_end(false);
 	g->input_length = g->output_length = g->sent = 0;
 	if (!g->debug.count && !g->debug.step && !g->debug.frozen)
 		return;
@@ -651,6 +707,7 @@ int gdb_create(struct machine *machine, struct chardev *chr,
 	}
 	g->observer = (struct machine_observer){.event = heard, .opaque = g};
 	machine_observe(machine, &g->observer);
+	rewind_prepare(machine);
 	the_stub = g;
 	return 0;
 }
@@ -665,6 +722,7 @@ void gdb_destroy(void)
 		snprintf(g->reply, sizeof(g->reply), "W%02x", g->machine->exit_status & 0xff);
 		gdb_send(g, g->reply);
 	}
+	rewind_forget();
 	list_remove(&g->observer.link);
 	chardev_detach(g->chr, &g->user);
 	free(g->output);

@@ -2,6 +2,8 @@
 /* VM time over the host's monotonic clock or over an engine's count (clock.h). */
 #include "machine/clock.h"
 
+#include <stdlib.h>
+
 #define DEADLINE_MAX (INT64_MAX / 2) /* 146 years: sums with the host's time stay in their type */
 
 void vm_clock_init(struct vm_clock *clock, struct loop *loop)
@@ -145,4 +147,42 @@ void vm_timer_cancel(struct vm_timer *timer)
 bool vm_timer_is_armed(const struct vm_timer *timer)
 {
 	return timer->armed;
+}
+
+struct vm_clock_memory {
+	size_t count;
+	struct {
+		struct vm_timer *timer;
+		int64_t deadline;
+	} armed[];
+};
+
+struct vm_clock_memory *vm_clock_remember(const struct vm_clock *clock)
+{
+	struct vm_clock_memory *memory;
+	size_t count = 0;
+	struct list *pos;
+
+	list_for_each (pos, &clock->timers)
+		count++;
+	memory = calloc(1, sizeof(*memory) + count * sizeof(memory->armed[0]));
+	if (!memory)
+		return NULL;
+	list_for_each (pos, &clock->timers) {
+		struct vm_timer *timer = container_of(pos, struct vm_timer, link);
+
+		memory->armed[memory->count].timer = timer;
+		memory->armed[memory->count++].deadline = timer->deadline;
+	}
+	return memory;
+}
+
+void vm_clock_recall(struct vm_clock *clock, const struct vm_clock_memory *memory)
+{
+	struct vm_timer *timer;
+
+	while ((timer = first(clock)))
+		vm_timer_cancel(timer);
+	for (size_t i = 0; memory && i < memory->count; i++)
+		vm_timer_arm(memory->armed[i].timer, memory->armed[i].deadline);
 }

@@ -56,7 +56,12 @@ void vm_clock_expire(struct vm_clock *clock); /* with a source: runs what is due
 void vm_clock_start(struct vm_clock *clock);
 void vm_clock_stop(struct vm_clock *clock);
 void vm_clock_set(struct vm_clock *clock, int64_t now); /* while stopped */
-int64_t vm_clock_now(const struct vm_clock *clock);	/* ns, from 0; any thread */
+/* Over a source: all armed timers with their order, to have them again in the same process. */
+struct vm_clock_memory;
+struct vm_clock_memory *vm_clock_remember(
+	const struct vm_clock *clock); /* free(); NULL: no memory */
+void vm_clock_recall(struct vm_clock *clock, const struct vm_clock_memory *memory); /* NULL: none */
+int64_t vm_clock_now(const struct vm_clock *clock); /* ns, from 0; any thread */
 
 void vm_timer_init(struct vm_timer *timer, struct vm_clock *clock, void (*expired)(void *opaque),
 	void *opaque);

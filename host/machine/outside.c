@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -23,8 +24,11 @@ static struct {
 	struct rlog_reader reader;
 	size_t next; /* behind `entry` */
 	struct rlog_entry entry;
-	bool has_entry, begun, failed, stay, end_told;
-	unsigned rounds; /* the loop's, at the entry or the turn before */
+	bool has_entry, begun, failed, stay, end_told, suspended;
+	void (*checked)(void *opaque);
+	void *checked_opaque;
+	uint64_t furthest; /* instructions, when it went back */
+	unsigned rounds;   /* the loop's, at the entry or the turn before */
 	uint64_t next_check, next_memory;
 } outside = {.sources = {&outside.sources, &outside.sources}, .writer = {.fd = -1}};
 
@@ -81,7 +85,8 @@ bool outside_enter(const struct outside_source *source, const uint8_t *payload, 
 
 	if (outside.mode == OUTSIDE_LIVE)
 		return true;
-	if (outside.mode == OUTSIDE_REPLAY || !outside.begun || length > RLOG_PAYLOAD_MAX)
+	if (outside.mode == OUTSIDE_REPLAY || !outside.begun || outside.suspended ||
+		length > RLOG_PAYLOAD_MAX)
 		return false;
 	rounds = loop_rounds(outside.machine->loop) - outside.rounds;
 	entry.rounds = rounds < UINT8_MAX ? rounds : UINT8_MAX;
@@ -101,7 +106,7 @@ bool outside_answer(const char *name, uint64_t key, void *data, size_t length, b
 	struct rlog_entry entry = {
 		.kind = RLOG_ANSWER, .key = key, .length = length, .payload = data};
 
-	if (outside.mode == OUTSIDE_LIVE || length > RLOG_PAYLOAD_MAX)
+	if (outside.mode == OUTSIDE_LIVE || outside.suspended || length > RLOG_PAYLOAD_MAX)
 		return false;
 	if (outside.mode == OUTSIDE_RECORD) {
 		snprintf(entry.name, sizeof(entry.name), "%s", name);
@@ -294,6 +299,8 @@ static bool replay_here(void)
 		look_ahead();
 		if (entry.kind == RLOG_CHECK) {
 			compare(&entry);
+			if (!outside.failed && outside.checked)
+				outside.checked(outside.checked_opaque);
 		} else {
 			enter(&entry);
 			entered = true;
@@ -461,5 +468,48 @@ struct outside_info outside_info(void)
 		.path = outside.path,
 		.instructions = known ? now().instructions : 0,
 		.last = outside.reader.last.instructions,
+		.at_end = outside.end_told,
 	};
+}
+
+void outside_on_check(void (*checked)(void *opaque), void *opaque)
+{
+	outside.checked = checked;
+	outside.checked_opaque = opaque;
+}
+
+struct outside_memory {
+	size_t next;
+	struct rlog_entry entry;
+	bool has_entry;
+};
+
+struct outside_memory *outside_remember(void)
+{
+	struct outside_memory *memory = malloc(sizeof(*memory));
+
+	if (memory)
+		*memory = (struct outside_memory){outside.next, outside.entry, outside.has_entry};
+	return memory;
+}
+
+void outside_recall(const struct outside_memory *memory)
+{
+	outside.next = memory->next;
+	outside.entry = memory->entry;
+	outside.has_entry = memory->has_entry;
+	outside.end_told = false;
+	take_rounds();
+}
+
+void outside_suspend(bool suspended)
+{
+	if (now().instructions > outside.furthest)
+		outside.furthest = now().instructions;
+	outside.suspended = suspended;
+}
+
+bool outside_was_here(void)
+{
+	return outside.furthest && now().instructions < outside.furthest;
 }

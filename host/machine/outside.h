@@ -96,11 +96,23 @@ struct outside_info {
 	const char *path;
 	uint64_t instructions;
 	uint64_t last; /* replaying: instructions of the last entry of the log */
+	bool at_end;   /* replaying: the machine was stopped there */
 };
 struct outside_info outside_info(void);
 
 /* Replaying: with somebody who looks at it, the machine stops at the end of the log instead of
  * ending as the recorded one did. */
 void outside_stay_at_end(bool stay);
+
+/* Replaying: is told behind each comparison that was good: a place to go back to. */
+void outside_on_check(void (*checked)(void *opaque), void *opaque);
+
+/* Where the log goes on, for a machine that goes back.  Between the two calls of
+ * outside_suspend() nothing enters and nothing is asked. */
+struct outside_memory;
+struct outside_memory *outside_remember(void); /* free(); NULL: no memory */
+void outside_recall(const struct outside_memory *memory);
+void outside_suspend(bool suspended);
+bool outside_was_here(void); /* it went back, and this was executed before */
 
 #endif

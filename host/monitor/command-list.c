@@ -45,6 +45,7 @@ const struct qmp_command qmp_commands[] = {
 		query_migrate_capabilities},
 	{"query-name", NULL, "NameInfo", query_name},
 	{"query-qmp-schema", NULL, "[SchemaInfo]", query_schema},
+	{"query-replay", NULL, "ReplayInfo", query_replay},
 	{"query-stats",
 		ARGS({"target", "StatsTarget"}, {"vcpus", "[str]", true},
 			{"providers", "[StatsRequest]", true}),

@@ -9,6 +9,7 @@
 
 #include "base/version.h"
 #include "cpu/engine.h"
+#include "machine/outside.h"
 #include "cpu/situation.h"
 #include "monitor/command.h"
 #include "monitor/session.h"
@@ -262,6 +263,18 @@ static void info_guest(struct machine *machine, const char *argument, FILE *out)
 	free(text);
 }
 
+static void info_replay(struct machine *machine, const char *argument, FILE *out)
+{
+	struct outside_info info = outside_info();
+
+	if (info.mode == OUTSIDE_LIVE)
+		fprintf(out, "Record/replay is not active\r\n");
+	else
+		fprintf(out, "%s execution '%s': instruction count = %llu\r\n",
+			info.mode == OUTSIDE_RECORD ? "Recording" : "Replaying", info.path,
+			(unsigned long long)info.instructions);
+}
+
 static const struct hmp_command infos[] = {
 	{"block", NULL, "", "the drives", info_block},
 	{"chardev", NULL, "", "the character devices", info_chardev},
@@ -272,6 +285,7 @@ static const struct hmp_command infos[] = {
 	{"name", NULL, "", "the guest's name", info_name},
 	{"registers", NULL, "[-a]", "the first processor's registers, or all processors'",
 		info_registers},
+	{"replay", NULL, "", "what -icount rr= is at", info_replay},
 	{"status", NULL, "", "whether the guest runs", info_status},
 	{"uuid", NULL, "", "the machine's UUID", info_uuid},
 	{"version", NULL, "", "the version", info_version},

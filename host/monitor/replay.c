@@ -64,3 +64,16 @@ json_t *qmp_command_run(struct machine *machine, const struct qmp_command *comma
 			command->name);
 	return command->run(machine, args, err);
 }
+
+json_t *query_replay(struct machine *machine, const json_t *args, struct qmp_error *err)
+{
+	static const char *const modes[] = {
+		[OUTSIDE_LIVE] = "none", [OUTSIDE_RECORD] = "record", [OUTSIDE_REPLAY] = "play"};
+	struct outside_info info = outside_info();
+	json_t *reply = json_pack(
+		"{s:s,s:I}", "mode", modes[info.mode], "icount", (json_int_t)info.instructions);
+
+	if (info.path)
+		json_object_set_new(reply, "filename", json_string(info.path));
+	return reply;
+}

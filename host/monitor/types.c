@@ -34,6 +34,8 @@ static const char *const migration_capabilities[] = {"xbzrle", "rdma-pin-all", "
 	"late-block-activate", "x-ignore-shared", "validate-uuid", "background-snapshot",
 	"zero-copy-send", "postcopy-preempt", NULL};
 
+static const char *const replay_modes[] = {"none", "record", "play", NULL};
+
 #define MEMBERS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
 
 static const struct qmp_type types[] = {
@@ -52,6 +54,10 @@ static const struct qmp_type types[] = {
 	{"StatsType", META_ENUM, .values = stats_types},
 	{"StatsUnit", META_ENUM, .values = stats_units},
 	{"DataFormat", META_ENUM, .values = data_formats},
+	{"ReplayMode", META_ENUM, .values = replay_modes},
+	{"ReplayInfo", META_OBJECT,
+		.members = MEMBERS(
+			{"mode", "ReplayMode"}, {"filename", "str", true}, {"icount", "int"})},
 	{"VersionTriple", META_OBJECT,
 		.members = MEMBERS({"major", "int"}, {"minor", "int"}, {"micro", "int"})},
 	{"VersionInfo", META_OBJECT,

@@ -8,6 +8,7 @@
  * drivers that come by the legacy interface (virtio-legacy.c).
  * Not here: SUSPEND, notification data, administration queues.
  */
+#include "machine/outside.h"
 #include "virtio/virtio.h"
 
 #include <errno.h>
@@ -194,6 +195,10 @@ static void run_state_event(void *opaque, const char *name, enum shutdown_cause 
 {
 	struct virtio_device *vdev = opaque;
 
+	/* In a recorded run what is in flight is due at its time, and a stop must not be seen; only
+	 * a state that was loaded waits for RESUME. */
+	if (outside_mode() != OUTSIDE_LIVE && !vdev->paused)
+		return;
 	if (strcmp(name, "STOP") == 0) {
 		vdev->paused = true;
 		virtio_park(vdev, false);

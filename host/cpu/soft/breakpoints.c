@@ -109,5 +109,6 @@ void soft_break_stepped(struct soft_cpu *c)
 	if (c->instructions < c->stop_at)
 		return;
 	c->stop_at = UINT64_MAX;
-	stop(c, CPU_DEBUG_STEP, c->rip);
+	if (!c->engine->engine.machine->debug_requested) /* a watchpoint is met by the same */
+		stop(c, CPU_DEBUG_STEP, c->rip);
 }

@@ -311,7 +311,7 @@ static bool may_run(const struct soft_engine *soft)
 }
 
 /* Some turns, then the loop has one.  What a device left for the loop goes first. */
-static void run_turns(void *opaque)
+void soft_run_turns(void *opaque)
 {
 	struct soft_engine *soft = opaque;
 	struct soft_cpu *c = NULL;
@@ -332,6 +332,7 @@ static void run_turns(void *opaque)
 		soft_break_stepped(c);
 		if (soft_turn_rests(soft, c)) {
 			soft_turn_pause(soft);
+			soft->turn = c->index; /* whoever it may have woken meanwhile */
 			continue;
 		}
 		soft_turn_end(soft);
@@ -511,7 +512,7 @@ static int soft_create(
 	soft->engine = (struct cpu_engine){
 		.ops = &soft_engine_ops, .machine = machine, .smp = config->smp};
 	list_init(&soft->routes);
-	soft->slice_task = (struct loop_task){.run = run_turns, .opaque = soft};
+	soft->slice_task = (struct loop_task){.run = soft_run_turns, .opaque = soft};
 	soft_time_init(soft, config);
 	rc = soft_decode_init(soft, err);
 	if (rc == 0)
@@ -673,6 +674,9 @@ const struct cpu_engine_ops soft_engine_ops = {
 	.get_context = soft_get_context,
 	.set_context = soft_set_context,
 	.set_debug = soft_set_debug,
+	.remember = soft_remember,
+	.recall = soft_recall,
+	.run_until = soft_run_until,
 	.inject_nmi = soft_nmi,
 	.counters = soft_counters,
 	.trail = soft_trail,

@@ -89,9 +89,14 @@ void soft_replay_turn_ended(struct soft_engine *soft, const struct soft_cpu *c)
 
 uint64_t soft_replay_due(const struct soft_cpu *c)
 {
+	const struct soft_engine *soft = c->engine;
 	uint64_t due = outside_ahead();
 	uint64_t step = c->stop_at - c->instructions;
+	uint64_t goal = UINT64_MAX;
 
+	if (soft->goal && soft->goal->cpu < 0)
+		goal = soft->goal->instructions - position(c->engine).instructions;
+	due = goal < due ? goal : due;
 	return step < due ? step : due;
 }
 

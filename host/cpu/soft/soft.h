@@ -329,8 +329,9 @@ struct soft_engine {
 	struct soft_cpu *current; /* whose turn it is; NULL between turns */
 	struct memory_listener memory_listener;
 	bool running, held;
-	bool in_turns; /* run_turns() is at work: it goes on by itself */
-	unsigned turn; /* the vCPU that is next */
+	const struct cpu_goal *goal; /* of soft_run_until(); or NULL */
+	bool in_turns;		     /* run_turns() is at work: it goes on by itself */
+	unsigned turn;		     /* the vCPU that is next */
 	struct loop_task slice_task;
 	struct list routes;	   /* of message routes under watch (engine.c) */
 	atomic_bool messages_wait; /* another thread wrote to one of them */
@@ -355,6 +356,7 @@ struct soft_engine {
  * machine. Main loop, under the lock. */
 void soft_run(struct soft_cpu *c, uint64_t count);
 void soft_post(struct soft_engine *soft); /* turns go on, if the machine runs */
+void soft_run_turns(void *opaque); /* the engine; as many as come between two looks outside */
 
 /* --- time.c: virtual time and turns --- */
 void soft_time_init(struct soft_engine *soft, const struct engine_config *config);
@@ -375,6 +377,11 @@ void soft_time_stop(struct soft_engine *soft); /* wakes nobody any more */
 uint64_t soft_hash_due(const struct soft_engine *soft); /* after how many instructions; 0: now */
 void soft_hash_print(struct soft_engine *soft);
 uint64_t soft_hash_cpu(const struct soft_cpu *c);
+
+/* --- rewind.c: the engine's operations to go back --- */
+void *soft_remember(struct cpu_engine *engine);
+void soft_recall(struct cpu_engine *engine, const void *memory);
+int soft_run_until(struct cpu_engine *engine, const struct cpu_goal *goal);
 
 /* --- replay.c: recording and replaying --- */
 void soft_replay_init(struct soft_engine *soft); /* in virtual time */
