@@ -12,7 +12,7 @@ DISKS = (
 ERASE = ",unmap=on,secure-erase=on,pre-eol-info=2,lifetime-type-a=3,lifetime-type-b=11"
 MACHINES = {
     "pci": "pc smp:cpus=4" + DISKS.format("blk-pci", "", ""),
-    "intx": "pc append:irq=intx" + DISKS.format("blk-pci", "", ""),
+    "intx": "pc smp:cpus=4 append:irq=intx" + DISKS.format("blk-pci", "", "").replace(",num-queues=4", ""),
     "legacy": "pc legacy smp:cpus=4" + DISKS.format("blk-pci", "", ""),
     "mmio": "microvm smp:cpus=4" + DISKS.format("blk-mmio", "", ""),
     "mmio-legacy": "microvm legacy" + DISKS.format("blk-mmio", "", ""),

@@ -28,8 +28,7 @@ static void prepare_slots(struct virtio_blk *disk)
 static bool open_queue(struct virtio_blk *disk, struct virtio_device *dev, unsigned index,
 	const struct virtio_blk_options *options)
 {
-	if (!virtqueue_init(
-		    &disk->vq, dev, index, options->queue_size, options->depth, SEGMENTS)) {
+	if (!virtqueue_init(&disk->vq, dev, index, options->queue_size, options->depth, SEGMENTS)) {
 		note("the disk has no usable queue %u", index);
 		return false;
 	}

@@ -105,8 +105,8 @@ struct virtio_blk_options {
 	bool polling;
 	uint64_t without; /* features not to take, as VIRTIO_BIT()s */
 	unsigned queues;  /* 0 and 1: one; more takes MQ */
-	/* Queues 1 and up, each with slots of its own, for processors of their own; their `dev` is a
-	 * copy, valid for reading. */
+	/* Queues 1 and up, each with slots of its own, for processors of their own; their `dev` is
+	 * a copy, valid for reading. */
 	struct virtio_blk *more;
 };
 

@@ -17,7 +17,10 @@ static int uring_start(struct lane *lane)
 
 	if (!ring)
 		return -ENOMEM;
-	rc = io_uring_queue_init(LANE_DEPTH, ring, 0);
+	/* Completions may wait until the thread enters the kernel anyway (since Linux 5.19). */
+	rc = io_uring_queue_init(LANE_DEPTH, ring, IORING_SETUP_COOP_TASKRUN);
+	if (rc == -EINVAL)
+		rc = io_uring_queue_init(LANE_DEPTH, ring, 0);
 	if (rc < 0) {
 		free(ring);
 		return rc;
@@ -39,18 +42,26 @@ static bool uring_takes(const struct io *io)
 	return io->kind == IO_READ || io->kind == IO_WRITE || io->kind == IO_SYNC;
 }
 
+/* One piece of memory needs no list of pieces in the kernel. */
+static void add_transfer(struct io_uring_sqe *sqe, const struct io *io, int plain, int vectored)
+{
+	bool one = io->iov_count == 1 && io->iov[0].iov_len <= INT32_MAX;
+
+	if (one)
+		io_uring_prep_rw(plain, sqe, io->file->fd, io->iov[0].iov_base, io->iov[0].iov_len,
+			io->offset);
+	else
+		io_uring_prep_rw(vectored, sqe, io->file->fd, io->iov, io->iov_count, io->offset);
+}
+
 static void uring_add(struct lane *lane, struct io *io)
 {
 	/* Never NULL: the queue has a place for each of LANE_DEPTH operations. */
 	struct io_uring_sqe *sqe = io_uring_get_sqe(lane->engine_state);
 
 	switch (io->kind) {
-	case IO_READ:
-		io_uring_prep_readv(sqe, io->file->fd, io->iov, io->iov_count, io->offset);
-		break;
-	case IO_WRITE:
-		io_uring_prep_writev(sqe, io->file->fd, io->iov, io->iov_count, io->offset);
-		break;
+	case IO_READ: add_transfer(sqe, io, IORING_OP_READ, IORING_OP_READV); break;
+	case IO_WRITE: add_transfer(sqe, io, IORING_OP_WRITE, IORING_OP_WRITEV); break;
 	default: io_uring_prep_fsync(sqe, io->file->fd, IORING_FSYNC_DATASYNC); break;
 	}
 	io_uring_sqe_set_data(sqe, io);

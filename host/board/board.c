@@ -300,6 +300,7 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 		return error_set(
 			err, EINVAL, "-smp: dies not supported by this machine's CPU topology");
 	machine->board = type->name;
+	machine->cpus = config->smp.cpus;
 	machine->no_reboot = config->no_reboot;
 	machine->no_shutdown = config->no_shutdown;
 	watch_drives(machine);

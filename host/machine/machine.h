@@ -97,6 +97,7 @@ struct machine {
 	void (*reload)(void *opaque);
 	void *reload_opaque;
 	const char *board;	 /* the machine type's name */
+	unsigned cpus;		 /* -smp; set before the first device */
 	const char *kernel_file; /* that was booted: reports take names from it; or NULL */
 	struct list devices; /* of struct device, in the order they were realised */
 	struct list observers;

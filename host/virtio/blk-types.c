@@ -303,7 +303,7 @@ static const char *const error_policies[] = {BLOCK_ON_ERROR_NAMES};
 		BLK_PROPERTY("bootindex", PROPERTY_UINT32, type, blk.bootindex, "4294967295",      \
 			"order of booting", 0, 0),                                                 \
 		BLK_PROPERTY("num-queues", PROPERTY_UINT16, type, blk.num_queues, "65535",         \
-			"queues; default: one a CPU", 0, 0),                                       \
+			"queues; default: on PCI one a CPU, else one", 0, 0),                      \
 		BLK_PROPERTY("queue-size", PROPERTY_UINT16, type, blk.queue_size, "256",           \
 			"entries a queue, a power of two", 0, 0),                                  \
 		BLK_PROPERTY("seg-max-adjust", PROPERTY_BOOL, type, blk.seg_max_adjust, "on",      \
@@ -384,6 +384,10 @@ static int pci_realize(struct device *dev, struct error *err)
 
 	if (rc < 0)
 		return rc;
+	/* A queue for each processor, each with a vector of its own beside the configuration's. */
+	if (p->blk.num_queues == QUEUES_AUTO && dev->machine->cpus)
+		p->blk.num_queues = dev->machine->cpus < VIRTIO_QUEUES_MAX ? dev->machine->cpus
+									   : VIRTIO_QUEUES_MAX;
 	rc = blk_realize(&p->blk, dev, err);
 	if (rc < 0)
 		return rc;

@@ -79,7 +79,8 @@ TEST(lifetime_is_not_offered, "BLK-DEV-32",
 }
 
 TEST(lifetime_values, "BLK-DEV-31 BLK-DEV-33",
-	"GET_LIFETIME gives three values, none of them reserved, and writes no more than those", DISK)
+	"GET_LIFETIME gives three values, none of them reserved, and writes no more than those",
+	DISK)
 {
 	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_LIFETIME));
 	uint16_t *values = (uint16_t *)d->data;

@@ -23,8 +23,9 @@ static struct disk *find(bool read_only, bool large_blocks)
 		d->queue_size = QUEUE_SIZE_USUAL;
 		return d;
 	}
-	SKIP("no %s virtio-blk disk",
-		large_blocks ? "4096-byte" : read_only ? "read-only" : "writable");
+	SKIP("no %s virtio-blk disk", large_blocks ? "4096-byte"
+				      : read_only  ? "read-only"
+						   : "writable");
 	return NULL;
 }
 

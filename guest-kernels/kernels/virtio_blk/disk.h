@@ -25,12 +25,12 @@
 #define DISK NEEDS("disk:virtio")
 
 #define DISK_DATA      4096u
-#define DISK_SCRATCH   64u	/* sectors from here on TESTs may write */
-#define DISK_ANSWER_US 3000000	/* a device is silent when it has not answered by then */
+#define DISK_SCRATCH   64u     /* sectors from here on TESTs may write */
+#define DISK_ANSWER_US 3000000 /* a device is silent when it has not answered by then */
 
-#define DISK_FEATURES                                                                      \
-	(VIRTIO_RING_FEATURES | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) |     \
-		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) |                    \
+#define DISK_FEATURES                                                                  \
+	(VIRTIO_RING_FEATURES | VIRTIO_BIT(BLK_F_FLUSH) | VIRTIO_BIT(BLK_F_BLK_SIZE) | \
+		VIRTIO_BIT(BLK_F_SEG_MAX) | VIRTIO_BIT(BLK_F_DISCARD) |                \
 		VIRTIO_BIT(BLK_F_WRITE_ZEROES) | VIRTIO_BIT(BLK_F_RO))
 
 struct disk {
@@ -48,8 +48,8 @@ struct disk {
 
 /* Found and interrupts routed, nothing else. SKIPs where there is none. */
 struct disk *disk_find(bool read_only);
-/* Negotiates the offered ones of `features`, sets up queue 0, DRIVER_OK: again after a reset. False:
- * refused. */
+/* Negotiates the offered ones of `features`, sets up queue 0, DRIVER_OK: again after a reset.
+ * False: refused. */
 bool disk_start(struct disk *d, uint64_t features);
 /* Both, of the writable disk. */
 struct disk *disk_open(uint64_t features);

@@ -175,11 +175,11 @@ TEST(interrupts_of_each_queue, "PCI-DEV-55",
 			virtio_blk_kick(queue(q, n));
 			own[n]++;
 			if (dev->irq != VIRTIO_IRQ_MSIX) {
-				EXPECT_TRUE(WAIT_UNTIL(
-					dev->line_queue >= round * q->count + n + 1, DISK_ANSWER_US));
-			} else {
-				EXPECT_TRUE(WAIT_UNTIL(virtio_queue_interrupts(dev, n) >= own[n],
+				EXPECT_TRUE(WAIT_UNTIL(dev->line_queue >= round * q->count + n + 1,
 					DISK_ANSWER_US));
+			} else {
+				EXPECT_TRUE(WAIT_UNTIL(
+					virtio_queue_interrupts(dev, n) >= own[n], DISK_ANSWER_US));
 				for (unsigned i = 0; i < q->count; i++)
 					EXPECT_EQ(virtio_queue_interrupts(dev, i), own[i]);
 			}
@@ -278,8 +278,7 @@ static uint64_t work(void *arg)
 					return 2;
 		}
 		for (unsigned i = 0; i < QUEUE_DEPTH; i++)
-			if (*(uint64_t *)(own + 512 * i + 256) !=
-				w->seed + round * QUEUE_DEPTH + i)
+			if (*(uint64_t *)(own + 512 * i + 256) != w->seed + round * QUEUE_DEPTH + i)
 				return 3;
 	}
 	return 0;
@@ -339,7 +338,8 @@ TEST(reset_amid_requests, "RST-DEV-02",
 }
 
 TEST(queue_reset_amid_requests, "VQR-DEV-01",
-	"after the reset of a queue with requests in flight nothing more is written for it, and the "
+	"after the reset of a queue with requests in flight nothing more is written for it, and "
+	"the "
 	"other queues' requests all come back",
 	DISK)
 {

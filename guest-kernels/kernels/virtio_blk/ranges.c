@@ -154,7 +154,8 @@ TEST(read_only_disk_is_not_zeroed, "BLK-DEV-20b",
 }
 
 TEST(several_ranges, "BLK-DEV-25",
-	"write zeroes of as many ranges as one request may have zeroes each of them and nothing else",
+	"write zeroes of as many ranges as one request may have zeroes each of them and nothing "
+	"else",
 	DISK)
 {
 	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_WRITE_ZEROES));
@@ -242,7 +243,8 @@ TEST(no_ranges, "BLK-DRV-17", "a request without a range ends with an error", DI
 }
 
 TEST(ranges_longer_than_allowed, "",
-	"a range of more sectors than the configuration allows ends with an error and changes nothing",
+	"a range of more sectors than the configuration allows ends with an error and changes "
+	"nothing",
 	DISK)
 {
 	struct disk *d = disk_of_blocks();
@@ -260,7 +262,8 @@ TEST(ranges_longer_than_allowed, "",
 /* --- secure erase --- */
 
 TEST(secure_erase, "",
-	"an erased range reads as zeroes, its neighbours keep their data, and it can be written anew",
+	"an erased range reads as zeroes, its neighbours keep their data, and it can be written "
+	"anew",
 	DISK)
 {
 	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_SECURE_ERASE));
@@ -280,7 +283,8 @@ TEST(secure_erase, "",
 }
 
 TEST(erase_flags, "BLK-DEV-21",
-	"a secure erase with the unmap or a reserved flag ends with UNSUPP and changes nothing", DISK)
+	"a secure erase with the unmap or a reserved flag ends with UNSUPP and changes nothing",
+	DISK)
 {
 	struct disk *d = disk_that(VIRTIO_BIT(BLK_F_SECURE_ERASE));
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests of the block device: reading, writing, identifying, and what breaks their rules (virtio 1.4,
- * 5.2.6).
+ * Requests of the block device: reading, writing, identifying, and what breaks their rules
+ * (virtio 1.4, 5.2.6).
  */
 #include "disk.h"
 
@@ -267,7 +267,8 @@ TEST(flush_that_names_a_sector, "BLK-DRV-14",
 }
 
 TEST(flush_with_data, "BLK-DRV-15",
-	"a flush with data to read or to write ends with a status, and neither disk nor data change",
+	"a flush with data to read or to write ends with a status, and neither disk nor data "
+	"change",
 	DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
@@ -346,7 +347,8 @@ TEST(refused_reads_reveal_nothing, "VQ-DEV-03",
 #define UNTOUCHED 2048 /* from here on each sector is its number */
 
 TEST(more_segments_than_allowed, "",
-	"a read of more than seg_max segments is served whole, or refused, or breaks the queue", DISK)
+	"a read of more than seg_max segments is served whole, or refused, or breaks the queue",
+	DISK)
 {
 	struct disk *d = disk_find(false);
 	uint32_t most;
