@@ -66,6 +66,18 @@ TEST(zoned_is_not_offered, "BLK-DEV-04 BLK-DEV-05",
 	EXPECT_NE(offered, 0);
 }
 
+TEST(barrier_and_scsi_are_not_offered, "",
+	"the bits of BARRIER and SCSI, which only legacy devices had, are clear", DISK)
+{
+	struct disk *d = disk_find(false);
+	uint64_t offered = virtio_offered(&d->dev), bits = VIRTIO_BIT(0) | VIRTIO_BIT(7);
+
+	if (d->dev.legacy && !disk_strict())
+		SKIP("a legacy device may have them");
+	EXPECT_EQ(offered & bits, 0);
+	EXPECT_NE(offered, 0);
+}
+
 TEST(lifetime_is_not_offered, "BLK-DEV-32",
 	"a disk without a wear of its own does not offer LIFETIME", DISK)
 {

@@ -303,6 +303,55 @@ TEST(queues_of_several_processors, "VQ-DEV-13",
 		EXPECT_EQ(smp_wait(n, 4 * DISK_ANSWER_US), 0);
 }
 
+/* --- a header that changes while it is looked at --- */
+
+struct changing {
+	volatile uint64_t *sector;
+	uint64_t values[2];
+	volatile bool stop;
+};
+
+static uint64_t keep_changing(void *arg)
+{
+	struct changing *c = arg;
+	uint64_t turns = 0;
+
+	while (!c->stop)
+		*c->sector = c->values[++turns % 2];
+	return turns;
+}
+
+TEST(header_that_changes, "",
+	"while another processor turns the header's sector between one on the disk and one beyond "
+	"it, a read gives the whole of the first or is refused, and breaks nothing",
+	NEEDS("smp>=2 disk:virtio"))
+{
+	struct disk *d = disk_open(DISK_FEATURES);
+	uint8_t *expected = arena_alloc_raw(2048, 64);
+	struct changing c = {&d->header->sector, {DISK_SCRATCH, d->capacity - 1}, false};
+
+	disk_pattern(expected, 2048, 133);
+	disk_fill(d, DISK_SCRATCH, 4, 133);
+	smp_start(1);
+	smp_run(1, keep_changing, &c);
+	for (unsigned i = 0; i < 64; i++) {
+		uint8_t status;
+
+		*(uint64_t *)d->data = *(uint64_t *)(d->data + 1536) = 0xeeeeeeee;
+		status = disk_do(d, BLK_T_IN, DISK_SCRATCH, d->data, 2048);
+		if (status == BLK_S_OK) {
+			EXPECT_EQ(d->used_length, 2049);
+			EXPECT_MEM(d->data, expected, 2048);
+		} else {
+			EXPECT_EQ(status, BLK_S_IOERR);
+		}
+	}
+	c.stop = true;
+	EXPECT_GT(smp_wait(1, DISK_ANSWER_US), 0);
+	EXPECT_FALSE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
+	disk_serves(d);
+}
+
 /* --- resets --- */
 
 /* Reads on every queue go out; what their buffers held before is 0x5c. */
