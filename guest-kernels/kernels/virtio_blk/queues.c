@@ -334,7 +334,7 @@ TEST(header_that_changes, "",
 	disk_fill(d, DISK_SCRATCH, 4, 133);
 	smp_start(1);
 	smp_run(1, keep_changing, &c);
-	for (unsigned i = 0; i < 64; i++) {
+	for (unsigned i = 0; i < 24; i++) {
 		uint8_t status;
 
 		*(uint64_t *)d->data = *(uint64_t *)(d->data + 1536) = 0xeeeeeeee;
