@@ -133,6 +133,7 @@ def iothread(build, parameters):
 
 
 BLK = ("serial", "iothread", "num-queues", "queue-size", "event_idx", "indirect_desc", "packed")
+BLK += ("in_order", "iommu_platform", "order_platform", "notification_data", "notif_config_data")
 BLK += ("discard", "write-zeroes", "seg-max", "logical_block_size", "config-wce")
 BLK += ("physical_block_size", "max-discard-sectors", "max-write-zeroes-sectors")
 BLK += ("secure-erase", "pre-eol-info", "lifetime-type-a", "lifetime-type-b", "size-max")  # ours only

@@ -217,6 +217,13 @@ static bool packed_interrupt_after(struct virtqueue *vq, unsigned n)
 	return (p->ring[2 * at + 1] & LAP) != bits;
 }
 
+static uint16_t packed_next(const struct virtqueue *vq)
+{
+	const struct packed_ring *p = &vq->packed;
+
+	return p->avail_next | (p->avail_bits & WORD(RING_AVAILABLE) ? 0x8000 : 0);
+}
+
 const struct virtqueue_ops virtqueue_packed = {
 	.init = packed_init,
 	.segment = packed_segment,
@@ -226,6 +233,7 @@ const struct virtqueue_ops virtqueue_packed = {
 	.reap = packed_reap,
 	.interrupts = packed_interrupts,
 	.interrupt_after = packed_interrupt_after,
+	.next = packed_next,
 };
 
 const struct virtqueue_ops virtqueue_packed_indirect = {

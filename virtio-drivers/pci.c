@@ -70,6 +70,8 @@ static void pci_queue_set(
 		mmio_write16(dev->common + PCI_COMMON_QUEUE_VECTOR, 1 + queue);
 	offset = mmio_read16(dev->common + PCI_COMMON_QUEUE_NOTIFY_OFF) * dev->notify_multiplier;
 	dev->doorbell[queue] = dev->notify + offset;
+	if (virtio_has(dev, VIRTIO_F_NOTIF_CONFIG_DATA))
+		dev->names[queue] = mmio_read16(dev->common + PCI_COMMON_QUEUE_NOTIF_DATA);
 }
 
 static void pci_queue_enable(struct virtio_device *dev, unsigned queue)

@@ -184,7 +184,9 @@ void raw_publish(struct raw_ring *ring, uint16_t head)
 
 void raw_kick(struct raw_ring *ring)
 {
-	virtio_notify(ring->dev, ring->queue);
+	uint16_t next = ring->packed ? ring->put.index | ring->put.wrap << 15 : ring->avail_next;
+
+	virtio_notify_next(ring->dev, ring->queue, next);
 	checkpoint();
 }
 

@@ -136,6 +136,11 @@ static bool split_interrupt_after(struct virtqueue *vq, unsigned n)
 	return vq->event_idx ? used < n : used == 0;
 }
 
+static uint16_t split_next(const struct virtqueue *vq)
+{
+	return vq->avail_next;
+}
+
 const struct virtqueue_ops virtqueue_split = {
 	.init = split_init,
 	.segment = split_segment,
@@ -145,4 +150,5 @@ const struct virtqueue_ops virtqueue_split = {
 	.reap = split_reap,
 	.interrupts = split_interrupts,
 	.interrupt_after = split_interrupt_after,
+	.next = split_next,
 };

@@ -194,6 +194,7 @@ struct virtio_device {
 
 	bool is_pci;
 	volatile uint8_t *doorbell[VIRTIO_QUEUES];
+	uint16_t names[VIRTIO_QUEUES]; /* queue_notif_config_data */
 
 	/* PCI */
 	struct pci_function *pci;
@@ -248,16 +249,32 @@ static inline uint8_t virtio_running(const struct virtio_device *dev)
 	return dev->legacy ? VIRTIO_S_RUNNING & ~VIRTIO_S_FEATURES_OK : VIRTIO_S_RUNNING;
 }
 
+/* With `next` for NOTIFICATION_DATA: where the driver will make the next buffer available, as an
+ * index and, of a packed ring, its wrap counter in bit 15 (2.9). */
+static inline void virtio_notify_next(struct virtio_device *dev, unsigned queue, uint16_t next)
+{
+	uint32_t value = virtio_has(dev, VIRTIO_F_NOTIF_CONFIG_DATA) ? dev->names[queue] : queue;
+
+	if (virtio_has(dev, VIRTIO_F_NOTIFICATION_DATA)) {
+		value |= (uint32_t)next << 16;
+		if (dev->notify_port)
+			outl(dev->notify_port, value);
+		else
+			mmio_write32(dev->doorbell[queue], value);
+	} else if (dev->io) {
+		outw(dev->io + PCI_LEGACY_QUEUE_NOTIFY, value);
+	} else if (dev->notify_port) {
+		outw(dev->notify_port, value);
+	} else if (dev->is_pci) {
+		mmio_write16(dev->doorbell[queue], value);
+	} else {
+		mmio_write32(dev->doorbell[queue], value);
+	}
+}
+
 static inline void virtio_notify(struct virtio_device *dev, unsigned queue)
 {
-	if (dev->io)
-		outw(dev->io + PCI_LEGACY_QUEUE_NOTIFY, queue);
-	else if (dev->notify_port)
-		outw(dev->notify_port, queue);
-	else if (dev->is_pci)
-		mmio_write16(dev->doorbell[queue], queue);
-	else
-		mmio_write32(dev->doorbell[queue], queue);
+	virtio_notify_next(dev, queue, 0);
 }
 
 /* Fields of the device-specific configuration by their width; a 64-bit one by the generation loop

@@ -41,6 +41,6 @@ bool virtqueue_kick(struct virtqueue *vq)
 	if (!vq->ops->kick_needed(vq))
 		return false;
 	vq->kicks++;
-	virtio_notify(vq->dev, vq->index);
+	virtio_notify_next(vq->dev, vq->index, vq->ops->next(vq));
 	return true;
 }

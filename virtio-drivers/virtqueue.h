@@ -31,6 +31,8 @@ struct virtqueue_ops {
 	int (*reap)(struct virtqueue *vq, uint32_t *length);
 	void (*interrupts)(struct virtqueue *vq, bool on);
 	bool (*interrupt_after)(struct virtqueue *vq, unsigned n);
+	/* For virtio_notify_next(). */
+	uint16_t (*next)(const struct virtqueue *vq);
 };
 
 extern const struct virtqueue_ops virtqueue_split, virtqueue_packed, virtqueue_packed_indirect;

@@ -68,7 +68,8 @@ static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool o
 {
 	struct virtio_mmio *slot = vdev->transport_opaque;
 
-	if (!slot->ioeventfd)
+	/* With NOTIFICATION_DATA the value is another each time: such doorbells are exits. */
+	if (!slot->ioeventfd || vdev->features & FEATURE(VIRTIO_F_NOTIFICATION_DATA))
 		return;
 	if (!on) {
 		region_event_remove(&vq->event);
@@ -169,7 +170,7 @@ static void control_write(struct virtio_mmio *slot, uint64_t offset, uint32_t va
 	case DRIVER_FEATURES_SEL: slot->driver_feature_select = value; break;
 	case QUEUE_SEL: slot->queue_select = value; break;
 	case QUEUE_NOTIFY:
-		vq = virtio_queue(vdev, value);
+		vq = virtio_doorbell_queue(vdev, value);
 		if (vq)
 			virtio_queue_kick(vq);
 		break;
@@ -311,6 +312,8 @@ int virtio_mmio_attach(struct device *dev, struct virtio_device *vdev, struct er
 {
 	struct virtio_mmio *slot = slot_of(dev->bus);
 
+	if (vdev->conf->notif_config_data)
+		return error_set(err, EINVAL, "notif_config_data=on: only PCI has that");
 	slot->queue_align = calloc(vdev->queue_count, sizeof(*slot->queue_align));
 	if (!slot->queue_align)
 		return error_set(err, ENOMEM, "out of memory");

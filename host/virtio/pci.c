@@ -215,9 +215,11 @@ static void doorbell(struct virtio_device *vdev, struct virtio_queue *vq, bool o
 		region_event_add(&p->legacy, &vq->event);
 		return;
 	}
-	if (p->modern_pio_notify) {
-		vq->event = (struct region_event){
-			.size = 2, .match = true, .value = vq->ring.index, .fd = vq->doorbell.fd};
+	if (p->modern_pio_notify && !(vdev->features & FEATURE(VIRTIO_F_NOTIFICATION_DATA))) {
+		vq->event = (struct region_event){.size = 2,
+			.match = true,
+			.value = virtio_doorbell_name(vq),
+			.fd = vq->doorbell.fd};
 		region_event_add(&p->notify_io, &vq->event);
 		return;
 	}
@@ -254,6 +256,7 @@ static uint32_t queue_register(struct virtio_pci *p, enum common_register reg)
 	case QUEUE_DRIVER_HIGH: return vq->ring.driver_area >> 32;
 	case QUEUE_DEVICE: return vq->ring.device_area;
 	case QUEUE_DEVICE_HIGH: return vq->ring.device_area >> 32;
+	case QUEUE_NOTIF_CONFIG_DATA: return virtio_doorbell_name(vq);
 	default: return 0; /* QUEUE_RESET: a reset is complete when its write returns */
 	}
 }
@@ -427,8 +430,11 @@ static uint64_t notify_io_read(void *opaque, uint64_t offset, unsigned size)
 
 static void notify_io_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-	if (offset == 0 && size >= 2)
-		ring_doorbell(opaque, value & 0xffff);
+	struct virtio_pci *p = opaque;
+	struct virtio_queue *vq = virtio_doorbell_queue(p->vdev, value);
+
+	if (offset == 0 && size >= 2 && vq)
+		ring_doorbell(p, vq->ring.index);
 }
 
 static const struct region_ops notify_io_ops = {

@@ -320,6 +320,8 @@ static void give_in_order(struct queue *queue)
 
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written)
 {
+	uint64_t in_order = queue->in_order;
+
 	reads_end(request->reads);
 	/* The data has landed, or part of it: all of the writable part counts as touched. */
 	release(queue, request, true);
@@ -327,7 +329,8 @@ void queue_push(struct queue *queue, struct queue_request *request, uint32_t wri
 		request_free(request);
 		return;
 	}
-	if (!queue->in_order) {
+	fault_value("queue-in-order", &in_order);
+	if (!in_order) {
 		give(queue, request, written);
 		return;
 	}

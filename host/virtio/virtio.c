@@ -6,12 +6,13 @@
  * Choices where the text leaves one: status bits only ever get set, until reset; features are fixed
  * at FEATURES_OK; without FEATURES_OK a DRIVER_OK starts nothing; VERSION_1 is required, but for
  * drivers that come by the legacy interface (virtio-legacy.c).
- * Not here: SUSPEND, notification data, administration queues.
+ * Not here: SUSPEND, administration queues.
  */
 #include "machine/outside.h"
 #include "virtio/virtio.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,18 +22,28 @@
 #define STATUS_BY_DRIVER \
 	(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK | STATUS_FAILED)
 
+static const struct {
+	size_t wish; /* in struct virtio_conf */
+	uint8_t bit;
+} choices[] = {
+	{offsetof(struct virtio_conf, indirect_desc), VIRTIO_F_INDIRECT_DESC},
+	{offsetof(struct virtio_conf, event_idx), VIRTIO_F_EVENT_IDX},
+	{offsetof(struct virtio_conf, iommu_platform), VIRTIO_F_ACCESS_PLATFORM},
+	{offsetof(struct virtio_conf, packed), VIRTIO_F_RING_PACKED},
+	{offsetof(struct virtio_conf, in_order), VIRTIO_F_IN_ORDER},
+	{offsetof(struct virtio_conf, order_platform), VIRTIO_F_ORDER_PLATFORM},
+	{offsetof(struct virtio_conf, notification_data), VIRTIO_F_NOTIFICATION_DATA},
+	{offsetof(struct virtio_conf, notif_config_data), VIRTIO_F_NOTIF_CONFIG_DATA},
+	{offsetof(struct virtio_conf, queue_reset), VIRTIO_F_RING_RESET},
+};
+
 static uint64_t offered(struct virtio_device *vdev)
 {
 	uint64_t bits = vdev->ops->features(vdev) | FEATURE(VIRTIO_F_VERSION_1);
 
-	if (vdev->conf->indirect_desc)
-		bits |= FEATURE(VIRTIO_F_INDIRECT_DESC);
-	if (vdev->conf->event_idx)
-		bits |= FEATURE(VIRTIO_F_EVENT_IDX);
-	if (vdev->conf->queue_reset)
-		bits |= FEATURE(VIRTIO_F_RING_RESET);
-	if (vdev->conf->packed)
-		bits |= FEATURE(VIRTIO_F_RING_PACKED);
+	for (unsigned i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
+		if (*(const bool *)((const char *)vdev->conf + choices[i].wish))
+			bits |= FEATURE(choices[i].bit);
 	return bits;
 }
 
@@ -180,6 +191,24 @@ struct virtio_queue *virtio_queue(struct virtio_device *vdev, unsigned index)
 	return index < vdev->queue_count ? &vdev->queues[index] : NULL;
 }
 
+#define NOTIF_CONFIG_DATA 0x4000 /* with the index: unlike it, so that it is seen to be used */
+
+uint16_t virtio_doorbell_name(const struct virtio_queue *vq)
+{
+	bool named = vq->vdev->features & FEATURE(VIRTIO_F_NOTIF_CONFIG_DATA);
+
+	return vq->ring.index | (named ? NOTIF_CONFIG_DATA : 0);
+}
+
+struct virtio_queue *virtio_doorbell_queue(struct virtio_device *vdev, uint32_t value)
+{
+	if (vdev->features & FEATURE(VIRTIO_F_NOTIFICATION_DATA))
+		value &= 0xffff; /* the rest says what is available: the ring does, too */
+	if (vdev->features & FEATURE(VIRTIO_F_NOTIF_CONFIG_DATA))
+		value ^= NOTIF_CONFIG_DATA;
+	return virtio_queue(vdev, value);
+}
+
 void virtio_set_access(struct virtio_device *vdev, bool on)
 {
 	if (on == vdev->may_access)
@@ -212,8 +241,6 @@ int virtio_init(struct virtio_device *vdev, struct machine *machine, const char 
 	const struct virtio_ops *ops, struct virtio_conf *conf, unsigned queues,
 	uint16_t queue_size, size_t request_size, struct loop *loop, struct error *err)
 {
-	if (conf->iommu_platform)
-		return error_set(err, ENOTSUP, "iommu_platform=on: there is no IOMMU");
 	vdev->machine = machine;
 	vdev->name = name;
 	vdev->ops = ops;

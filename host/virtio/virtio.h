@@ -87,8 +87,9 @@ struct virtio_transport {
 /* Properties that every virtio device has, with QEMU's names. */
 struct virtio_conf {
 	bool indirect_desc, event_idx, queue_reset;
-	bool packed;
-	bool iommu_platform;		     /* on is refused */
+	bool packed, in_order;
+	bool iommu_platform, order_platform;
+	bool notification_data, notif_config_data;
 	bool notify_on_empty, any_layout;    /* offered by the legacy interface only */
 	bool use_started, use_disabled_flag; /* of QEMU's own streams: accepted */
 };
@@ -101,9 +102,18 @@ struct virtio_conf {
 		{"queue_reset", PROPERTY_BOOL, offsetof(type, conf.queue_reset), "on",            \
 			"offer the reset of single queues", NULL, 0, 0},                          \
 		{"packed", PROPERTY_BOOL, offsetof(type, conf.packed), "off",                     \
-			"offer packed rings", NULL, 0, 0},                                   \
+			"offer packed rings", NULL, 0, 0},                                        \
+		{"in_order", PROPERTY_BOOL, offsetof(type, conf.in_order), "off",                 \
+			"offer to use buffers in the order in which they come", NULL, 0, 0},      \
 		{"iommu_platform", PROPERTY_BOOL, offsetof(type, conf.iommu_platform), "off",     \
-			"platform DMA translation (only off)", NULL, 0, 0},                       \
+			"offer ACCESS_PLATFORM (addresses are physical all the same)", NULL, 0,   \
+			0},                                                                       \
+		{"order_platform", PROPERTY_BOOL, offsetof(type, conf.order_platform), "off",     \
+			"offer ORDER_PLATFORM", NULL, 0, 0},                                      \
+		{"notification_data", PROPERTY_BOOL, offsetof(type, conf.notification_data),      \
+			"off", "offer doorbells that say how far the driver is", NULL, 0, 0},     \
+		{"notif_config_data", PROPERTY_BOOL, offsetof(type, conf.notif_config_data),      \
+			"off", "PCI: offer names of queues in doorbells", NULL, 0, 0},            \
 		{"notify_on_empty", PROPERTY_BOOL, offsetof(type, conf.notify_on_empty), "on",    \
 			"legacy devices only", NULL, 0, 0},                                       \
 		{"any_layout", PROPERTY_BOOL, offsetof(type, conf.any_layout), "on",              \
@@ -193,6 +203,10 @@ void virtio_queue_enable(struct virtio_queue *vq);
 void virtio_queue_disable(struct virtio_queue *vq);
 /* The same, and size and addresses return to their values at power-on (2.6.1). */
 void virtio_queue_reset(struct virtio_queue *vq);
+/* The queue that a value written to a doorbell of all queues names, or NULL (2.9, 4.1.5.2). */
+struct virtio_queue *virtio_doorbell_queue(struct virtio_device *vdev, uint32_t value);
+/* What the driver names a queue by there: PCI's queue_notif_config_data. */
+uint16_t virtio_doorbell_name(const struct virtio_queue *vq);
 /* A doorbell that came as an exit. */
 void virtio_queue_kick(struct virtio_queue *vq);
 

@@ -301,7 +301,6 @@ static void properties_that_cannot_be(void **state)
 		{"drive=d,queue-size=100", "power of 2"},
 		{"drive=d,queue-size=2", "> 2"},
 		{"drive=d,num-queues=0", "larger than 0"},
-		{"drive=d,iommu_platform=on", "iommu"},
 		{"drive=d,logical_block_size=1000", "power of two"},
 		{"drive=d,logical_block_size=4096,physical_block_size=512", "physical"},
 		{"queue-size=8", "drive property not set"},
