@@ -245,4 +245,5 @@ const struct virtqueue_ops virtqueue_packed_indirect = {
 	.reap = reap_table,
 	.interrupts = packed_interrupts,
 	.interrupt_after = packed_interrupt_after,
+	.next = packed_next,
 };
