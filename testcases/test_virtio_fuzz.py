@@ -21,7 +21,7 @@ MACHINES = {
     "legacy": f"pc legacy smp:cpus=2 {PCI}",
     "mmio-legacy": f"microvm legacy smp:cpus=2 {MMIO}",
 }
-# QEMU loops for ever over some malformed packed rings: docs/findings
+# QEMU loops for ever over some malformed packed rings: docs/differences.md#packed-livelock
 OURS_ONLY = ("pci-packed", "mmio-packed")
 SEEDS = 3  # of each machine in `make check`,
 WHOLE_SEEDS = 200  # and in `make soak`
