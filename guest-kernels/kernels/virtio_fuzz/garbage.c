@@ -71,7 +71,7 @@ static void headers(struct victim *v)
 {
 	static const uint32_t types[] = {0, 1, 4, 8, 11, 13, 14, 15, 16, 0x80000000};
 
-	for (unsigned i = 0; i < 32; i++) {
+	for (unsigned i = 0; i < 12; i++) {
 		uint64_t *at = (uint64_t *)(v->pool + 16 * below(POOL / 16 - 2));
 
 		at[0] = types[below(10)];
@@ -87,6 +87,8 @@ void garbage_in_rings(struct victim *v)
 		struct garbage_ring *ring = &v->rings[q];
 		uint16_t count = ring->size < ENTRIES ? ring->size : ENTRIES;
 
+		if (q != v->kind->queue && below(3))
+			continue;
 		for (unsigned i = 0; i < count; i++)
 			garbage_descriptor(v, &ring->descriptors[i], count);
 		if (virtio_has(&v->dev, VIRTIO_F_RING_PACKED) || !count)

@@ -18,9 +18,9 @@
 #include "virtio-drivers/virtio.h"
 
 #define POOL	     0x8000u /* bytes of buffers */
-#define TABLES	     16u /* descriptors of indirect tables, and room for the largest ring there */
+#define TABLES	     8u /* descriptors of indirect tables, and room for the largest ring there */
 #define TABLES_BYTES 0x8000u
-#define QUEUES	     2u	      /* that garbage is put on */
+#define QUEUES	     4u	      /* that garbage is put on */
 #define ENTRIES	     16u      /* of a queue, where the driver may choose */
 #define SOON	     3000000u /* a device is silent when it has not answered by then */
 #define DISTANT	     0xfffff000u

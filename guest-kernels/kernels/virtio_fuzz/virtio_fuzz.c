@@ -92,6 +92,20 @@ TEST(rng_rings, "RST-DEV-01",
 	fuzz_rings(&kind_entropy);
 }
 
+TEST(console_registers, "RST-DEV-01",
+	"after any writes to its registers and a reset the console takes a byte")
+{
+	fuzz_registers(&kind_console);
+}
+
+TEST(console_rings, "RST-DEV-01",
+	"after garbage in its rings, those of its control messages too, and a reset the console "
+	"takes "
+	"a byte")
+{
+	fuzz_rings(&kind_console);
+}
+
 TEST(configuration_space, "RST-DEV-01",
 	"after any writes to configuration space but its BARs the disk can be set up again and "
 	"answers",
