@@ -63,6 +63,10 @@ class Running:
                 self._selector.unregister(key.fileobj)
             setattr(self, key.data, getattr(self, key.data) + data)
 
+    def poll(self):
+        """Reads what it has printed so far."""
+        self._read(0)
+
     def wait_text(self, text, timeout=PATIENCE):
         """Until the serial port (or whatever is on stdout) has printed `text`."""
         deadline = time.monotonic() + timeout

@@ -4,6 +4,7 @@ another one is found, and so is a log that is not for this machine or not whole.
 
 import ctypes
 import ctypes.util
+import os
 import re
 import shutil
 import struct
@@ -15,15 +16,16 @@ import pytest
 from harness import probe
 from harness.machines import make_image
 from harness.process import Running
-from harness.qmp import QmpError
+from harness.qmp import QmpClosed, QmpError
 
 MIB = 1 << 20
+STOPS = 100
 REFUSED, OTHER_RUN = 1, 2  # exit statuses
 GOOD = 1  # isa-debug-exit's
 
 # kernel: what its machine has; the disk is written to, and must be the same afterwards
 MACHINES = {
-    "timers": "-machine pc -m 32",
+    "runtime": "-machine pc -m 32",
     "virtio_blk": "-machine pc -m 64 -object iothread,id=io0 -drive if=none,id=v,file={disk},format=raw "
     "-device virtio-blk-pci,drive=v,iothread=io0,disable-legacy=on",
     "smp": "-machine pc -m 64 -smp 4 -drive if=none,id=v,file={disk},format=raw "
@@ -75,9 +77,10 @@ class Machine:
         line.remove("-no-reboot")
         return Running(line, qmp, stdin=subprocess.PIPE)
 
-    def run(self, mode, *more, log=None, given=b""):
+    def run(self, mode, *more, log=None, given=b"", env=None):
         line = self.line(mode, "-monitor", "none", *more, log=log)
-        return subprocess.run(line, input=given, capture_output=True, timeout=60, check=False)
+        env = {**os.environ, **(env or {})}
+        return subprocess.run(line, input=given, env=env, capture_output=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -306,3 +309,45 @@ def test_hostile_logs(machine, tmp_path):
     assert f"damaged at byte {first}" in said(good[: first + 9] + b"\xff" + good[first + 10 :])
     assert "damaged" in said(good + good[first:])  # something behind the end
     assert "not a file" in refused(machine, log=tmp_path)
+
+
+def test_errors_of_the_disk(soft, disk, tmp_path):
+    """The host's disk was full when it was recorded, and is not when it is replayed: the guest sees the errors."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small tmpfs")
+    machine = Machine(soft, "build/kernels/ata_dma.elf", tmp_path)
+    drive = ["-drive", f"if=ide,format=raw,werror=report,file={disk}", "-append", "run=write_read_back"]
+    try:
+        (folder / "ballast").write_bytes(bytes(64 << 10))
+        recorded = machine.run("record", *drive, env={"TMPDIR": str(folder)})
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+    replayed = machine.run("replay", *drive)
+    assert b"not ok 1 write_read_back" in recorded.stdout, recorded
+    assert (replayed.stdout, replayed.stderr) == (recorded.stdout, b"")
+    assert b"\nok 1 write_read_back" in machine.run("record", *drive).stdout
+
+
+def test_stops_are_not_seen(soft, disk, tmp_path):
+    """A monitor that stops and continues all the time, with requests in flight and several processors."""
+    machine = Machine(soft, "build/kernels/smp.elf", tmp_path)
+    words = [*MACHINES["smp"].format(disk=disk).split(), "-d", "hash", "-no-reboot"]
+    quiet = machine.run("record", *words)
+    assert quiet.returncode == GOOD
+    for mode in ("record", "replay"):
+        with machine.start(mode, *words) as vm:
+            stops = 0
+            while stops < STOPS and vm.process.poll() is None:
+                try:
+                    vm.qmp.command("stop")
+                    vm.qmp.command("cont")
+                except (QmpClosed, OSError):
+                    break
+                stops += 1
+                vm.poll()
+            assert vm.wait() == GOOD, vm.stderr[-2000:]
+            assert vm.stdout == quiet.stdout and stops > 1
+            assert final(vm) == quiet.stderr.splitlines()[-1]

@@ -68,10 +68,10 @@ class Session:
 
 @pytest.fixture
 def session(soft, tmp_path):
-    def begin(kernel):
+    def begin(kernel, *more):
         make_image(tmp_path / "disk.img", 16 * MIB, "lba")
         words = SESSIONS[kernel].format(disk=tmp_path / "disk.img").split()
-        return Session(soft, f"build/kernels/{kernel}.elf", words, tmp_path)
+        return Session(soft, f"build/kernels/{kernel}.elf", [*words, *more], tmp_path)
 
     return begin
 
@@ -104,7 +104,7 @@ def test_watchpoint(session, kernel):
 def test_breakpoint(session):
     """Back to the call before; on four processors."""
     where = 'printf "at %lx %lx\\n", $pc, $rsp'
-    out = session("smp").gdb(
+    out = session("smp", "-append", "run=all_to_all").gdb(
         "break *smp_ipi", *["continue", where] * 4, *["reverse-continue", where] * 3, "reverse-stepi", "info threads",
     )  # fmt: skip
     found = re.findall(r"^at (.*)$", out, re.MULTILINE)
