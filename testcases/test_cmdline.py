@@ -38,6 +38,7 @@ REFUSED = [
     ("-machine pc,foo=bar", ["foo"], ""),
     ("-accel nosuch", ["-accel", "nosuch"], ""),
     ("-machine pc,accel=nosuch", ["nosuch"], OURS),
+    ("-machine pc,accel=", ["accel= names no accelerator"], OURS),
     ("-cpu nosuch", ["nosuch"], ""),
     ("-device nosuch", ["-device", "nosuch"], ""),
     ("-device virtio-blk-pci,foo=1", ["-device", "foo"], ""),
@@ -208,6 +209,14 @@ def test_features_that_are_not_there_are_named(vmm, files, model, missing):
     assert done.stderr.splitlines() == [
         f"assay: warning: soft doesn't support requested feature: {feature}" for feature in missing
     ]
+
+
+def test_an_accelerator_lists_its_properties(vmm):
+    if vmm.is_qemu:
+        pytest.skip("QEMU does not")
+    done = run([vmm.path, "-accel", "soft,help"])
+    assert done.returncode == 0 and done.stderr == ""
+    assert "  seed=" in done.stdout and "  clock=" in done.stdout
 
 
 def test_a_device_lists_its_properties(vmm):

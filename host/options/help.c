@@ -59,6 +59,23 @@ void print_accels(void)
 		printf("%s\n", engines[i]->name);
 }
 
+void print_accel_properties(const char *name)
+{
+	static const struct {
+		const char *accel, *line;
+	} properties[] = {
+		{"soft", "clock=host|virtual -- what its time follows: the host's clock, or its "
+			 "instructions (default virtual)"},
+		{"soft", "seed=<uint64>      -- varies turns of processors and times of I/O"},
+		{"kvm", "kernel-irqchip=on  -- the only value there is"},
+	};
+
+	printf("%s-accel options:\n", name);
+	for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
+		if (!strcmp(properties[i].accel, name))
+			printf("  %s\n", properties[i].line);
+}
+
 void print_cpus(void)
 {
 	const char *name;

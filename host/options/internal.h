@@ -51,6 +51,7 @@ void print_help(void);
 void print_version(void);
 void print_machines(void);
 void print_accels(void);
+void print_accel_properties(const char *name); /* of an engine */
 void print_cpus(void);
 void print_devices(void);
 int print_device_properties(const char *name, struct error *err);

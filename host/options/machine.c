@@ -124,6 +124,9 @@ static int take_machine_pair(struct options *options, struct keyval *pair, struc
 		return 0;
 	}
 	if (!strcmp(pair->key, "accel")) {
+		if (!*pair->value)
+			return error_set(err, EINVAL,
+				"accel= names no accelerator ('-accel help' lists them)");
 		options->board.accels = pair->value;
 		options->accel_by_machine = true;
 		return 0;
@@ -278,6 +281,11 @@ int take_accel(struct options *options, const struct option_row *row, const char
 	if (!kv)
 		return -EINVAL;
 	name = keyvals_take(kv, "accel");
+	if (name && engine_find(name) && keyvals_get(kv, "help")) {
+		print_accel_properties(name);
+		keyvals_free(kv);
+		return OPTIONS_DONE;
+	}
 	irqchip = keyvals_take(kv, "kernel-irqchip");
 	for (size_t i = 0; i < sizeof(tuning) / sizeof(tuning[0]); i++)
 		keyvals_take(kv, tuning[i]);
