@@ -308,17 +308,17 @@ TEST(queues_of_several_processors, "VQ-DEV-13",
 struct changing {
 	volatile uint64_t *sector;
 	uint64_t values[2];
+	volatile uint64_t turns;
 	volatile bool stop;
 };
 
 static uint64_t keep_changing(void *arg)
 {
 	struct changing *c = arg;
-	uint64_t turns = 0;
 
 	while (!c->stop)
-		*c->sector = c->values[++turns % 2];
-	return turns;
+		*c->sector = c->values[++c->turns % 2];
+	return 0;
 }
 
 TEST(header_that_changes, "",
@@ -328,12 +328,13 @@ TEST(header_that_changes, "",
 {
 	struct disk *d = disk_open(DISK_FEATURES);
 	uint8_t *expected = arena_alloc_raw(2048, 64);
-	struct changing c = {&d->header->sector, {DISK_SCRATCH, d->capacity - 1}, false};
+	struct changing c = {&d->header->sector, {DISK_SCRATCH, d->capacity - 1}, 0, false};
 
 	disk_pattern(expected, 2048, 133);
 	disk_fill(d, DISK_SCRATCH, 4, 133);
 	smp_start(1);
 	smp_run(1, keep_changing, &c);
+	ASSERT_TRUE(WAIT_UNTIL(c.turns, DISK_ANSWER_US));
 	for (unsigned i = 0; i < 24; i++) {
 		uint8_t status;
 
@@ -347,7 +348,7 @@ TEST(header_that_changes, "",
 		}
 	}
 	c.stop = true;
-	EXPECT_GT(smp_wait(1, DISK_ANSWER_US), 0);
+	EXPECT_EQ(smp_wait(1, DISK_ANSWER_US), 0);
 	EXPECT_FALSE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
 	disk_serves(d);
 }
