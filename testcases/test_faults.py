@@ -118,7 +118,9 @@ def ahead(request, tmp_path_factory):
     with ThreadPoolExecutor(bench.pool.jobs) as pool:
         futures = {}
         for item in request.session.items:
-            case = getattr(item, "callspec", None) and item.callspec.params.get("case")
+            if item.module is not request.module or not hasattr(item, "callspec"):
+                continue
+            case = item.callspec.params.get("case")
             if case and not vmm.missing and mistake_in(bench, case) is None:
                 futures[case] = pool.submit(run_case, bench, vmm, case, folder)
         yield futures
