@@ -52,9 +52,9 @@
 #define VIRTIO_F_NOTIFY_ON_EMPTY   24 /* the legacy interface only, as the next */
 #define VIRTIO_F_ANY_LAYOUT	   27
 /* What these drivers can do with a ring. */
-#define VIRTIO_RING_FEATURES                                                   \
-	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) | \
-		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) |    \
+#define VIRTIO_RING_FEATURES                                                        \
+	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |      \
+		VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) | \
 		VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
 #define VIRTIO_ISR_QUEUE  1u

@@ -41,6 +41,9 @@ bool virtqueue_kick(struct virtqueue *vq)
 	if (!vq->ops->kick_needed(vq))
 		return false;
 	vq->kicks++;
-	virtio_notify_next(vq->dev, vq->index, vq->ops->next(vq));
+	if (virtio_has(vq->dev, VIRTIO_F_NOTIFICATION_DATA))
+		virtio_notify_next(vq->dev, vq->index, vq->ops->next(vq));
+	else
+		virtio_notify(vq->dev, vq->index);
 	return true;
 }

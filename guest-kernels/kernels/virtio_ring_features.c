@@ -39,8 +39,8 @@ static void slow_and_fast(struct raw_disk *d, uint8_t *status, uint8_t *ids)
 	for (unsigned i = 0; i < 16; i++) {
 		bool slow = i % 2 == 0;
 
-		raw_descriptor(&d->ring, 3 * i, phys(slow ? d->header : fast), 16, RING_NEXT,
-			3 * i + 1);
+		raw_descriptor(
+			&d->ring, 3 * i, phys(slow ? d->header : fast), 16, RING_NEXT, 3 * i + 1);
 		raw_descriptor(&d->ring, 3 * i + 1, phys(slow ? d->data : ids), slow ? 4096 : 20,
 			RING_NEXT | RING_WRITE, 3 * i + 2);
 		raw_descriptor(&d->ring, 3 * i + 2, phys(status + i), 1, RING_WRITE, 0);
@@ -119,7 +119,8 @@ TEST(doorbell_with_data, "PCI-DRV-37 PCI-DRV-39",
 }
 
 TEST(doorbell_structure_with_data, "PCI-DEV-34 PCI-DEV-35 PCI-DEV-36a PCI-DEV-36b PCI-DEV-37",
-	"with NOTIFICATION_DATA offered, the doorbells' structure has room for 32 bits of each queue",
+	"with NOTIFICATION_DATA offered, the doorbells' structure has room for 32 bits of each "
+	"queue",
 	NEEDS("disk:virtio pci"))
 {
 	struct raw_disk *d = disk_with(NOTIFY_DATA);

@@ -42,10 +42,10 @@ struct virtio_pci {
 		{"vectors", PROPERTY_UINT32, offsetof(type, member.vectors), "4294967295",    \
 			"MSI-X vectors; 0: none; default: one a queue and one", NULL, 0, 0},  \
 		{"page-per-vq", PROPERTY_BOOL, offsetof(type, member.page_per_vq), "off",     \
-			"each doorbell on a page of its own", NULL, 0, 0},            \
+			"each doorbell on a page of its own", NULL, 0, 0},                    \
 	{                                                                                     \
 		"modern-pio-notify", PROPERTY_BOOL, offsetof(type, member.modern_pio_notify), \
-			"off", "a doorbell in I/O space, too", NULL, 0, 0                \
+			"off", "a doorbell in I/O space, too", NULL, 0, 0                     \
 	}
 
 /* Types of both kinds of name have the next one too, "-non-transitional" with "on". */

@@ -154,8 +154,8 @@ struct queue_request *queue_pop(struct queue *queue);
  * Visible to the driver at once; whether to interrupt is asked afterwards, once a batch. */
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written);
 
-/* Puts a request back as if it had never been taken; it must be the only one of its queue in flight,
- * and the last that was taken.  The request is gone afterwards. */
+/* Puts a request back as if it had never been taken; it must be the only one of its queue in
+ * flight, and the last that was taken.  The request is gone afterwards. */
 void queue_untake(struct queue *queue, struct queue_request *request);
 
 /* Once after a batch of queue_push(): does the driver want an interrupt? */

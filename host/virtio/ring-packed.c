@@ -166,8 +166,9 @@ static int packed_take(struct queue *queue, struct queue_request *request)
 		uint64_t address;
 
 		if (slots == room)
-			return queue_break(queue, slots ? "a list is longer than the queue, or loops"
-							: "more is available than the queue holds");
+			return queue_break(
+				queue, slots ? "a list is longer than the queue, or loops"
+					     : "more is available than the queue holds");
 		if (slots) {
 			second = second_word(ring, at.index);
 			if (!is_available(second, at.wrap))

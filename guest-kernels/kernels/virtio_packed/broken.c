@@ -59,7 +59,8 @@ TEST(list_into_a_hole, "PKD-DRV-11 STAT-DEV-02",
 	struct raw_disk *d = breakable(RAW_DEFAULT, 0);
 
 	packed_header(d);
-	raw_write(&d->ring, (struct raw_place){1, 0}, phys(d->data), 512, 1, RING_NEXT | RING_WRITE);
+	raw_write(
+		&d->ring, (struct raw_place){1, 0}, phys(d->data), 512, 1, RING_NEXT | RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){2, 1}, phys(d->status), 1, 1, RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){0, 1}, phys(d->header), 16, 1, RING_NEXT);
 	raw_kick(&d->ring);
@@ -74,7 +75,8 @@ TEST(readable_behind_writable, "PKD-DRV-08 PKD-DEV-04a",
 
 	packed_header(d);
 	memset(readable, 0x11, 512);
-	raw_write(&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 1, RING_NEXT | RING_WRITE);
+	raw_write(
+		&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 1, RING_NEXT | RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){2, 1}, phys(readable), 512, 1, RING_NEXT);
 	raw_write(&d->ring, (struct raw_place){3, 1}, phys(d->status), 1, 1, RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){0, 1}, phys(d->header), 16, 1, RING_NEXT);
@@ -92,8 +94,7 @@ TEST(id_that_is_in_flight, "PKD-DRV-03 STAT-DEV-02",
 	raw_publish(&d->ring, 0);
 	raw_publish(&d->ring, 0);
 	raw_kick(&d->ring);
-	WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET ||
-			   raw_used_count(&d->ring) == 2,
+	WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET || raw_used_count(&d->ring) == 2,
 		RAW_ANSWER_US);
 	if (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET)
 		EXPECT_TRUE(WAIT_UNTIL(virtio_config_interrupts(&d->dev) >= 1, RAW_ANSWER_US));
@@ -132,8 +133,8 @@ static void bad_table(uint64_t features, uint64_t address, uint32_t length, uint
 	raw_broken(d, false);
 }
 
-TEST(indirect_with_next, "PKD-DRV-15 STAT-DEV-02", "INDIRECT and NEXT in one descriptor are refused",
-	DISK)
+TEST(indirect_with_next, "PKD-DRV-15 STAT-DEV-02",
+	"INDIRECT and NEXT in one descriptor are refused", DISK)
 {
 	bad_table(RAW_DEFAULT | RAW_INDIRECT, 0, 48, RING_NEXT);
 }

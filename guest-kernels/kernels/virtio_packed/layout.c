@@ -12,7 +12,8 @@ TEST(canonical_list, "PKD-DEV-02 PKD-DEV-07",
 	volatile struct packed_descriptor *used = &d->ring.ring[0];
 
 	packed_header(d);
-	raw_write(&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 7, RING_NEXT | RING_WRITE);
+	raw_write(
+		&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 7, RING_NEXT | RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){2, 1}, phys(d->status), 1, 9, RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){0, 1}, phys(d->header), 16, 8, RING_NEXT);
 	raw_kick(&d->ring);
@@ -170,7 +171,8 @@ TEST(tail_before_its_head, "PKD-DEV-05 PKD-DRV-11",
 
 	packed_header(d);
 	memset(d->data, 0x44, 512);
-	raw_write(&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 3, RING_NEXT | RING_WRITE);
+	raw_write(
+		&d->ring, (struct raw_place){1, 1}, phys(d->data), 512, 3, RING_NEXT | RING_WRITE);
 	raw_write(&d->ring, (struct raw_place){2, 1}, phys(d->status), 1, 3, RING_WRITE);
 	raw_kick(&d->ring);
 	delay_us(RAW_QUIET_US);
@@ -184,8 +186,8 @@ TEST(tail_before_its_head, "PKD-DEV-05 PKD-DRV-11",
 	EXPECT_FALSE(raw_is_used(&d->ring, (struct raw_place){3, 1}));
 }
 
-TEST(any_buffer_id, "PKD-DEV-02", "buffer ids 0, size - 1, size, 0x8000 and 0xffff come back as sent",
-	DISK)
+TEST(any_buffer_id, "PKD-DEV-02",
+	"buffer ids 0, size - 1, size, 0x8000 and 0xffff come back as sent", DISK)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 8);
 	const uint16_t ids[] = {0, 7, 8, 0x8000, 0xffff};
@@ -219,8 +221,8 @@ TEST(many_in_one_kick, "PKD-DEV-02 PKD-DEV-01",
 	*d->header = (struct blk_header){.type = BLK_T_IN};
 	for (unsigned i = 0; i < 16; i++) {
 		raw_descriptor(&d->ring, 3 * i, phys(d->header), 16, RING_NEXT, 3 * i + 1);
-		raw_descriptor(&d->ring, 3 * i + 1, phys(d->data), 512, RING_NEXT | RING_WRITE,
-			3 * i + 2);
+		raw_descriptor(
+			&d->ring, 3 * i + 1, phys(d->data), 512, RING_NEXT | RING_WRITE, 3 * i + 2);
 		raw_descriptor(&d->ring, 3 * i + 2, phys(status + i), 1, RING_WRITE, 0);
 		raw_publish(&d->ring, 3 * i);
 	}
@@ -243,8 +245,8 @@ TEST(used_slot_is_left_alone, "PKD-DEV-06",
 	"a descriptor that was used is not written again, whatever the driver puts there", DISK)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 0);
-	struct packed_descriptor mine = {0x1111111111111111, 0x22222222, 0x3333,
-		RING_AVAILABLE | RING_IS_USED | RING_WRITE};
+	struct packed_descriptor mine = {
+		0x1111111111111111, 0x22222222, 0x3333, RING_AVAILABLE | RING_IS_USED | RING_WRITE};
 
 	ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
 	for (unsigned i = 0; i < 3; i++)
@@ -287,8 +289,7 @@ static void indirect_read(uint16_t entry_flags, uint16_t ring_flags)
 	packed_header(d);
 	memset(d->data, 0xee, 512);
 	table[0] = (struct packed_descriptor){phys(d->header), 16, 0xaaaa, entry_flags};
-	table[1] = (struct packed_descriptor){
-		phys(d->data), 512, 0x5555, entry_flags | RING_WRITE};
+	table[1] = (struct packed_descriptor){phys(d->data), 512, 0x5555, entry_flags | RING_WRITE};
 	table[2] = (struct packed_descriptor){phys(d->status), 1, 0, entry_flags | RING_WRITE};
 	memcpy(copy, table, 48);
 	raw_put(&d->ring, phys(table), 48, 6, RING_INDIRECT | ring_flags);
@@ -312,14 +313,15 @@ TEST(flags_inside_a_table, "PKD-DRV-13",
 	indirect_read((uint16_t)~RING_WRITE, 0);
 }
 
-TEST(write_flag_of_a_table, "PKD-DRV-13",
-	"WRITE in the descriptor that names a table is ignored", DISK)
+TEST(write_flag_of_a_table, "PKD-DRV-13", "WRITE in the descriptor that names a table is ignored",
+	DISK)
 {
 	indirect_read(0, RING_WRITE);
 }
 
 TEST(reset_starts_with_wrap_1, "VQR-DEV-02 RST-DEV-02",
-	"after a reset in the second lap the first list is taken at slot 0 with wrap counter 1", DISK)
+	"after a reset in the second lap the first list is taken at slot 0 with wrap counter 1",
+	DISK)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 5);
 
@@ -344,8 +346,8 @@ TEST(queue_reset_starts_with_wrap_1, "VQR-DEV-02 VQR-DEV-03",
 	for (unsigned i = 0; i < 3; i++)
 		ASSERT_EQ(raw_do(d, BLK_T_IN, i, d->data, 512), BLK_S_OK);
 	d->dev.transport->queue_reset(&d->dev, 0);
-	ASSERT_TRUE(WAIT_UNTIL(
-		d->dev.transport->queue_reset_state(&d->dev, 0) == 0, RAW_ANSWER_US));
+	ASSERT_TRUE(
+		WAIT_UNTIL(d->dev.transport->queue_reset_state(&d->dev, 0) == 0, RAW_ANSWER_US));
 	ASSERT_GE(d->dev.transport->queue_max(&d->dev, 0), 11);
 	raw_ring_alloc(&d->ring, &d->dev, 0, 11);
 	raw_ring_enable(&d->ring);
@@ -355,7 +357,8 @@ TEST(queue_reset_starts_with_wrap_1, "VQR-DEV-02 VQR-DEV-03",
 }
 
 TEST(places_survive_a_save, "PKD-DEV-05",
-	"requests in the lap of wrap counter 0 are taken at the right place, saved in between or not",
+	"requests in the lap of wrap counter 0 are taken at the right place, saved in between or "
+	"not",
 	DISK, LIFE)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 7);

@@ -24,7 +24,8 @@ static void ask(struct raw_disk *d, uint32_t event)
 	full_barrier();
 }
 
-TEST(enabled_events, "", "with the driver's event flags 0 each used buffer brings one interrupt", DISK)
+TEST(enabled_events, "", "with the driver's event flags 0 each used buffer brings one interrupt",
+	DISK)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 0);
 
@@ -151,7 +152,8 @@ TEST(device_asks_by_flags, "PKD-DRV-17",
 }
 
 TEST(device_asks_by_descriptor, "PKD-DRV-17",
-	"with EVENT_IDX the device's event flags are 0 to 2, its descriptor is one of the ring", DISK)
+	"with EVENT_IDX the device's event flags are 0 to 2, its descriptor is one of the ring",
+	DISK)
 {
 	device_events(RAW_DEFAULT | RAW_EVENT_IDX, 7);
 }
@@ -211,8 +213,9 @@ static void batches(uint64_t without)
 	uint8_t *buffer = guarded_alloc(16 * 512), *expected = arena_alloc(16 * 512, 64);
 	unsigned in = 0, out = 0;
 
-	if (!virtio_blk_open(disk, &(struct virtio_blk_options){
-					   .depth = 16, .polling = true, .without = without}) ||
+	if (!virtio_blk_open(disk,
+		    &(struct virtio_blk_options){
+			    .depth = 16, .polling = true, .without = without}) ||
 		disk->read_only)
 		SKIP("no writable disk");
 	if (!virtio_has(&disk->dev, VIRTIO_F_RING_PACKED))
