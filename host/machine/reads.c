@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "machine/memory.h"
 
@@ -46,6 +47,7 @@ struct reads {
 	size_t change_count, change_capacity;
 	char twice[120]; /* what was read twice while it was taken, or "" */
 	bool taken;
+	struct list link; /* of `changed`, while it has changes */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -53,6 +55,10 @@ static bool checking, changing, aborting;
 static uint64_t seed;
 static uint64_t requests, bytes_read, doubles;
 static __thread struct reads *current;
+/* Requests in flight may share what the device reads, so all is put back before another is taken.
+ */
+static pthread_mutex_t changed_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list changed = {&changed, &changed};
 
 /* --- the switch, and what is said --- */
 
@@ -209,6 +215,9 @@ static void change_bytes(struct reads *log, void *host, size_t length, bool unti
 
 	if (!changing)
 		return;
+	pthread_mutex_lock(&changed_lock);
+	if (!log->change_count)
+		list_add_tail(&changed, &log->link);
 	while (length) {
 		size_t part = length < 8 ? length : 8;
 
@@ -216,12 +225,18 @@ static void change_bytes(struct reads *log, void *host, size_t length, bool unti
 		at += part;
 		length -= part;
 	}
+	if (!log->change_count)
+		list_remove(&log->link);
+	pthread_mutex_unlock(&changed_lock);
 }
 
 /* The newest first: bytes that changed twice come back in two steps. */
-static void change_back(struct reads *log, bool all)
+static void put_back(struct reads *log, bool all)
 {
 	size_t kept = 0;
+
+	if (!log->change_count)
+		return;
 
 	for (size_t i = log->change_count; i-- > 0;) {
 		struct change *change = &log->changes[i];
@@ -238,6 +253,26 @@ static void change_back(struct reads *log, bool all)
 		if (log->changes[i].length)
 			log->changes[kept++] = log->changes[i];
 	log->change_count = kept;
+	if (!kept)
+		list_remove(&log->link);
+}
+
+static void change_back(struct reads *log, bool all)
+{
+	pthread_mutex_lock(&changed_lock);
+	put_back(log, all);
+	pthread_mutex_unlock(&changed_lock);
+}
+
+static void change_all_back(void)
+{
+	struct list *pos, *next;
+
+	pthread_mutex_lock(&changed_lock);
+	list_for_each_safe (pos, next, &changed) {
+		put_back(container_of(pos, struct reads, link), true);
+	}
+	pthread_mutex_unlock(&changed_lock);
 }
 
 /* --- a request's life --- */
@@ -253,6 +288,7 @@ void reads_begin(struct reads **log, const char *device, unsigned queue)
 	if (!*log)
 		return;
 	reads_end(*log);
+	change_all_back();
 	current = *log;
 	current->device = device;
 	current->queue = queue;

@@ -14,7 +14,8 @@
  *	check		records and reports
  *	change:SEED	besides, other bytes stand there right after the first read; what was there
  *			comes back (if nobody wrote since) for ring entries when the request was
- *			taken, for tables and the readable part when it is returned
+ *			taken, for tables and the readable part when it is returned or another is
+ *			taken (requests in flight may share them)
  *	abort		a second read ends the process (for fuzzing)
  */
 #ifndef MACHINE_READS_H
