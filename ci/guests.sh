@@ -5,7 +5,7 @@
 set -euo pipefail
 
 folder=${1:-build/guests}
-[ -e "$folder/vmlinux" ] && exit 0
+[ -e "$folder/vmlinux" ] && [ -e "$folder/modules/virtio-rng.ko" ] && exit 0
 
 fail() {
 	echo "guests: $1; the tests of Linux will skip"
@@ -24,7 +24,7 @@ for package in *.deb; do
 done
 mkdir -p modules
 for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_mmio \
-	virtio_blk scsi_common scsi_mod libata sd_mod ata_piix; do
+	virtio_blk virtio_console virtio-rng scsi_common scsi_mod libata sd_mod ata_piix; do
 	find root -name "$module.ko" -exec cp {} modules/ \;
 done
 cp root/bin/busybox busybox

@@ -6,6 +6,7 @@ from pathlib import Path
 # in the order in which they need each other
 MODULES = (
     "virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_mmio virtio_blk "
+    "virtio_console virtio-rng "
     "scsi_common scsi_mod libata sd_mod ata_piix"
 ).split()
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -47,6 +48,17 @@ if [ -e /virtio/mark ]; then umount /virtio; echo "init: again"; poweroff -f; fi
 touch /virtio/mark
 umount /virtio
 reboot -f
+"""
+
+PORTS = """
+echo "hwrng $(cat /sys/class/misc/hw_random/rng_current) $(head -c 32 /dev/hwrng | wc -c)"
+echo "size $(stty -F /dev/hvc0 size)"
+echo "name $(cat /sys/class/virtio-ports/vport1p1/name)"
+echo "this is hvc0" > /dev/hvc0
+echo "this is the port" > /dev/vport1p1
+read line < /dev/vport1p1
+echo "line $line"
+poweroff -f
 """
 
 SHELL = """
@@ -143,6 +155,25 @@ def test_a_shell_on_a_pty(vmm, kernel, tmp_path):
             read_until(port, b"# ")
             port.write(b"poweroff -f\n")
         assert vm.wait() == 0
+
+
+def test_consoles_and_entropy(vmm, kernel, tmp_path):
+    line = line_of(vmm, tmp_path, kernel, PORTS, "-kernel", f"{kernel}/vmlinux")
+    line += ["-device", "virtio-serial-pci,disable-legacy=on", "-device", "virtio-rng-pci,disable-legacy=on"]
+    line += ["-chardev", f"file,id=c0,path={tmp_path}/hvc0", "-device", "virtconsole,chardev=c0"]
+    line += ["-chardev", f"socket,id=c1,path={tmp_path}/port,server=on,wait=off"]
+    line += ["-device", "virtserialport,chardev=c1,name=org.assay.test", "-no-reboot"]
+    with Running(line) as vm, socket.socket(socket.AF_UNIX) as port:
+        vm.wait_text(b"init: reached", 5 * PATIENCE)
+        port.connect(str(tmp_path / "port"))
+        port.sendall(b"from the host\n")
+        assert vm.wait(5 * PATIENCE) == 0, vm.stderr
+        assert port.recv(100) == b"this is the port\n"
+        text = vm.stdout.decode(errors="replace").replace("\r", "")
+    said = dict(re.findall(r"^(hwrng|size|name|line) (.*)$", text, re.M))
+    wanted = {"hwrng": "virtio_rng.0 32", "size": "25 80", "name": "org.assay.test", "line": "from the host"}
+    assert said == wanted, text[-2000:]
+    assert (tmp_path / "hvc0").read_bytes() == b"this is hvc0\r\n"
 
 
 def read_until(port, text):

@@ -7,6 +7,7 @@ MACHINES = {
     "intx": "pc append:irq=intx serial-pci",
     "mmio": "microvm serial-mmio",
     "legacy": "pc legacy serial-pci",
+    "pci-packed": "pc packed serial-pci",
     "saved": "pc life:at=1,to=other serial-pci",
 }
 OURS_ONLY = ("saved",)

@@ -175,8 +175,8 @@ static void note_message(struct virtio_console *con, const struct console_messag
 		memcpy(port->name, m->more, more);
 		break;
 	case CONSOLE_RESIZE:
-		con->rows = m->more[0] | m->more[1] << 8;
-		con->cols = m->more[2] | m->more[3] << 8;
+		con->cols = m->more[0] | m->more[1] << 8;
+		con->rows = m->more[2] | m->more[3] << 8;
 		con->resizes++;
 		break;
 	}

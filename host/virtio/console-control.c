@@ -5,8 +5,8 @@
  * What the driver has to be told stands as bits with each port, not in a queue: so it is bounded,
  * however slowly the driver gives buffers, and a state that came and went meanwhile is not told.
  *
- * RESIZE carries the rows first: the drivers there are read it so, and the text, which has the
- * columns first, was corrected after 1.4 (docs/differences.md).
+ * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned round
+ * later (docs/differences.md).
  */
 #include <string.h>
 
@@ -75,8 +75,8 @@ static size_t compose(struct console_port *port, uint8_t *out)
 		control->event = RESIZE;
 		control->value = 0;
 		port_size(port, &cols, &rows);
-		memcpy(rest, &rows, 2);
-		memcpy(rest + 2, &cols, 2);
+		memcpy(rest, &cols, 2);
+		memcpy(rest + 2, &rows, 2);
 		return CONTROL_SIZE + 4;
 	case OWED_NAME:
 		control->event = PORT_NAME;
