@@ -164,6 +164,10 @@ static void note_message(struct virtio_console *con, const struct console_messag
 		port->added = true;
 		port->adds++;
 		break;
+	case CONSOLE_DEVICE_REMOVE:
+		con->unknown += !port->added;
+		port->added = false;
+		break;
 	case CONSOLE_CONSOLE_PORT: port->console = true; break;
 	case CONSOLE_PORT_OPEN:
 		port->host_open = m->control.value;

@@ -71,8 +71,9 @@ struct virtio_console {
 	unsigned ports;
 	struct console_port port[CONSOLE_PORTS];
 	struct virtqueue control_rx, control_tx;
-	uint8_t *messages;	      /* CONSOLE_BUFFERS of CONSOLE_MESSAGE bytes, guarded */
-	uint32_t unknown;	      /* messages for ports that cannot be */
+	uint8_t *messages; /* CONSOLE_BUFFERS of CONSOLE_MESSAGE bytes, guarded */
+	/* Messages for ports that cannot be, REMOVEs of ports that are not. */
+	uint32_t unknown;
 	uint16_t cols, rows, resizes; /* of the last RESIZE */
 };
 

@@ -53,6 +53,24 @@ TEST(ready_twice_adds_nothing, "CON-DEV-03",
 		EXPECT_EQ(con->port[i].adds, 1);
 }
 
+TEST(only_added_ports_are_removed, "CON-DEV-04",
+	"no DEVICE_REMOVE names a port that was not added, whatever the driver says of its ports")
+{
+	struct virtio_console *con = multiport(false);
+	struct console_message m;
+
+	/* Of ports that are not added yet, refused, or never there. */
+	ASSERT_TRUE(console_send(con, 1, CONSOLE_PORT_READY, 0) >= 0);
+	ASSERT_TRUE(console_send(con, 1, CONSOLE_DEVICE_REMOVE, 0) >= 0);
+	ASSERT_TRUE(console_send(con, 0, CONSOLE_DEVICE_READY, 1) >= 0);
+	await_ports(con);
+	ASSERT_TRUE(console_send(con, 2, CONSOLE_PORT_READY, 0) >= 0);
+	ASSERT_TRUE(console_send(con, 9, CONSOLE_DEVICE_REMOVE, 0) >= 0);
+	ASSERT_TRUE(console_send(con, 0, CONSOLE_PORT_READY, 1) >= 0);
+	ASSERT_TRUE(console_await(con, 0, CONSOLE_CONSOLE_PORT, &m));
+	EXPECT_EQ(con->unknown, 0);
+}
+
 TEST(nothing_before_ready, "",
 	"no control message comes before DEVICE_READY, and none for a port before its PORT_READY")
 {
