@@ -53,10 +53,11 @@ reboot -f
 PORTS = """
 echo "hwrng $(cat /sys/class/misc/hw_random/rng_current) $(head -c 32 /dev/hwrng | wc -c)"
 echo "size $(stty -F /dev/hvc0 size)"
-echo "name $(cat /sys/class/virtio-ports/vport1p1/name)"
+echo "name $(cat /sys/class/virtio-ports/vport0p1/name)"
 echo "this is hvc0" > /dev/hvc0
-echo "this is the port" > /dev/vport1p1
-read line < /dev/vport1p1
+exec 3<> /dev/vport0p1
+echo "this is the port" >&3
+read line <&3
 echo "line $line"
 poweroff -f
 """
