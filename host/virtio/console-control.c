@@ -5,8 +5,8 @@
  * What the driver has to be told stands as bits with each port, not in a queue: so it is bounded,
  * however slowly the driver gives buffers, and a state that came and went meanwhile is not told.
  *
- * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned round
- * later (docs/differences.md).
+ * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned
+ * round later (docs/differences.md).
  */
 #include <string.h>
 
