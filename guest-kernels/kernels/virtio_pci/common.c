@@ -119,6 +119,25 @@ TEST(illegal_queue_sizes, "PCI-DRV-16", "sizes 0, 3 and beyond the maximum are n
 	raw_serves(d);
 }
 
+TEST(packed_queue_of_size_0, "PCI-DRV-15",
+	"a packed queue that the driver gave size 0 does not run, or runs with its old size, and a "
+	"reset leads back",
+	DISK)
+{
+	struct raw_disk *d = raw_disk_find();
+	uint16_t max, size;
+
+	if (!(virtio_offered(&d->dev) & VIRTIO_BIT(VIRTIO_F_RING_PACKED)))
+		SKIP("packed rings are not offered");
+	ASSERT_TRUE(virtio_negotiate(&d->dev, RAW_DEFAULT | VIRTIO_BIT(VIRTIO_F_RING_PACKED)));
+	set_common16(d, PCI_COMMON_QUEUE_SELECT, 0);
+	max = common16(d, PCI_COMMON_QUEUE_SIZE);
+	set_common16(d, PCI_COMMON_QUEUE_SIZE, 0);
+	size = common16(d, PCI_COMMON_QUEUE_SIZE);
+	EXPECT_TRUE(size == max || (!raw_strict() && size == 0));
+	raw_recovers(d);
+}
+
 TEST(enabled_queue_keeps_its_geometry, "PCI-DRV-17 PCI-DRV-19",
 	"writes to a live queue's size, addresses and enable do not move it", DISK)
 {
