@@ -57,6 +57,9 @@ def test_a_decrease_is_said(baseline):
         ("exits", 131, True),
         ("dma_bytes", 4097, True),
         ("tlb_misses", 10, False),
+        ("tlb_misses", 11, True),
+        ("kicks", 2, False),  # so few events more hang on when a loop looks
+        ("kicks", 3, True),
     ],
 )
 def test_another_kernel_has_the_stated_tolerance(baseline, counter, value, fails):
