@@ -14,6 +14,6 @@ MACHINES = {
     "limited": f"pc rng-pci:{LIMIT}",
     "mmio-limited": f"microvm rng-mmio:{LIMIT}",
     "saved": "pc life:at=1,to=other rng-pci",
-    "limited-saved": f"pc life:at=1,to=other rng-pci:{LIMIT}",
+    "limited-saved": f"pc life:at=1 rng-pci:{LIMIT}",
 }
 OURS_ONLY = ("saved", "limited-saved")
