@@ -259,6 +259,14 @@ class Matrix:
         (folder / "conformance.html").write_text(conformance_html.page(self))
 
 
+def notes_markdown(clauses, notes):
+    """The table of rows that no TEST claims, or only in part, as it stands in docs/conformance.md."""
+    lines = ["| row | says | kind | why |", "|---|---|---|---|"]
+    for note in notes.values():
+        lines.append(f"| {note.id} | {clauses[note.id].summary} | {note.kind} | {note.text} |")
+    return lines
+
+
 def of_items(bench, items):
     """The results of all items that were driven over a virtio transport."""
     from . import machines
@@ -291,3 +299,7 @@ def of_items(bench, items):
             )
         )
     return results
+
+
+if __name__ == "__main__":
+    print("\n".join(notes_markdown(tables.clauses(), tables.clause_notes())))

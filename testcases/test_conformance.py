@@ -210,3 +210,10 @@ def test_notes_are_of_rows_and_of_known_kinds():
         # What is claimed needs no excuse; "part" is a word about a claim.
         if note.kind != "later":
             assert (note.kind == "part") == (note.id in tests), note
+
+
+def test_the_page_lists_the_notes():
+    """docs/conformance.md has them all; `python3 -m harness.conformance` prints the table anew."""
+    page = (tables.HERE.parent / "docs" / "conformance.md").read_text()
+    wanted = conformance.notes_markdown(tables.clauses(), tables.clause_notes())
+    assert "\n".join(wanted) in page

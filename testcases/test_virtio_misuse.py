@@ -7,4 +7,7 @@ MACHINES = {
     "pci": "pc " + DISK.format("blk-pci"),
     "legacy": "pc legacy " + DISK.format("blk-pci"),
     "mmio": "microvm " + DISK.format("blk-mmio"),
+    "mmio-legacy": "microvm legacy " + DISK.format("blk-mmio"),
+    "pci-packed": "pc packed " + DISK.format("blk-pci"),
+    "mmio-packed": "microvm packed " + DISK.format("blk-mmio"),
 }

@@ -7,6 +7,8 @@ MACHINES = {
     "pci": "pc " + DISKS.format("blk-pci"),
     "intx": "pc append:irq=intx " + DISKS.format("blk-pci"),
     "mmio": "microvm " + DISKS.format("blk-mmio"),
+    "legacy": "pc legacy " + DISKS.format("blk-pci"),
+    "mmio-legacy": "microvm legacy " + DISKS.format("blk-mmio"),
     "iothread": "pc iothread:id=io0 blk-pci:size=4M,serial=assay0,num-queues=2,iothread=io0 "
     "blk-pci:id=disk1,size=1M,readonly=on",
 }

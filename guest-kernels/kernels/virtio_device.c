@@ -23,8 +23,7 @@ TEST(reset_clears_status, "RST-DEV-01 PCI-DEV-18",
 	EXPECT_EQ(virtio_status(&d->dev), 0);
 }
 
-TEST(status_reads_back, "INIT-DRV-01",
-	"each status that initialization writes reads back as written", DISK)
+TEST(status_reads_back, "", "each status that initialization writes reads back as written", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 
@@ -41,7 +40,7 @@ TEST(status_reads_back, "INIT-DRV-01",
 	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev));
 }
 
-TEST(failed_reads_back, "STAT-DRV-03 RST-DEV-01",
+TEST(failed_reads_back, "RST-DEV-01",
 	"FAILED stays set until the reset, after which the device works", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -159,7 +158,7 @@ TEST(version_1_is_offered, "RSVD-DEV-01", "the device offers VIRTIO_F_VERSION_1"
 	EXPECT_EQ(virtio_offered(&d->dev) >> VIRTIO_F_VERSION_1 & 1, 1);
 }
 
-TEST(version_1_is_required, "RSVD-DEV-01 FEAT-DEV-02b",
+TEST(version_1_is_required, "RSVD-DRV-01 FEAT-DEV-02b",
 	"without VERSION_1 the device refuses FEATURES_OK, or serves all the same", MODERN_DISK)
 {
 	struct raw_disk *d = raw_disk_find();
@@ -171,6 +170,8 @@ TEST(version_1_is_required, "RSVD-DEV-01 FEAT-DEV-02b",
 		EXPECT_EQ(virtio_status(&d->dev), 3);
 	else
 		EXPECT_TRUE(virtio_status(&d->dev) == 3 || virtio_status(&d->dev) == 11);
+	if (virtio_status(&d->dev) == 11)
+		note("unclaimed FEAT-DEV-02b");
 	raw_recovers(d);
 }
 
@@ -299,7 +300,7 @@ TEST(features_are_fixed_by_features_ok, "INIT-DRV-03",
 	EXPECT_EQ(*d->status, BLK_S_OK);
 }
 
-TEST(configuration_is_readable_early, "CFG-DEV-01",
+TEST(configuration_is_readable_early, "CFG-DEV-01 INIT-DRV-02a",
 	"the configuration reads the same before ACKNOWLEDGE, before FEATURES_OK and when running",
 	DISK)
 {
@@ -319,8 +320,8 @@ TEST(configuration_is_readable_early, "CFG-DEV-01",
 		EXPECT_EQ(virtio_config32(&d->dev, 4 * i), first[i]);
 }
 
-TEST(configuration_by_every_width, "PCI-DEV-08 CFG-DEV-01",
-	"a 64-bit field reads the same by bytes, words and halves", DISK)
+TEST(configuration_by_every_width, "", "a 64-bit field reads the same by bytes, words and halves",
+	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	uint64_t whole = virtio_config64(&d->dev, BLK_C_CAPACITY), bytes = 0, words = 0;
@@ -334,7 +335,7 @@ TEST(configuration_by_every_width, "PCI-DEV-08 CFG-DEV-01",
 	EXPECT_EQ(words, whole);
 }
 
-TEST(configuration_is_read_only, "BLK-DEV-01a",
+TEST(configuration_is_read_only, "",
 	"writes to read-only fields of the configuration change nothing", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -346,8 +347,8 @@ TEST(configuration_is_read_only, "BLK-DEV-01a",
 	raw_serves(d);
 }
 
-TEST(generation_is_still, "PCI-DEV-17 MMIO-DEV-06",
-	"without a change of the configuration its generation does not move", DISK)
+TEST(generation_is_still, "", "without a change of the configuration its generation does not move",
+	DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint32_t generation = d->dev.transport->generation(&d->dev);
@@ -385,7 +386,7 @@ TEST(nothing_before_driver_ok, "STAT-DEV-01 INIT-DRV-06",
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), 1);
 }
 
-TEST(driver_ok_without_features_ok, "INIT-DRV-06 STAT-DEV-01",
+TEST(driver_ok_without_features_ok, "INIT-DRV-01",
 	"a jump from ACKNOWLEDGE to DRIVER_OK does not make the device half alive: a reset leads "
 	"back",
 	MODERN_DISK)
@@ -404,7 +405,7 @@ TEST(driver_ok_without_features_ok, "INIT-DRV-06 STAT-DEV-01",
 	raw_recovers(d);
 }
 
-TEST(no_configuration_interrupt_without_a_change, "MMIO-DEV-04 PCI-DEV-62",
+TEST(no_configuration_interrupt_without_a_change, "MMIO-DEV-04",
 	"neither DRIVER_OK nor requests bring a configuration interrupt", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -415,8 +416,7 @@ TEST(no_configuration_interrupt_without_a_change, "MMIO-DEV-04 PCI-DEV-62",
 	EXPECT_GE(virtio_queue_interrupts(&d->dev, 0), 1);
 }
 
-TEST(idle_device_is_silent, "MMIO-DEV-04", "a running device without requests sends no interrupt",
-	DISK)
+TEST(idle_device_is_silent, "", "a running device without requests sends no interrupt", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 	uint32_t before = irq_total();
@@ -450,7 +450,7 @@ TEST(needs_reset_is_notified, "STAT-DEV-02 STAT-DEV-03",
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), 0);
 }
 
-TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02",
+TEST(needs_reset_lasts, "STAT-DEV-02",
 	"NEEDS_RESET stays, with nothing used, until the reset; then the device works", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -473,7 +473,7 @@ TEST(needs_reset_lasts, "STAT-DRV-04 STAT-DEV-02",
 	raw_recovers(d);
 }
 
-TEST(broken_and_reset_many_times, "STAT-DEV-02 RST-DEV-01",
+TEST(broken_and_reset_many_times, "RST-DEV-01",
 	"twenty times broken and reset, the device works each time", DISK)
 {
 	struct raw_disk *d = raw_disk_find();

@@ -82,20 +82,6 @@ TEST(configuration_by_odd_accesses, "MMIO-DRV-03 PCI-DRV-05",
 	raw_serves(d);
 }
 
-/* Part i of the ring, in the order of the registers. */
-static void *part_of(const struct raw_ring *ring, unsigned i, unsigned *bytes)
-{
-	const struct {
-		void *at;
-		unsigned bytes;
-	} parts[] = {{ring->descriptors, RING_DESCRIPTORS_BYTES(ring->size)},
-		{ring->avail, RING_AVAIL_BYTES(ring->size)},
-		{ring->used, RING_USED_BYTES(ring->size)}};
-
-	*bytes = parts[i].bytes;
-	return parts[i].at;
-}
-
 TEST(queue_memory_after_its_reset, "VQR-DRV-02 VQR-DEV-01",
 	"once a queue's reset is confirmed its memory is the driver's: what is put there stays",
 	DISK)
@@ -113,7 +99,7 @@ TEST(queue_memory_after_its_reset, "VQR-DRV-02 VQR-DEV-01",
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 0);
 	old = d->ring;
 	for (unsigned i = 0; i < 3; i++) {
-		void *area = part_of(&old, i, &bytes);
+		void *area = raw_ring_area(&old, i, &bytes);
 
 		memset(area, 0xa5, bytes);
 	}
@@ -123,7 +109,7 @@ TEST(queue_memory_after_its_reset, "VQR-DRV-02 VQR-DEV-01",
 	raw_ring_enable(&d->ring);
 	raw_serves(d);
 	for (unsigned i = 0; i < 3; i++) {
-		void *area = part_of(&old, i, &bytes);
+		void *area = raw_ring_area(&old, i, &bytes);
 
 		EXPECT_TRUE(memory_is(area, 0xa5, bytes, NULL));
 	}
@@ -140,7 +126,7 @@ TEST(registers_that_do_not_exist, "MMIO-DRV-01a",
 		(void)mmio_read32(d->dev.mmio + nowhere[i]);
 		mmio_write32(d->dev.mmio + nowhere[i], 0xffffffff);
 	}
-	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
+	EXPECT_EQ(virtio_status(&d->dev), virtio_running(&d->dev));
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 1);
 	raw_serves(d);
 }

@@ -159,7 +159,7 @@ TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11a MMIO-DRV-11b",
 	raw_recovers(d);
 }
 
-TEST(absent_queue_has_no_size, "MMIO-DRV-09", "QueueSizeMax of a queue that does not exist is 0",
+TEST(absent_queue_has_no_size, "", "QueueSizeMax of a queue that does not exist is 0",
 	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
@@ -226,7 +226,7 @@ TEST(narrow_and_wide_accesses, "MMIO-DRV-02",
 	raw_recovers(d);
 }
 
-TEST(read_only_registers, "MMIO-DRV-01c", "writes to read-only registers change nothing", DISK)
+TEST(read_only_registers, "MMIO-DRV-01b", "writes to read-only registers change nothing", DISK)
 {
 	static const uint16_t regs[] = {MMIO_MAGIC, MMIO_VERSION, MMIO_DEVICE_ID, MMIO_VENDOR_ID,
 		MMIO_INTERRUPT_STATUS, MMIO_GENERATION};
@@ -241,7 +241,7 @@ TEST(read_only_registers, "MMIO-DRV-01c", "writes to read-only registers change 
 	EXPECT_EQ(get(d, MMIO_MAGIC), MMIO_MAGIC_VALUE);
 }
 
-TEST(write_only_registers, "MMIO-DRV-01b", "reads of write-only registers change no state", DISK)
+TEST(write_only_registers, "MMIO-DRV-01c", "reads of write-only registers change no state", DISK)
 {
 	static const uint16_t regs[] = {MMIO_DRIVER_FEATURES, MMIO_QUEUE_NOTIFY, MMIO_INTERRUPT_ACK,
 		MMIO_QUEUE_SEL, MMIO_DEVICE_FEATURES_SEL};
@@ -254,7 +254,7 @@ TEST(write_only_registers, "MMIO-DRV-01b", "reads of write-only registers change
 	EXPECT_EQ(raw_used_count(&d->ring), 2);
 }
 
-TEST(no_shared_memory, "MMIO-DEV-01",
+TEST(no_shared_memory, "",
 	"length and base of a shared memory region that does not exist are all ones", DISK)
 {
 	struct raw_disk *d = raw_disk_find();

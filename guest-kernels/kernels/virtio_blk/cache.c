@@ -14,7 +14,7 @@ TEST(flush_request, "BLK-DRV-14 BLK-DEV-29",
 	disk_verify(d, DISK_SCRATCH, 4, 109);
 }
 
-TEST(writeback_can_be_switched, "BLK-DEV-02 BLK-DRV-22",
+TEST(writeback_can_be_switched, "BLK-DRV-22",
 	"with CONFIG_WCE the writeback field reads back 0 and 1, and writes are kept either way",
 	DISK)
 {

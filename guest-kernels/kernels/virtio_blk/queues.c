@@ -406,6 +406,7 @@ TEST(queue_reset_amid_requests, "VQR-DEV-01",
 	send_reads(q);
 	dev->transport->queue_reset(dev, 1);
 	ASSERT_TRUE(WAIT_UNTIL(dev->transport->queue_reset_state(dev, 1) == 0, DISK_ANSWER_US));
+	EXPECT_EQ(dev->transport->queue_enabled(dev, 1), 0);
 	memset(own, 0x5d, QUEUE_DEPTH * 512);
 	for (unsigned n = 0; n < q->count; n++)
 		if (n != 1)

@@ -72,7 +72,7 @@ TEST(lengths_that_are_no_sectors, "BLK-DRV-16",
 	disk_verify(d, DISK_SCRATCH, 2, 108);
 }
 
-TEST(unknown_types, "BLK-DEV-34 FEAT-DEV-03", "a request type that is not known ends with UNSUPP",
+TEST(unknown_types, "", "a request type that is not known ends with UNSUPP",
 	DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
@@ -161,7 +161,7 @@ TEST(no_room_for_the_status, "VQ-DEV-03a",
 	disk_broken(d);
 }
 
-TEST(header_too_short, "VQ-DEV-01",
+TEST(header_too_short, "",
 	"a request with less than a header ends with an error or breaks the queue", DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
@@ -193,7 +193,7 @@ TEST(status_behind_a_longer_area, "VQ-DEV-01",
 	EXPECT_LE(d->used_length, 9);
 }
 
-TEST(as_many_segments_as_allowed, "CFG-DEV-01", "a read of seg_max segments is served", DISK)
+TEST(as_many_segments_as_allowed, "", "a read of seg_max segments is served", DISK)
 {
 	struct disk *d = disk_find(false);
 	uint32_t most;
@@ -329,7 +329,7 @@ TEST(every_status_is_written, "",
 	}
 }
 
-TEST(refused_reads_reveal_nothing, "VQ-DEV-03",
+TEST(refused_reads_reveal_nothing, "",
 	"a read that is refused writes its status and nothing else", DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);

@@ -15,7 +15,7 @@ static void send_pattern(struct virtio_console *con, unsigned port, uint32_t byt
 	con_host(port, "expect %u %u", bytes, seed);
 }
 
-TEST(output_of_one_byte, "VQ-DEV-14", "a byte comes out, and its buffer is used with length 0",
+TEST(output_of_one_byte, "", "a byte comes out, and its buffer is used with length 0",
 	NEEDS("ctl"), LIFE)
 {
 	struct virtio_console *con = con_plain(false);

@@ -81,7 +81,7 @@ TEST(zoned_is_not_offered, "BLK-DEV-05", "the legacy interface does not offer ZO
 	EXPECT_EQ(virtio_offered(&d->dev) >> BLK_F_ZONED & 1, 0);
 }
 
-TEST(features_are_remembered, "FEAT-DEV-02a",
+TEST(features_are_remembered, "",
 	"accepted features are in force without FEATURES_OK: an indirect request is served", DISK)
 {
 	struct raw_disk *d = legacy_find();
@@ -102,7 +102,7 @@ TEST(features_are_remembered, "FEAT-DEV-02a",
 	EXPECT_EQ(*d->status, BLK_S_OK);
 }
 
-TEST(high_features_are_not_accepted, "RSVD-DEV-01",
+TEST(high_features_are_not_accepted, "",
 	"bits 32 and up count as not accepted: the ring is a split one and is served in any order",
 	DISK)
 {
@@ -160,7 +160,7 @@ TEST(used_before_features, "",
 	EXPECT_EQ(d->ring.used->idx, 1);
 }
 
-TEST(configuration_written_early, "BLK-DEV-02",
+TEST(configuration_written_early, "",
 	"the cache mode can be written before features are read, and neither features nor "
 	"DRIVER_OK change it then",
 	DISK)
@@ -293,7 +293,7 @@ TEST(old_layout, "VQ-DEV-01",
 	raw_serves(d);
 }
 
-TEST(absent_queue, "PCI-DEV-25", "a queue that does not exist has size 0 and no page number", DISK)
+TEST(absent_queue, "", "a queue that does not exist has size 0 and no page number", DISK)
 {
 	struct raw_disk *d = legacy_find();
 

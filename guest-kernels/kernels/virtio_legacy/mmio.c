@@ -5,7 +5,7 @@
 #define get(d, reg)	   mmio_read32((d)->dev.mmio + (reg))
 #define set(d, reg, value) mmio_write32((d)->dev.mmio + (reg), (value))
 
-TEST(version_1, "MMIO-DEV-01", "magic value and version are those of a legacy device", MMIO_DISK)
+TEST(version_1, "", "magic value and version are those of a legacy device", MMIO_DISK)
 {
 	struct raw_disk *d = legacy_find();
 
@@ -75,7 +75,7 @@ TEST(used_alignment_of_4, "",
 	serves_with(d, 16, 4096, 4);
 }
 
-TEST(queue_size_is_the_drivers, "MMIO-DRV-09",
+TEST(queue_size_is_the_drivers, "",
 	"a queue runs with each power of two up to its maximum", MMIO_DISK)
 {
 	struct raw_disk *d = legacy_find();
@@ -86,7 +86,7 @@ TEST(queue_size_is_the_drivers, "MMIO-DRV-09",
 	serves_with(d, max, 4096, 4096);
 }
 
-TEST(legacy_interrupt_status, "MMIO-DEV-03 MMIO-DEV-04",
+TEST(legacy_interrupt_status, "",
 	"the status is 1 from the used buffer until the acknowledgement, and then 0", MMIO_DISK)
 {
 	struct raw_disk *d = legacy_find();
@@ -103,7 +103,7 @@ TEST(legacy_interrupt_status, "MMIO-DEV-03 MMIO-DEV-04",
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(legacy_line, "MMIO-DEV-03",
+TEST(legacy_line, "",
 	"each request raises the slot's interrupt once, and acknowledging ends it", MMIO_DISK)
 {
 	struct raw_disk *d = legacy_disk(LEGACY_DEFAULT);
@@ -115,7 +115,7 @@ TEST(legacy_line, "MMIO-DEV-03",
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(no_registers_of_version_2, "MMIO-DRV-01a",
+TEST(no_registers_of_version_2, "",
 	"registers that only version 2 has read 0 and do nothing", MMIO_DISK)
 {
 	static const uint16_t regs[] = {MMIO_QUEUE_READY, MMIO_QUEUE_DESC, MMIO_QUEUE_DRIVER,

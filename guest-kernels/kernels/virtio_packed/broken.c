@@ -53,7 +53,7 @@ TEST(list_that_meets_itself, "PKD-DRV-07 STAT-DEV-02",
 	raw_broken(d, false);
 }
 
-TEST(list_into_a_hole, "PKD-DRV-11 STAT-DEV-02",
+TEST(list_into_a_hole, "STAT-DEV-02",
 	"a list that goes on in a descriptor that is not available is refused", DISK)
 {
 	struct raw_disk *d = breakable(RAW_DEFAULT, 0);
@@ -85,7 +85,7 @@ TEST(readable_behind_writable, "PKD-DRV-08 PKD-DEV-04a",
 	EXPECT_TRUE(memory_is(readable, 0x11, 512, NULL));
 }
 
-TEST(id_that_is_in_flight, "PKD-DRV-03 STAT-DEV-02",
+TEST(id_that_is_in_flight, "STAT-DEV-02",
 	"two lists in one kick with one buffer id are refused, or both are served", DISK)
 {
 	struct raw_disk *d = breakable(RAW_DEFAULT, 0);

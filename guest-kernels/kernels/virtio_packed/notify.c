@@ -145,13 +145,13 @@ static void device_events(uint64_t features, uint32_t allowed_kinds)
 	}
 }
 
-TEST(device_asks_by_flags, "PKD-DRV-17",
+TEST(device_asks_by_flags, "",
 	"without EVENT_IDX the device's event flags are 0 or 1, reserved bits 0", DISK)
 {
 	device_events(RAW_DEFAULT, 3);
 }
 
-TEST(device_asks_by_descriptor, "PKD-DRV-17",
+TEST(device_asks_by_descriptor, "",
 	"with EVENT_IDX the device's event flags are 0 to 2, its descriptor is one of the ring",
 	DISK)
 {
@@ -181,13 +181,13 @@ static void kick_when_asked(uint64_t features)
 	test_metric("kicks", kicks);
 }
 
-TEST(doorbell_only_when_flags_ask, "PKD-DRV-17",
+TEST(doorbell_only_when_flags_ask, "",
 	"ringing only while the device's event flags are 0 stalls nothing", DISK)
 {
 	kick_when_asked(RAW_DEFAULT);
 }
 
-TEST(doorbell_only_when_the_descriptor_asks, "PKD-DRV-17",
+TEST(doorbell_only_when_the_descriptor_asks, "",
 	"ringing only when the device's descriptor is passed stalls nothing", DISK)
 {
 	kick_when_asked(RAW_DEFAULT | RAW_EVENT_IDX);
@@ -242,19 +242,19 @@ static void batches(uint64_t without)
 	EXPECT_LE(disk->vq.kicks, 66);
 }
 
-TEST(driver_in_batches, "PKD-DEV-01 PKD-DEV-02",
+TEST(driver_in_batches, "",
 	"the driver library moves 64 requests in batches of 16, data compared", DISK)
 {
 	batches(0);
 }
 
-TEST(driver_without_tables, "PKD-DEV-01 PKD-DEV-07",
+TEST(driver_without_tables, "PKD-DEV-07",
 	"the same with lists in the ring, and without the event index", DISK)
 {
 	batches(RAW_INDIRECT | RAW_EVENT_IDX);
 }
 
-TEST(driver_by_interrupts, "PKD-DEV-02",
+TEST(driver_by_interrupts, "",
 	"the driver library that sleeps until an interrupt misses no completion", DISK)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);

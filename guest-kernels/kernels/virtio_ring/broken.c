@@ -12,6 +12,7 @@
 #include "virtio-drivers/raw.h"
 
 #define DISK	     NEEDS("disk:virtio")
+#define MODERN_DISK  NEEDS("disk:virtio modern")
 #define MAY_COMPLETE true
 
 static void publish(struct raw_disk *d, uint16_t head)
@@ -183,7 +184,7 @@ TEST(buffer_at_the_device_itself, "STAT-DEV-02",
 }
 
 TEST(ring_outside_of_memory, "STAT-DEV-02",
-	"a queue enabled where no RAM is does not serve, and a reset leads back", DISK)
+	"a queue enabled where no RAM is does not serve, and a reset leads back", MODERN_DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct virtio_queue_areas areas;
@@ -199,12 +200,14 @@ TEST(ring_outside_of_memory, "STAT-DEV-02",
 	if (raw_strict())
 		EXPECT_TRUE(
 			WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, RAW_ANSWER_US));
+	else if (!(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET))
+		raw_no_needs_reset();
 	raw_recovers(d);
 }
 
 TEST(misaligned_ring, "VQ-DRV-01 STAT-DEV-02",
 	"ring parts one byte off their alignment are refused or work, but nothing else is written",
-	DISK)
+	MODERN_DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 	struct virtio_queue_areas areas;
@@ -220,6 +223,8 @@ TEST(misaligned_ring, "VQ-DRV-01 STAT-DEV-02",
 	delay_us(5000);
 	if (raw_strict())
 		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
+	else if (!(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET))
+		raw_no_needs_reset();
 	EXPECT_TRUE(guarded_check());
 	raw_recovers(d);
 }
@@ -367,7 +372,7 @@ TEST(chain_of_more_than_4_gib, "VQ-DRV-04",
 	raw_broken(d, false);
 }
 
-TEST(same_head_fills_the_ring, "STAT-DEV-02",
+TEST(same_head_fills_the_ring, "",
 	"one head listed as often as the ring is long is used that often at most", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -385,8 +390,7 @@ TEST(same_head_fills_the_ring, "STAT-DEV-02",
 	raw_recovers(d);
 }
 
-TEST(empty_descriptor, "STAT-DEV-02",
-	"a descriptor of length 0 in a chain is passed over or refused", DISK)
+TEST(empty_descriptor, "", "a descriptor of length 0 in a chain is passed over or refused", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
 
@@ -398,12 +402,12 @@ TEST(empty_descriptor, "STAT-DEV-02",
 		d->ring.used->idx != 0 || (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET), 200000);
 	if (d->ring.used->idx)
 		EXPECT_EQ(d->ring.used->idx, 1);
-	else
+	else if (raw_strict() || !d->dev.legacy) /* NEEDS_RESET came with the modern interface */
 		EXPECT_TRUE(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET);
 	raw_recovers(d);
 }
 
-TEST(same_head_twice, "VQ-DEV-13",
+TEST(same_head_twice, "",
 	"a head listed twice is used at most twice, and nothing outside its buffers is written",
 	DISK)
 {
@@ -422,7 +426,7 @@ TEST(same_head_twice, "VQ-DEV-13",
 	raw_recovers(d);
 }
 
-TEST(read_into_the_ring, "VQ-DEV-04 STAT-DEV-02",
+TEST(read_into_the_ring, "",
 	"data read over the queue's own table leaves a device that a reset brings back", DISK)
 {
 	struct raw_disk *d = raw_disk(RAW_DEFAULT);
@@ -446,6 +450,6 @@ TEST(other_disk_is_not_disturbed, "STAT-DEV-02",
 	publish(d, d->ring.size);
 	WAIT_UNTIL(virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET, 100000);
 	EXPECT_EQ(raw_do(other, BLK_T_IN, 0, other->data, 512), BLK_S_OK);
-	EXPECT_EQ(virtio_status(&other->dev), VIRTIO_S_RUNNING);
+	EXPECT_EQ(virtio_status(&other->dev), virtio_running(&other->dev));
 	raw_broken(d, false);
 }
