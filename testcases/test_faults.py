@@ -118,7 +118,7 @@ def ahead(request, tmp_path_factory):
     with ThreadPoolExecutor(bench.pool.jobs) as pool:
         futures = {}
         for item in request.session.items:
-            if item.module is not request.module or not hasattr(item, "callspec"):
+            if getattr(item, "module", None) is not request.module or not hasattr(item, "callspec"):
                 continue
             case = item.callspec.params.get("case")
             if case and not vmm.missing and mistake_in(bench, case) is None:
