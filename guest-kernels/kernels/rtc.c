@@ -196,7 +196,7 @@ TEST(first_update_half_a_second_later, "",
 	EXPECT_LE(least, 800);
 }
 
-#define UIP_TRIES  40
+#define UIP_TRIES 40
 
 static uint64_t released;
 
