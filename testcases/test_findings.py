@@ -48,3 +48,10 @@ def test_each_is_known_to_the_table_of_expected_failures():
         linked.add(Path(name).name)
     deviating = {path.name for path in FOUND if "DEVIATES" in path.read_text()}
     assert {path.name for path in FOUND} - linked - deviating == set()
+
+
+def test_each_has_a_number_of_its_own():
+    numbers = [path.name[:3] for path in FOUND]
+    assert len(set(numbers)) == len(numbers)
+    for path in FOUND:
+        assert path.read_text().startswith(f"# {path.name[:3]}: "), path
