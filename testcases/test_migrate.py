@@ -193,6 +193,14 @@ def test_what_is_not_here_is_refused(start, tmp_path):
     assert "section pci-testdev/0: this machine has no such device" in line
 
 
+def test_a_device_whose_slot_is_empty_here_is_refused(start, tmp_path):
+    running = start("-device", "virtio-rng-device", machine="microvm")
+    running.wait_text(b"...")
+    save(running, tmp_path / "state")
+    line = refused(start("-incoming", f"file:{tmp_path}/state", machine="microvm"))
+    assert "section virtio-mmio/" in line or "no such device" in line, line
+
+
 # --- recorded streams, and streams that lie ---
 
 

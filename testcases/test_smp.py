@@ -2,7 +2,7 @@
 """More than one processor: start, interprocessor interrupts, memory, device interrupts anywhere."""
 
 KERNEL = "smp"
-DISK = "{}:size=1M"
+DISK = "{}:size=1M,num-queues=1"
 MACHINES = {
     "pc": "pc smp:cpus=4 " + DISK.format("blk-pci"),
     "two": "pc smp:cpus=2 " + DISK.format("blk-pci"),

@@ -164,10 +164,14 @@ void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque)
 	kept_opaque = opaque;
 }
 
-/* Without memory the rest is lost, as on a line without handshake. */
+#define KEPT_MAX (64u << 20)
+
+/* Without memory the rest is lost, as on a line without handshake; so is what is beyond KEPT_MAX. */
 static void keep(struct chardev *chr, const uint8_t *data, size_t length)
 {
-	uint8_t *kept = realloc(chr->kept, chr->kept_bytes + length);
+	uint8_t *kept = length <= KEPT_MAX - chr->kept_bytes
+				? realloc(chr->kept, chr->kept_bytes + length)
+				: NULL;
 
 	if (!kept)
 		return;

@@ -272,8 +272,11 @@ static void peer_ready(void *opaque, uint32_t events)
 			drop_peer(s);
 			return;
 		}
-		/* Do not spin until then. */
-		loop_unwatch(s->chr.loop, &s->peer_watch);
+		/* Do not spin until then; output goes on. */
+		if (s->blocked)
+			loop_watch_change(s->chr.loop, &s->peer_watch, EPOLLOUT);
+		else
+			loop_unwatch(s->chr.loop, &s->peer_watch);
 		return;
 	}
 	socket_update(&s->chr);

@@ -18,7 +18,8 @@
 #include "virtio/console.h"
 #include "virtio/virtio-types.h"
 
-#define NR_NEXT UINT32_MAX
+#define NR_NEXT	 UINT32_MAX
+#define TURN_MAX 65536 /* bytes of output in one turn of the loop */
 
 static struct virtio_queue *rx_queue(const struct console_port *port)
 {
@@ -75,24 +76,32 @@ static void receive(void *opaque, const uint8_t *data, size_t length)
 
 /* --- output --- */
 
-/* Writes what is left of a request from port->sent on; false: the host's side takes no more. */
+/* Writes what is left of a request from port->sent on.  False: the host's side takes no more, or the
+ * loop has other things to do, too: then it goes on there. */
 static bool transmit(struct console_port *port, const struct queue_request *request)
 {
-	uint64_t skip = port->sent;
+	struct machine *machine = port->console->vdev.machine;
+	uint64_t skip = port->sent, room = TURN_MAX;
 
 	for (unsigned i = 0; port->chr && i < request->out_count; i++) {
 		const uint8_t *at = request->out[i].iov_base;
-		size_t length = request->out[i].iov_len, done;
+		size_t length = request->out[i].iov_len, part, done;
 
 		if (skip >= length) {
 			skip -= length;
 			continue;
 		}
-		done = chardev_write(port->chr, at + skip, length - skip);
-		machine_note_output(port->console->vdev.machine, at + skip, done);
+		part = length - skip < room ? length - skip : room;
+		done = chardev_write(port->chr, at + skip, part);
+		machine_note_output(machine, at + skip, done);
 		port->sent += done;
-		if (done < length - skip)
+		room -= done;
+		if (done < part)
 			return false;
+		if (!room) {
+			loop_post(machine->loop, &port->more);
+			return false;
+		}
 		skip = 0;
 	}
 	port->sent = 0;
@@ -118,6 +127,11 @@ static void go_on(struct console_port *port)
 	virtio_look_again(tx_queue(port));
 }
 
+static void more(void *opaque)
+{
+	go_on(opaque);
+}
+
 void port_drain(struct console_port *port)
 {
 	if (port->rx && !rx_queue(port)->serving) {
@@ -127,9 +141,9 @@ void port_drain(struct console_port *port)
 	if (port->tx && !tx_queue(port)->serving) {
 		virtio_untake(tx_queue(port), port->tx);
 		port->tx = NULL;
-		if (tx_queue(port)->ring.discard)
-			port->sent = 0;
 	}
+	if (!tx_queue(port)->serving && tx_queue(port)->ring.discard)
+		port->sent = 0;
 }
 
 /* --- both ends --- */
@@ -253,6 +267,7 @@ static int port_realize(struct console_port *port, struct error *err)
 	int rc;
 
 	port->console = container_of(port->dev.bus, struct console, bus);
+	port->more = (struct loop_task){.run = more, .opaque = port};
 	rc = check_name(port, err);
 	if (rc == 0)
 		rc = choose_number(port, err);
@@ -286,6 +301,7 @@ static void port_unrealize(struct device *dev)
 {
 	struct console_port *port = port_of(dev);
 
+	loop_cancel(port->dev.machine->loop, &port->more);
 	if (port->chr)
 		chardev_detach(port->chr, &port->user);
 	if (port->rx)

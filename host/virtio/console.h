@@ -54,6 +54,7 @@ struct console_port {
 	uint8_t owed;		       /* enum console_owed */
 	uint64_t sent;		       /* bytes of the next transmit request that are out already */
 	struct queue_request *rx, *tx; /* held: waits for input, for a slow reader */
+	struct loop_task more;	       /* of a long transmit request */
 };
 
 struct console {

@@ -98,7 +98,9 @@ bool virtio_mmio_legacy_write(struct virtio_mmio *slot, uint64_t offset, uint32_
 
 static unsigned saved_queues(const void *state)
 {
-	return ((const struct virtio_mmio *)state)->vdev->queue_count;
+	const struct virtio_mmio *slot = state;
+
+	return slot->vdev ? slot->vdev->queue_count : 0; /* a stream may bring it to an empty slot */
 }
 
 static bool is_page_size(const void *state, uint64_t value)

@@ -111,6 +111,8 @@ void virtio_queue_kick(struct virtio_queue *vq)
 	/* 3.1.2: a legacy driver may use the device before DRIVER_OK. */
 	if (vdev->legacy && !vdev->in_use && vq->enabled) {
 		vdev->in_use = true;
+		if (vdev->ops->negotiated)
+			vdev->ops->negotiated(vdev, vdev->features);
 		virtio_unpark(vdev);
 	}
 }
@@ -173,7 +175,7 @@ static void drain(void *opaque)
 {
 	struct virtio_queue *vq = opaque;
 
-	if (vq->ring.in_flight)
+	if (vq->ring.in_flight || vq->ring.discard)
 		vq->vdev->ops->drain(vq->vdev, vq->loop, vq->vdev->paused && !vq->ring.discard);
 	interrupt_if_wanted(vq);
 }

@@ -94,7 +94,8 @@ void virtio_set_status(struct virtio_device *vdev, uint8_t value)
 		return;
 	}
 	added = value & STATUS_BY_DRIVER & ~vdev->status;
-	if (added & STATUS_FEATURES_OK && !negotiate(vdev)) {
+	/* A device in use by its legacy interface has its features already; reset comes first. */
+	if (added & STATUS_FEATURES_OK && (vdev->legacy || !negotiate(vdev))) {
 		log_guest_error(vdev->name, "features refused");
 		added &= ~STATUS_FEATURES_OK;
 	}
