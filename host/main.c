@@ -185,8 +185,10 @@ static int set_up(struct loop *loop, struct error *err)
 		rc = board_create(&machine, &options.board, err);
 	if (!rc)
 		rc = replay_begin(&machine, &options.board, err);
-	if (!rc)
+	if (!rc) {
+		qmp_replay_init(&machine); /* a log may have commands where no monitor is */
 		rc = create_monitors(loop, err);
+	}
 	if (!rc)
 		rc = create_gdb(loop, err);
 	if (!rc && options.log_file) {

@@ -148,6 +148,15 @@ def test_serial_input_and_a_monitor(machine):
             assert (vm.stdout, final(vm)) == recorded
 
 
+def test_commands_without_a_monitor(machine):
+    """The log has commands; where it is replayed there is no monitor to give them."""
+    recorded = record_session(machine)
+    line = machine.line("replay", "-monitor", "none")
+    line.remove("-no-reboot")
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (GOOD, recorded[0]), done.stderr
+
+
 def test_the_end(machine):
     """Who ended the recorded run: its monitor; nobody, because the process was killed."""
     with machine.start("record") as vm:

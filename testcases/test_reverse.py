@@ -140,3 +140,27 @@ def test_nothing_is_changed(session, change):
     out = session("runtime").gdb("stepi", "monitor info replay", change)
     assert "remote failure reply 'E01'" in out or "Cannot access memory" in out, out
     assert re.search(r"Replaying execution '.*/log': instruction count = 1\b", out), out
+
+
+@needs_gdb
+def test_back_from_the_end_of_the_log(soft, tmp_path):
+    """The recorded run was ended by its monitor: gdb stops there, and goes back from there."""
+    kernel, qmp = "build/kernels/timers.elf", tmp_path / "qmp"
+    line = [soft.path, "-accel", "soft,seed=3", "-nodefaults", "-display", "none", "-m", "64", "-kernel", kernel]
+    line += ["-serial", "stdio", "-qmp", f"unix:{qmp},server=on,wait=off", "-icount"]
+    icount = f"shift=3,sleep=off,rrfile={tmp_path}/log,rr="
+    with Running([*line, icount + "record"], qmp) as vm:
+        vm.wait_text(b"ok 3 ")
+        vm.qmp.command("quit")
+        assert vm.wait() == 0
+    qmp.unlink(missing_ok=True)
+    with Running([*line, icount + "replay", "-S", "-gdb", f"unix:{tmp_path}/gdb"], qmp):
+        script = tmp_path / "script"
+        words = ["set pagination off", "set confirm off", f"target remote {tmp_path}/gdb"]
+        script.write_text("\n".join([*words, "continue", "reverse-continue", "kill"]) + "\n")
+        done = subprocess.run(
+            ["gdb", "-q", "-nx", "-batch", "-x", script, kernel],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "Remote failure" not in said and said.count("No more reverse-execution history") == 2, said

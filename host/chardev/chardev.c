@@ -166,7 +166,8 @@ void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque)
 
 #define KEPT_MAX (64u << 20)
 
-/* Without memory the rest is lost, as on a line without handshake; so is what is beyond KEPT_MAX. */
+/* Without memory the rest is lost, as on a line without handshake; so is what is beyond KEPT_MAX.
+ */
 static void keep(struct chardev *chr, const uint8_t *data, size_t length)
 {
 	uint8_t *kept = length <= KEPT_MAX - chr->kept_bytes

@@ -319,6 +319,9 @@ bool outside_arrive(void)
 		check_when_due();
 	else
 		entered = replay_here();
+	if (!entered && !outside.failed && outside.has_entry &&
+		outside.entry.kind == RLOG_ANSWER && outside_ahead() == 0)
+		differs("the log has an answer that nobody asked for");
 	take_rounds();
 	return entered;
 }
@@ -333,9 +336,10 @@ uint64_t outside_ahead(void)
 	if (outside.mode != OUTSIDE_REPLAY)
 		return UINT64_MAX;
 	position = now();
-	while (has && entry.kind == RLOG_ANSWER)
+	while (has && entry.kind == RLOG_ANSWER && entry.turns == position.turns)
 		has = rlog_next(&outside.reader, &at, &entry);
-	if (!has || entry.turns != position.turns || entry.instructions < position.instructions)
+	if (!has || entry.kind == RLOG_ANSWER || entry.turns != position.turns ||
+		entry.instructions < position.instructions)
 		return UINT64_MAX;
 	return entry.instructions - position.instructions;
 }

@@ -215,7 +215,6 @@ int monitor_create(
 	}
 	if (!observer.event) {
 		observer.event = machine_event;
-		qmp_replay_init(machine);
 		machine_observe(machine, &observer);
 		drive_observer.failed = drive_event;
 		block_observe(machine->loop, &drive_observer);

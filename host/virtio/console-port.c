@@ -76,8 +76,8 @@ static void receive(void *opaque, const uint8_t *data, size_t length)
 
 /* --- output --- */
 
-/* Writes what is left of a request from port->sent on.  False: the host's side takes no more, or the
- * loop has other things to do, too: then it goes on there. */
+/* Writes what is left of a request from port->sent on.  False: the host's side takes no more, or
+ * the loop has other things to do, too: then it goes on there. */
 static bool transmit(struct console_port *port, const struct queue_request *request)
 {
 	struct machine *machine = port->console->vdev.machine;

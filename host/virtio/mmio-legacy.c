@@ -100,7 +100,8 @@ static unsigned saved_queues(const void *state)
 {
 	const struct virtio_mmio *slot = state;
 
-	return slot->vdev ? slot->vdev->queue_count : 0; /* a stream may bring it to an empty slot */
+	return slot->vdev ? slot->vdev->queue_count
+			  : 0; /* a stream may bring it to an empty slot */
 }
 
 static bool is_page_size(const void *state, uint64_t value)

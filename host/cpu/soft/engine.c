@@ -307,7 +307,8 @@ static struct soft_cpu *next_cpu(struct soft_engine *soft)
 
 static bool may_run(const struct soft_engine *soft)
 {
-	return soft->running && !soft->held && !machine_request_pending(soft->engine.machine);
+	return soft->running && !soft->held && !machine_request_pending(soft->engine.machine) &&
+	       !soft_goal_reached(soft);
 }
 
 /* Some turns, then the loop has one.  What a device left for the loop goes first. */

@@ -100,8 +100,12 @@ void soft_recall(struct cpu_engine *engine, const void *memory)
 	soft->a20_closed = from->a20_closed;
 }
 
-static bool is_reached(const struct soft_engine *soft, const struct cpu_goal *goal)
+bool soft_goal_reached(const struct soft_engine *soft)
 {
+	const struct cpu_goal *goal = soft->goal;
+
+	if (!goal)
+		return false;
 	if (goal->cpu >= 0)
 		return soft->cpus[goal->cpu].instructions >= goal->instructions;
 	return soft->time.instructions >= goal->instructions;
@@ -124,11 +128,12 @@ int soft_run_until(struct cpu_engine *engine, const struct cpu_goal *goal)
 	soft->goal = goal;
 	if (goal->cpu >= 0)
 		soft->cpus[goal->cpu].stop_at = goal->instructions;
-	while (!rc && !machine->debug_requested && !is_reached(soft, goal)) {
+	while (!rc && !machine->debug_requested && !soft_goal_reached(soft)) {
 		loop_cancel(machine->loop, &soft->slice_task); /* it is done here */
 		soft_run_turns(soft);
-		if (!soft->running ||
-			(machine_request_pending(machine) && !machine->debug_requested))
+		if (!soft_goal_reached(soft) &&
+			(!soft->running ||
+				(machine_request_pending(machine) && !machine->debug_requested)))
 			rc = -EIO;
 	}
 	if (goal->cpu >= 0)

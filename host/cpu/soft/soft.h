@@ -382,6 +382,7 @@ uint64_t soft_hash_cpu(const struct soft_cpu *c);
 void *soft_remember(struct cpu_engine *engine);
 void soft_recall(struct cpu_engine *engine, const void *memory);
 int soft_run_until(struct cpu_engine *engine, const struct cpu_goal *goal);
+bool soft_goal_reached(const struct soft_engine *soft); /* no goal: no */
 
 /* --- replay.c: recording and replaying --- */
 void soft_replay_init(struct soft_engine *soft); /* in virtual time */
