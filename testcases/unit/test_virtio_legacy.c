@@ -241,9 +241,11 @@ static void use_before_driver_ok(void **state)
 	out(8, RING / 4096, 4);
 	settle();
 	assert_false(answered()); /* not used yet: no doorbell */
+	assert_int_equal(in(20 + 32, 1), 1);
 	out(16, 0, 2);
 	run_until(answered);
-	out(4, 0xffffffff, 4); /* too late */
+	assert_int_equal(in(20 + 32, 1), 0); /* without FLUSH each write is stable, from now on */
+	out(4, 0xffffffff, 4);		     /* too late */
 	assert_int_equal(in(4, 4), 0);
 }
 
@@ -287,6 +289,25 @@ static void both_interfaces(void **state)
 	/* And the other way round: without VERSION_1 there is no FEATURES_OK. */
 	out(18, 3, 1);
 	lock();
+	space_write(&machine.mmio, BAR + 0x14, 0xb, 1);
+	unlock();
+	assert_int_equal(in(18, 1), 3);
+}
+
+/* In use by the legacy registers: no second set of features by the others, with VERSION_1 or
+ * without. */
+static void one_set_of_features(void **state)
+{
+	plug(&virtio_blk_pci_type, "drive=d");
+	place_of_used = RING + 0x2000;
+	put_request(QUEUE_SIZE);
+	out(18, 3, 1);
+	out(8, RING / 4096, 4);
+	out(16, 0, 2);
+	run_until(answered);
+	lock();
+	space_write(&machine.mmio, BAR + 0x08, 1, 4);
+	space_write(&machine.mmio, BAR + 0x0c, 1, 4);
 	space_write(&machine.mmio, BAR + 0x14, 0xb, 1);
 	unlock();
 	assert_int_equal(in(18, 1), 3);
@@ -379,6 +400,7 @@ int main(void)
 		PCI_TEST(use_before_driver_ok),
 		PCI_TEST(a_page_of_0_ends_the_queue),
 		PCI_TEST(both_interfaces),
+		PCI_TEST(one_set_of_features),
 		PCI_TEST(nothing_left_is_refused),
 		cmocka_unit_test_setup_teardown(mmio_registers, version_1, tear_down),
 		cmocka_unit_test_setup_teardown(mmio_request, version_1, tear_down),
