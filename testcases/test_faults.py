@@ -80,7 +80,7 @@ def outcome_with(bench, vmm, fault, kernel, test, machine, words, log):
         vmm,
         [test],
         len(listed),
-        folder=bench.build / "run" / f"fault-{fault.name}-{test}-{machine}",
+        folder=bench.build / "run" / f"fault-{fault.name}-{kernel}-{test}-{machine}",
         control=control,
         silence=15.0,
         environment={
