@@ -160,8 +160,8 @@ enum raw_outcome raw_broken(struct raw_disk *d, bool may_complete);
 /* The same for what a device may serve as well, ours too. */
 enum raw_outcome raw_tolerated(struct raw_disk *d);
 bool raw_strict(void);
-/* The device answered a breach without NEEDS_RESET, as it may: what the TEST claims of that it did not
- * prove. */
+/* The device answered a breach without NEEDS_RESET, as it may: what the TEST claims of that it did
+ * not prove. */
 void raw_no_needs_reset(void);
 
 #endif

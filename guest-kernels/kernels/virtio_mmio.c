@@ -159,8 +159,7 @@ TEST(queue_made_unready, "MMIO-DEV-07 MMIO-DRV-11a MMIO-DRV-11b",
 	raw_recovers(d);
 }
 
-TEST(absent_queue_has_no_size, "", "QueueSizeMax of a queue that does not exist is 0",
-	DISK)
+TEST(absent_queue_has_no_size, "", "QueueSizeMax of a queue that does not exist is 0", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
 

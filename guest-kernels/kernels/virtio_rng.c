@@ -232,7 +232,8 @@ TEST(interrupt_for_each_answer, "VQ-DEV-11 VQ-DEV-12",
 	for (unsigned i = 0; i < 8; i++)
 		ASSERT_TRUE(virtio_rng_read(rng, buffer, 16) >= 1);
 	virtqueue_interrupts(&rng->vq, true);
-	/* Their interrupts would come before that of the last answer; two of them may come as one. */
+	/* Their interrupts would come before that of the last answer; two of them may come as one.
+	 */
 	ASSERT_TRUE(virtio_rng_read(rng, buffer, 16) >= 1);
 	EXPECT_TRUE(WAIT_UNTIL(virtio_queue_interrupts(&rng->dev, 0) >= 2, SOON_US));
 	EXPECT_EQ(virtio_queue_interrupts(&rng->dev, 0), 2);

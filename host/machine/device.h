@@ -32,7 +32,7 @@ enum property_kind {
 	PROPERTY_CHARDEV,  /* struct chardev *, by id */
 	PROPERTY_DRIVE,	   /* struct block_backend *, by id of -drive or node-name of -blockdev */
 	PROPERTY_IOTHREAD, /* struct iothread *, by id of -object iothread */
-	PROPERTY_RNG,	      /* struct rng_backend *, by id of -object rng-* */
+	PROPERTY_RNG,	   /* struct rng_backend *, by id of -object rng-* */
 	PROPERTY_PCI_ADDRESS, /* int32_t devfn, "05.0" or "5"; -1: next free */
 	PROPERTY_ENUM,	      /* int: index into `names` */
 };

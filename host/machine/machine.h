@@ -99,7 +99,7 @@ struct machine {
 	const char *board;	 /* the machine type's name */
 	unsigned cpus;		 /* -smp; set before the first device */
 	const char *kernel_file; /* that was booted: reports take names from it; or NULL */
-	struct list devices; /* of struct device, in the order they were realised */
+	struct list devices;	 /* of struct device, in the order they were realised */
 	struct list observers;
 
 	enum run_state state;

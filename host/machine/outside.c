@@ -319,8 +319,8 @@ bool outside_arrive(void)
 		check_when_due();
 	else
 		entered = replay_here();
-	if (!entered && !outside.failed && outside.has_entry &&
-		outside.entry.kind == RLOG_ANSWER && outside_ahead() == 0)
+	if (!entered && !outside.failed && outside.has_entry && outside.entry.kind == RLOG_ANSWER &&
+		outside_ahead() == 0)
 		differs("the log has an answer that nobody asked for");
 	take_rounds();
 	return entered;

@@ -13,8 +13,8 @@
  */
 void standard_fds_open(void);
 
-/* Before the first thread: SIGINT, SIGTERM, SIGHUP, SIGCONT and SIGWINCH come by signals_watch() only (or
- * break a ppoll that lets them in). */
+/* Before the first thread: SIGINT, SIGTERM, SIGHUP, SIGCONT and SIGWINCH come by signals_watch()
+ * only (or break a ppoll that lets them in). */
 void signals_block(void);
 /* From now on the first three end the VM, with QEMU's line on stderr. */
 int signals_watch(struct loop *loop, struct machine *machine, struct error *err);

@@ -236,8 +236,8 @@ TEST(quadword_is_whole, "", "an aligned store of 64 bits is seen whole or not at
 
 /* --- page tables --- */
 
-/* Where in a small TLB nothing else of this kernel lies (the local APIC's page has place 0), so that
- * the translation stays until it is asked to go. */
+/* Where in a small TLB nothing else of this kernel lies (the local APIC's page has place 0), so
+ * that the translation stays until it is asked to go. */
 #define WINDOW (PAGING_WINDOW + 0x1f0000)
 
 struct shootdown {

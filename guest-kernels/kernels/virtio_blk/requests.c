@@ -72,8 +72,7 @@ TEST(lengths_that_are_no_sectors, "BLK-DRV-16",
 	disk_verify(d, DISK_SCRATCH, 2, 108);
 }
 
-TEST(unknown_types, "", "a request type that is not known ends with UNSUPP",
-	DISK)
+TEST(unknown_types, "", "a request type that is not known ends with UNSUPP", DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
 	static const uint32_t types[] = {3, 5, 9, 12, 99, 0x7ffffffe, 0xfffffffe};
@@ -329,8 +328,8 @@ TEST(every_status_is_written, "",
 	}
 }
 
-TEST(refused_reads_reveal_nothing, "",
-	"a read that is refused writes its status and nothing else", DISK)
+TEST(refused_reads_reveal_nothing, "", "a read that is refused writes its status and nothing else",
+	DISK)
 {
 	struct disk *d = disk_open(DISK_FEATURES);
 

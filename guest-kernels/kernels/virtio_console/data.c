@@ -15,8 +15,8 @@ static void send_pattern(struct virtio_console *con, unsigned port, uint32_t byt
 	con_host(port, "expect %u %u", bytes, seed);
 }
 
-TEST(output_of_one_byte, "", "a byte comes out, and its buffer is used with length 0",
-	NEEDS("ctl"), LIFE)
+TEST(output_of_one_byte, "", "a byte comes out, and its buffer is used with length 0", NEEDS("ctl"),
+	LIFE)
 {
 	struct virtio_console *con = con_plain(false);
 

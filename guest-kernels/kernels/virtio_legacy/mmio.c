@@ -75,8 +75,8 @@ TEST(used_alignment_of_4, "",
 	serves_with(d, 16, 4096, 4);
 }
 
-TEST(queue_size_is_the_drivers, "",
-	"a queue runs with each power of two up to its maximum", MMIO_DISK)
+TEST(queue_size_is_the_drivers, "", "a queue runs with each power of two up to its maximum",
+	MMIO_DISK)
 {
 	struct raw_disk *d = legacy_find();
 	uint32_t max = d->dev.transport->queue_max(&d->dev, 0);
@@ -103,8 +103,8 @@ TEST(legacy_interrupt_status, "",
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(legacy_line, "",
-	"each request raises the slot's interrupt once, and acknowledging ends it", MMIO_DISK)
+TEST(legacy_line, "", "each request raises the slot's interrupt once, and acknowledging ends it",
+	MMIO_DISK)
 {
 	struct raw_disk *d = legacy_disk(LEGACY_DEFAULT);
 
@@ -115,8 +115,8 @@ TEST(legacy_line, "",
 	EXPECT_EQ(get(d, MMIO_INTERRUPT_STATUS), 0);
 }
 
-TEST(no_registers_of_version_2, "",
-	"registers that only version 2 has read 0 and do nothing", MMIO_DISK)
+TEST(no_registers_of_version_2, "", "registers that only version 2 has read 0 and do nothing",
+	MMIO_DISK)
 {
 	static const uint16_t regs[] = {MMIO_QUEUE_READY, MMIO_QUEUE_DESC, MMIO_QUEUE_DRIVER,
 		MMIO_QUEUE_DEVICE, MMIO_QUEUE_RESET, MMIO_GENERATION};

@@ -28,8 +28,8 @@ TEST(transitional_identity, "PCI-DEV-02 PCI-DEV-03",
 	EXPECT_GE(f->bars[0].size, PCI_LEGACY_MSIX_HEADER + BLK_C_WRITEBACK);
 }
 
-TEST(header_by_every_width, "",
-	"the header's fields read the same by bytes, words and doublewords", PCI_DISK)
+TEST(header_by_every_width, "", "the header's fields read the same by bytes, words and doublewords",
+	PCI_DISK)
 {
 	struct raw_disk *d = legacy_find();
 	uint32_t features = inl(d->dev.io), bytes = 0;
@@ -74,8 +74,7 @@ TEST(queue_size_is_the_devices, "",
 	EXPECT_EQ(inw(d->dev.io + PCI_LEGACY_QUEUE_SIZE), size);
 }
 
-TEST(read_only_fields, "", "writes to features and ISR of the device change nothing",
-	PCI_DISK)
+TEST(read_only_fields, "", "writes to features and ISR of the device change nothing", PCI_DISK)
 {
 	struct raw_disk *d = legacy_find();
 	uint32_t offered = virtio_offered(&d->dev);
@@ -152,8 +151,8 @@ TEST(legacy_no_vector, "PCI-DEV-61", "a queue without a vector brings no interru
 	EXPECT_EQ(irq_total(), before);
 }
 
-TEST(legacy_isr, "",
-	"without MSI-X the ISR reads 1 after a request, and reading clears it", PCI_DISK)
+TEST(legacy_isr, "", "without MSI-X the ISR reads 1 after a request, and reading clears it",
+	PCI_DISK)
 {
 	struct raw_disk *d = with(VIRTIO_IRQ_NONE);
 
@@ -166,8 +165,7 @@ TEST(legacy_isr, "",
 	EXPECT_EQ(pci_read16(d->dev.pci, PCI_STATUS) & PCI_STATUS_INTX, 0);
 }
 
-TEST(legacy_intx, "",
-	"each request brings one INTx, which ends when the ISR is read", PCI_DISK)
+TEST(legacy_intx, "", "each request brings one INTx, which ends when the ISR is read", PCI_DISK)
 {
 	struct raw_disk *d = with(VIRTIO_IRQ_LINE);
 
@@ -178,8 +176,8 @@ TEST(legacy_intx, "",
 	EXPECT_EQ(inb(d->dev.io + PCI_LEGACY_ISR), 0);
 }
 
-TEST(wrong_widths, "",
-	"accesses of a wrong width to the header leave the device as it was", PCI_DISK)
+TEST(wrong_widths, "", "accesses of a wrong width to the header leave the device as it was",
+	PCI_DISK)
 {
 	struct raw_disk *d = with(VIRTIO_IRQ_NONE);
 

@@ -186,8 +186,7 @@ TEST(tail_before_its_head, "PKD-DEV-05 PKD-DRV-11",
 	EXPECT_FALSE(raw_is_used(&d->ring, (struct raw_place){3, 1}));
 }
 
-TEST(any_buffer_id, "",
-	"buffer ids 0, size - 1, size, 0x8000 and 0xffff come back as sent", DISK)
+TEST(any_buffer_id, "", "buffer ids 0, size - 1, size, 0x8000 and 0xffff come back as sent", DISK)
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT, 8);
 	const uint16_t ids[] = {0, 7, 8, 0x8000, 0xffff};
@@ -313,8 +312,7 @@ TEST(flags_inside_a_table, "PKD-DRV-13",
 	indirect_read((uint16_t)~RING_WRITE, 0);
 }
 
-TEST(write_flag_of_a_table, "", "WRITE in the descriptor that names a table is ignored",
-	DISK)
+TEST(write_flag_of_a_table, "", "WRITE in the descriptor that names a table is ignored", DISK)
 {
 	indirect_read(0, RING_WRITE);
 }

@@ -242,8 +242,8 @@ static void batches(uint64_t without)
 	EXPECT_LE(disk->vq.kicks, 66);
 }
 
-TEST(driver_in_batches, "",
-	"the driver library moves 64 requests in batches of 16, data compared", DISK)
+TEST(driver_in_batches, "", "the driver library moves 64 requests in batches of 16, data compared",
+	DISK)
 {
 	batches(0);
 }
