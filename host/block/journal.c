@@ -44,6 +44,21 @@ static void note_free(struct note *note)
 	free(note);
 }
 
+/* Behind the end of the file `to` stays as it is. */
+static int read_whole(int fd, uint8_t *to, uint64_t length, uint64_t offset)
+{
+	for (uint64_t done = 0; done < length;) {
+		ssize_t n = pread(fd, to + done, length - done, (off_t)(offset + done));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			break;
+		done += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
 void journal_note(const struct io *io)
 {
 	struct overlay *overlay;
@@ -64,7 +79,7 @@ void journal_note(const struct io *io)
 		calloc(overlay_words(overlay, io->offset, io->length, NULL), sizeof(*note->words));
 	note->data = calloc(1, io->length + 1); /* behind the end of the file: zeroes */
 	if (!note->words || !note->data ||
-		pread(io->file->fd, note->data, io->length, (off_t)io->offset) < 0) {
+		read_whole(io->file->fd, note->data, io->length, io->offset) < 0) {
 		note_free(note);
 		lost = true;
 		return;

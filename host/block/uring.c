@@ -17,10 +17,9 @@ static int uring_start(struct lane *lane)
 
 	if (!ring)
 		return -ENOMEM;
-	/* Completions may wait until the thread enters the kernel anyway (since Linux 5.19). */
-	rc = io_uring_queue_init(LANE_DEPTH, ring, IORING_SETUP_COOP_TASKRUN);
-	if (rc == -EINVAL)
-		rc = io_uring_queue_init(LANE_DEPTH, ring, 0);
+	/* No cooperative task work: a vCPU thread may submit, and computes for long before it
+	 * enters the kernel again. */
+	rc = io_uring_queue_init(LANE_DEPTH, ring, 0);
 	if (rc < 0) {
 		free(ring);
 		return rc;

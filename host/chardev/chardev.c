@@ -113,9 +113,16 @@ int chardev_attach(struct chardev *chr, struct chardev_user *user, struct error 
 {
 	if (!chr->type->attach && chr->user)
 		return error_set(err, EBUSY, "Device '%s' is in use", chr->id);
-	gate_attach(chr, user);
-	if (chr->type->attach)
-		return chr->type->attach(chr, user, err);
+	if (gate_attach(chr, user) < 0)
+		return error_set(err, ENOSPC,
+			"Device '%s': the input of no more devices can be recorded", chr->id);
+	if (chr->type->attach) {
+		int rc = chr->type->attach(chr, user, err);
+
+		if (rc < 0)
+			gate_detach(user);
+		return rc;
+	}
 	chr->user = user;
 	if (chr->type->update)
 		chr->type->update(chr);

@@ -37,12 +37,15 @@ void chardev_set_gate(const struct chardev_gate *new_gate)
 	gate = new_gate;
 }
 
-void gate_attach(struct chardev *chr, struct chardev_user *user)
+int gate_attach(struct chardev *chr, struct chardev_user *user)
 {
-	if (user->is_host || device_count == DEVICES)
-		return;
+	if (user->is_host)
+		return 0;
+	if (device_count == DEVICES)
+		return gate ? -ENOSPC : 0;
 	devices[device_count].chr = chr;
 	devices[device_count++].user = user;
+	return 0;
 }
 
 void gate_detach(struct chardev_user *user)

@@ -47,7 +47,8 @@ void chardev_set_opened(struct chardev *chr, bool opened); /* tells the user of 
 void chardev_tell(struct chardev *chr, enum chardev_event event);
 
 /* gate.c: a user as the host's side sees it, through the gate. */
-void gate_attach(struct chardev *chr, struct chardev_user *user);
+/* 0, or -ENOSPC: there is a gate, and it knows as many devices as it can. */
+int gate_attach(struct chardev *chr, struct chardev_user *user);
 void gate_detach(struct chardev_user *user);
 size_t gate_room(struct chardev_user *user);
 void gate_receive(struct chardev_user *user, const uint8_t *data, size_t length);
