@@ -444,3 +444,11 @@ enum raw_outcome raw_tolerated(struct raw_disk *d)
 	raw_recovers(d);
 	return outcome;
 }
+
+bool raw_interrupts(struct raw_disk *d, uint32_t n)
+{
+	if (!WAIT_UNTIL(virtio_queue_interrupts(&d->dev, 0) >= n, RAW_ANSWER_US))
+		return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
+	delay_us(1000);
+	return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
+}

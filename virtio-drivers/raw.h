@@ -138,6 +138,8 @@ bool raw_writes(uint32_t type);
 /* The whole of it with descriptors 0.. : publishes, kicks, waits, checks id. Status; leaves the
  * TEST when silent. */
 uint8_t raw_do(struct raw_disk *d, uint32_t type, uint64_t sector, void *data, uint32_t bytes);
+/* n interrupts of queue 0 came, and no other within a millisecond; an EXPECT. */
+bool raw_interrupts(struct raw_disk *d, uint32_t n);
 /* Writes a pattern made of `seed`, reads it back and compares: the disk serves. */
 void raw_serves(struct raw_disk *d);
 /* Resets, starts anew and serves: what must work after anything. */

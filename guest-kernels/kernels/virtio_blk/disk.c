@@ -157,23 +157,9 @@ uint8_t disk_range(struct disk *d, uint32_t type, uint64_t sector, uint32_t sect
 	return disk_do(d, type, 0, d->data, sizeof(struct blk_range));
 }
 
-void disk_pattern(void *to, uint32_t bytes, uint64_t seed)
-{
-	uint64_t *word = to, value = seed * 0x9e3779b97f4a7c15ull | 1;
-	uint32_t count = bytes / 512;
-
-	/* Constant within a sector: one string instruction for each. */
-	while (count--) {
-		uint64_t n = 64;
-
-		__asm__ volatile("rep stosq" : "+D"(word), "+c"(n) : "a"(value) : "memory");
-		value += 0x0101010101010101ull;
-	}
-}
-
 void disk_fill(struct disk *d, uint64_t sector, unsigned sectors, uint64_t seed)
 {
-	disk_pattern(d->data, sectors * 512, seed);
+	raw_pattern(d->data, sectors * 512, seed);
 	ASSERT_EQ(disk_do(d, BLK_T_OUT, sector, d->data, sectors * 512), BLK_S_OK);
 }
 
@@ -181,7 +167,7 @@ void disk_verify(struct disk *d, uint64_t sector, unsigned sectors, uint64_t see
 {
 	uint8_t *expected = arena_alloc_raw(sectors * 512, 64);
 
-	disk_pattern(expected, sectors * 512, seed);
+	raw_pattern(expected, sectors * 512, seed);
 	memset(d->data, 0xee, sectors * 512);
 	ASSERT_EQ(disk_do(d, BLK_T_IN, sector, d->data, sectors * 512), BLK_S_OK);
 	EXPECT_MEM(d->data, expected, sectors * 512);

@@ -20,7 +20,7 @@
 #include "runtime/memory.h"
 #include "runtime/test.h"
 #include "runtime/time.h"
-#include "virtio-drivers/blk.h"
+#include "virtio-drivers/raw.h"
 
 #define DISK NEEDS("disk:virtio")
 
@@ -79,7 +79,6 @@ void disk_fill(struct disk *d, uint64_t sector, unsigned sectors, uint64_t seed)
 void disk_verify(struct disk *d, uint64_t sector, unsigned sectors, uint64_t seed);
 /* Reads sectors and checks that all bytes are 0. */
 void disk_verify_zero(struct disk *d, uint64_t sector, unsigned sectors);
-void disk_pattern(void *to, uint32_t bytes, uint64_t seed);
 /* Writes and reads one sector. */
 void disk_serves(struct disk *d);
 /* The request must end with IOERR or UNSUPP. */

@@ -114,7 +114,7 @@ static void run_all(struct queues *q, bool write)
 
 static void fill_buffers(struct queues *q, uint64_t seed)
 {
-	disk_pattern(q->buffers, q->count * QUEUE_DEPTH * 512, seed);
+	raw_pattern(q->buffers, q->count * QUEUE_DEPTH * 512, seed);
 }
 
 static void expect_buffers(struct queues *q, uint64_t seed)
@@ -122,7 +122,7 @@ static void expect_buffers(struct queues *q, uint64_t seed)
 	uint32_t bytes = q->count * QUEUE_DEPTH * 512;
 	uint8_t *expected = arena_alloc_raw(bytes, 64);
 
-	disk_pattern(expected, bytes, seed);
+	raw_pattern(expected, bytes, seed);
 	EXPECT_MEM(q->buffers, expected, bytes);
 }
 
@@ -222,7 +222,7 @@ TEST(many_in_flight, "VQ-DEV-13 VQ-DEV-14",
 	}
 	if (disk->depth < 32 || disk->read_only)
 		SKIP("no writable disk of that depth");
-	disk_pattern(expected, 32 * 512, 121);
+	raw_pattern(expected, 32 * 512, 121);
 	ASSERT_EQ(virtio_blk_write(disk, DISK_SCRATCH, expected, 32 * 512), BLK_S_OK);
 	for (unsigned i = 0; i < 32; i++) {
 		unsigned n = i * 11 % 32;
@@ -330,7 +330,7 @@ TEST(header_that_changes, "",
 	uint8_t *expected = arena_alloc_raw(2048, 64);
 	struct changing c = {&d->header->sector, {DISK_SCRATCH, d->capacity - 1}, 0, false};
 
-	disk_pattern(expected, 2048, 133);
+	raw_pattern(expected, 2048, 133);
 	disk_fill(d, DISK_SCRATCH, 4, 133);
 	smp_start(1);
 	smp_run(1, keep_changing, &c);

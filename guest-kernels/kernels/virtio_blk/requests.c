@@ -34,7 +34,7 @@ TEST(beyond_the_capacity, "BLK-DRV-12",
 	struct disk *d = disk_open(DISK_FEATURES);
 
 	disk_fill(d, d->capacity - 1, 1, 104);
-	disk_pattern(d->data, 1024, 105);
+	raw_pattern(d->data, 1024, 105);
 	disk_refuses(d, BLK_T_OUT, d->capacity, 512);
 	disk_refuses(d, BLK_T_OUT, d->capacity - 1, 1024);
 	disk_refuses(d, BLK_T_IN, d->capacity, 512);
@@ -49,7 +49,7 @@ TEST(sector_overflows, "BLK-DRV-12",
 	static const uint64_t sectors[] = {~0ul, 1ul << 55, (1ul << 55) + DISK_SCRATCH, 1ul << 63};
 
 	disk_fill(d, DISK_SCRATCH, 1, 106);
-	disk_pattern(d->data, 512, 107);
+	raw_pattern(d->data, 512, 107);
 	for (unsigned i = 0; i < 4; i++) {
 		disk_refuses(d, BLK_T_IN, sectors[i], 512);
 		disk_refuses(d, BLK_T_OUT, sectors[i], 512);
@@ -220,7 +220,7 @@ TEST(large_request, "VQ-DEV-14", "128 KiB in one request are written and read ba
 	uint8_t *buffer = guarded_alloc_aligned(0x20000, 4096),
 		*expected = arena_alloc_raw(0x20000, 4096);
 
-	disk_pattern(expected, 0x20000, 111);
+	raw_pattern(expected, 0x20000, 111);
 	ASSERT_EQ(disk_do(d, BLK_T_OUT, DISK_SCRATCH, expected, 0x20000), BLK_S_OK);
 	ASSERT_EQ(disk_do(d, BLK_T_IN, DISK_SCRATCH, buffer, 0x20000), BLK_S_OK);
 	EXPECT_EQ(d->used_length, 0x20001);

@@ -5,14 +5,6 @@
  */
 #include "packed.h"
 
-static bool interrupts_are(struct raw_disk *d, uint32_t n)
-{
-	if (!WAIT_UNTIL(virtio_queue_interrupts(&d->dev, 0) >= n, RAW_ANSWER_US))
-		return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
-	delay_us(1000);
-	return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
-}
-
 static void read_one(struct raw_disk *d)
 {
 	ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
@@ -31,7 +23,7 @@ TEST(enabled_events, "", "with the driver's event flags 0 each used buffer bring
 
 	for (unsigned i = 1; i <= 5; i++) {
 		read_one(d);
-		if (!interrupts_are(d, i))
+		if (!raw_interrupts(d, i))
 			break;
 	}
 }
@@ -59,7 +51,7 @@ TEST(enabled_again, "", "when the event flags are 0 again the next used buffer i
 	before = virtio_queue_interrupts(&d->dev, 0);
 	ask(d, PACKED_EVENT_ENABLE);
 	read_one(d);
-	interrupts_are(d, before + 1);
+	raw_interrupts(d, before + 1);
 }
 
 TEST(event_for_one_descriptor, "",
@@ -78,7 +70,7 @@ TEST(event_for_one_descriptor, "",
 	if (early)
 		DEVIATES("%u interrupts came before that descriptor was used", early);
 	read_one(d);
-	interrupts_are(d, early + 1);
+	raw_interrupts(d, early + 1);
 	read_one(d);
 	delay_us(RAW_QUIET_US);
 	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), early + 1);
@@ -95,7 +87,7 @@ TEST(event_inside_a_batch, "", "an event that a batch passes over brings an inte
 	}
 	raw_kick(&d->ring);
 	ASSERT_TRUE(raw_used(&d->ring, 6));
-	interrupts_are(d, 1);
+	raw_interrupts(d, 1);
 }
 
 TEST(event_of_a_reserved_kind, "",
@@ -112,7 +104,7 @@ TEST(event_of_a_reserved_kind, "",
 	before = virtio_queue_interrupts(&d->dev, 0);
 	ask(d, PACKED_EVENT_ENABLE);
 	read_one(d);
-	interrupts_are(d, before + 1);
+	raw_interrupts(d, before + 1);
 }
 
 /* Every value that the device shows in its structure while requests run. */

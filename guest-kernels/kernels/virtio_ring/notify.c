@@ -10,14 +10,6 @@
 
 #define DISK NEEDS("disk:virtio")
 
-static bool interrupts_are(struct raw_disk *d, uint32_t n)
-{
-	if (!WAIT_UNTIL(virtio_queue_interrupts(&d->dev, 0) >= n, RAW_ANSWER_US))
-		return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
-	delay_us(1000);
-	return EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), n);
-}
-
 static void read_one(struct raw_disk *d)
 {
 	ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
@@ -30,7 +22,7 @@ TEST(one_interrupt_a_request, "VQ-DEV-09",
 
 	for (unsigned i = 1; i <= 5; i++) {
 		read_one(d);
-		if (!interrupts_are(d, i))
+		if (!raw_interrupts(d, i))
 			break;
 	}
 }
@@ -61,7 +53,7 @@ TEST(interrupts_again_when_wanted, "VQ-DEV-09",
 	d->ring.avail->flags = 0;
 	full_barrier();
 	read_one(d);
-	interrupts_are(d, before + 1);
+	raw_interrupts(d, before + 1);
 }
 
 TEST(used_event_is_ignored_without_the_feature, "VQ-DEV-07",
@@ -73,7 +65,7 @@ TEST(used_event_is_ignored_without_the_feature, "VQ-DEV-07",
 	for (unsigned i = 0; i < 5; i++) {
 		*ring_used_event(d->ring.avail, d->ring.size) = nonsense[i];
 		read_one(d);
-		if (!interrupts_are(d, i + 1))
+		if (!raw_interrupts(d, i + 1))
 			break;
 	}
 }
@@ -86,7 +78,7 @@ TEST(event_index_overrides_the_flag, "VQ-DEV-10 VQ-DEV-11",
 	d->ring.avail->flags = RING_NO_INTERRUPT;
 	*ring_used_event(d->ring.avail, d->ring.size) = 0;
 	read_one(d);
-	interrupts_are(d, 1);
+	raw_interrupts(d, 1);
 }
 
 TEST(event_index_names_the_fifth, "VQ-DEV-11 VQ-DEV-12",
@@ -104,7 +96,7 @@ TEST(event_index_names_the_fifth, "VQ-DEV-11 VQ-DEV-12",
 	if (early)
 		DEVIATES("%u interrupts came before the fifth used buffer", early);
 	read_one(d);
-	interrupts_are(d, early + 1);
+	raw_interrupts(d, early + 1);
 	read_one(d);
 	read_one(d);
 	delay_us(RAW_QUIET_US);
@@ -118,7 +110,7 @@ TEST(event_index_far_behind, "VQ-DEV-12",
 
 	*ring_used_event(d->ring.avail, d->ring.size) = 0;
 	read_one(d);
-	interrupts_are(d, 1);
+	raw_interrupts(d, 1);
 	for (int i = 0; i < 6; i++)
 		read_one(d);
 	delay_us(RAW_QUIET_US);
@@ -134,7 +126,7 @@ TEST(event_index_inside_a_batch, "VQ-DEV-11",
 
 	*ring_used_event(d->ring.avail, d->ring.size) = 0;
 	read_one(d);
-	if (!interrupts_are(d, 1))
+	if (!raw_interrupts(d, 1))
 		test_leave();
 	*ring_used_event(d->ring.avail, d->ring.size) = 3;
 	for (int i = 0; i < 6; i++) {
@@ -143,7 +135,7 @@ TEST(event_index_inside_a_batch, "VQ-DEV-11",
 	}
 	raw_kick(&d->ring);
 	ASSERT_TRUE(raw_used(&d->ring, 6));
-	interrupts_are(d, 2);
+	raw_interrupts(d, 2);
 }
 
 TEST(used_flags_are_0_or_1, "VQ-DEV-16",
