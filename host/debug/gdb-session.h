@@ -69,4 +69,41 @@ void gdb_read_memory(struct gdb *g, const char *args);
 void gdb_write_memory(struct gdb *g, const char *args);
 void gdb_write_binary(struct gdb *g, const char *args);
 
+/* --- gdb-run.c: what runs, and why it has stopped --- */
+unsigned gdb_cpus(const struct gdb *g);
+void gdb_halt(struct gdb *g);	   /* the machine, if it runs */
+int gdb_ask_engine(struct gdb *g); /* to keep to g->debug; 0 or -errno */
+bool gdb_may_start(const struct machine *machine);
+/* The machine's observer: opaque is the struct gdb. */
+void gdb_heard(void *opaque, const char *name, enum shutdown_cause cause);
+/* Packets. */
+void gdb_say_stop(struct gdb *g, const char *args);
+void gdb_go_on(struct gdb *g, const char *args);
+void gdb_step(struct gdb *g, const char *args);
+void gdb_v_cont(struct gdb *g, const char *args);
+void gdb_v_cont_actions(struct gdb *g, const char *args);
+void gdb_step_back(struct gdb *g, const char *args);
+void gdb_continue_back(struct gdb *g, const char *args);
+void gdb_detach(struct gdb *g, const char *args);
+void gdb_end_machine(struct gdb *g, const char *args);
+
+/* --- gdb-breakpoints.c --- */
+void gdb_forget_points(struct gdb *g); /* all of them, and which vCPUs step or stand */
+/* Packets. */
+void gdb_insert_point(struct gdb *g, const char *args);
+void gdb_remove_point(struct gdb *g, const char *args);
+
+/* --- gdb-query.c: packets --- */
+void gdb_supported(struct gdb *g, const char *args);
+void gdb_no_ack(struct gdb *g, const char *args);
+void gdb_is_attached(struct gdb *g, const char *args);
+void gdb_send_description(struct gdb *g, const char *args);
+void gdb_choose_thread(struct gdb *g, const char *args);
+void gdb_thread_alive(struct gdb *g, const char *args);
+void gdb_list_threads(struct gdb *g, const char *args);
+void gdb_end_threads(struct gdb *g, const char *args);
+void gdb_current_thread(struct gdb *g, const char *args);
+void gdb_describe_thread(struct gdb *g, const char *args);
+void gdb_run_command(struct gdb *g, const char *args);
+
 #endif
