@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI transport as devices use it: a device's state begins with a struct virtio_pci.
- * pci.c: identity, vectors and the modern interface; pci-legacy.c: BAR 0.
+ * pci.c: identity and vectors; pci-modern.c: BAR 4; pci-common.c: its common configuration;
+ * pci-legacy.c: BAR 0.
  */
 #ifndef VIRTIO_PCI_H
 #define VIRTIO_PCI_H
@@ -63,7 +64,7 @@ int virtio_pci_realize(
 void virtio_pci_unrealize(struct virtio_pci *p);
 void virtio_pci_reset(struct virtio_pci *p); /* the device's power-on reset */
 
-/* --- between pci.c and pci-legacy.c --- */
+/* --- between pci.c and the interfaces --- */
 
 #define VIRTIO_PCI_NO_VECTOR 0xffff
 
@@ -73,6 +74,16 @@ void virtio_pci_set_queue_vector(struct virtio_pci *p, unsigned queue, uint32_t 
 void virtio_pci_set_config_vector(struct virtio_pci *p, uint32_t vector);
 /* The device id of a transitional device (4.1.2.1), or 0: there is no legacy form of that type. */
 uint16_t virtio_pci_legacy_id(uint16_t type);
+/* BAR 4 and what tells of it.  0 or -errno. */
+int virtio_pci_modern_realize(struct virtio_pci *p, struct error *err);
+/* Where a queue's doorbell is in the modern interface, for an ioeventfd: the region of *event. */
+struct region *virtio_pci_modern_doorbell(
+	struct virtio_pci *p, const struct virtio_queue *vq, struct region_event *event);
+/* Bytes of the configuration space have been written: the access through the window, if there. */
+void virtio_pci_window_written(struct virtio_pci *p, unsigned offset, unsigned size);
+/* The common configuration, any offset and size. */
+uint64_t virtio_pci_common_read(struct virtio_pci *p, unsigned offset, unsigned size);
+void virtio_pci_common_write(struct virtio_pci *p, unsigned offset, unsigned size, uint64_t value);
 /* BAR 0. */
 void virtio_pci_legacy_realize(struct virtio_pci *p);
 /* Where the doorbells of the legacy interface are, for ioeventfds. */
