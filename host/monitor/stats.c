@@ -105,11 +105,12 @@ static json_t *stat_of(const char *name, uint64_t value)
 static uint64_t value_of(const struct counter *counter, const struct machine *machine,
 	const struct engine_counters *of_cpu)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
-	if (counter->read || !of_cpu)
+	if (counter->read)
 		return counter->read(machine);
-	memcpy(&value, (const char *)of_cpu + counter->offset, sizeof(value));
+	if (of_cpu)
+		memcpy(&value, (const char *)of_cpu + counter->offset, sizeof(value));
 	return value;
 }
 
