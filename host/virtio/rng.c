@@ -189,6 +189,21 @@ static bool valid_quota(const void *state, uint64_t value)
 	return value <= ((const struct virtio_rng *)state)->max_bytes;
 }
 
+/* A period that was begun comes to its end, or nothing would be read ever again: not even a reset
+ * gives a new quota. */
+static int rng_loaded(void *state, unsigned version, struct error *err)
+{
+	const struct virtio_rng *rng = state;
+	int64_t now = vm_clock_now(&rng->vdev.machine->clock);
+	bool begun = vm_timer_is_armed(&rng->ends);
+
+	if (rng->quota < rng->max_bytes && !begun)
+		return error_set(err, EINVAL, "ends: never, and the quota is used up in part");
+	if (begun && rng->ends.deadline > now + (int64_t)rng->period * NS_PER_MS)
+		return error_set(err, EINVAL, "ends: further away than a period is long");
+	return 0;
+}
+
 static const struct state_field rng_fields[] = {
 	STATE_PART(struct virtio_rng, vdev, virtio_state_table),
 	STATE_UINT(struct virtio_rng, quota, .valid = valid_quota),
@@ -197,7 +212,7 @@ static const struct state_field rng_fields[] = {
 };
 
 static const struct state_table rng_state = {
-	.name = "virtio-rng", .version = 1, .fields = rng_fields};
+	.name = "virtio-rng", .version = 1, .fields = rng_fields, .post_load = rng_loaded};
 
 /* --- virtio-rng-pci --- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the fuzz targets over a disk share: a plain read, and headers that mean something. */
+/* What the fuzz targets over a disk share: a plain read, headers that mean something, and a disk
+ * that is slow, fails, and changes its size. */
 #ifndef FUZZ_BLK_REQUEST_H
 #define FUZZ_BLK_REQUEST_H
 
@@ -31,6 +32,37 @@ static void any_header(uint8_t *out, uint8_t kind, uint16_t number)
 	out[28] = kind >> 5;
 }
 
+static void resize(uint64_t size)
+{
+	struct error err;
+
+	if (block_size(backend) != size)
+		REQUIRE(block_resize(backend, size, &err) == 0);
+}
+
+static void disk_trouble(struct input *in)
+{
+	static const int64_t results[] = {
+		-EIO, -ENOSPC, -EAGAIN, -EINTR, -ENOTSUP, -EINVAL, 0, 1, 512, 700, 4096};
+	uint8_t raw = take(in, 1);
+
+	switch (raw & 3) {
+	case 0: io_late = raw >> 2; break;
+	case 1: resize(DISK_SIZE - BLOCK_SECTOR * 8 * (raw >> 2)); break;
+	default:
+		io_trouble.result = results[(raw >> 2) % (sizeof(results) / sizeof(results[0]))];
+		io_trouble.good = raw & 1 ? take(in, 1) & 15 : 0;
+		io_trouble.count = 1 + (take(in, 1) & 7);
+	}
+}
+
+static void disk_is_well(void)
+{
+	io_late = 0;
+	io_trouble.count = 0;
+	resize(DISK_SIZE);
+}
+
 #define BLK_FEATURES                                                                            \
 	(FEATURE(VIRTIO_F_INDIRECT_DESC) | FEATURE(VIRTIO_F_EVENT_IDX) |                        \
 		FEATURE(VIRTIO_F_RING_RESET) | FEATURE(VIRTIO_F_RING_PACKED) |                  \
@@ -38,6 +70,6 @@ static void any_header(uint8_t *out, uint8_t kind, uint16_t number)
 		FEATURE(11) | FEATURE(13) | FEATURE(14) | FEATURE(12))
 #define BLK_PLAIN                                                                             \
 	.queue = 0, .out = 16, .in = 513, .prepare = read_sector_1, .judge = one_sector_came, \
-	.garbage = any_header
+	.garbage = any_header, .host = disk_trouble, .calm = disk_is_well
 
 #endif

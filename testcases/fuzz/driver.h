@@ -9,6 +9,7 @@
 #define FUZZ_DRIVER_H
 
 #include "machine.h"
+#include "state.h"
 
 #define QUEUES	   4
 #define QUEUE_SIZE 8
@@ -31,25 +32,14 @@ struct fuzz_device {
 	uint32_t out, in;
 	void (*prepare)(uint8_t *out);
 	void (*judge)(const uint8_t *in, uint32_t used_length);
-	void (*more)(void); /* what the machine has besides; or NULL */
+	void (*before)(void); /* what the device needs; or NULL */
+	void (*more)(void);   /* what the machine has besides; or NULL */
 	void (*garbage)(uint8_t *out, uint8_t kind, uint16_t number); /* a header; or NULL */
+	void (*host)(struct input *in); /* something that the host does; or NULL */
+	void (*calm)(void);		/* the host is as at the start again; or NULL */
 };
 
 static const struct fuzz_device *target;
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && in->left; i++, in->left--)
-		value |= (uint64_t)*in->data++ << 8 * i;
-	return value;
-}
 
 /* --- what a sound driver does --- */
 
@@ -354,10 +344,65 @@ static void (*const operations[])(struct input *in) = {op_register_write, op_reg
 	op_publish, op_kick, op_turn, op_drain, op_set_up, op_request, op_reset, op_port_write,
 	op_port_read};
 
+static void op_host(struct input *in)
+{
+	if (!target->host)
+		return;
+	lock();
+	target->host(in);
+	unlock();
+}
+
+static void op_state(struct input *in)
+{
+	save_tamper_load(in);
+}
+
+static void op_stop(struct input *in)
+{
+	lock();
+	machine_emit(&machine, "STOP", CAUSE_HOST_UI);
+	unlock();
+}
+
+static void op_go_on(struct input *in)
+{
+	lock();
+	block_retry_all();
+	machine_emit(&machine, "RESUME", CAUSE_HOST_UI);
+	unlock();
+}
+
+/* What others than the driver do has the last of the numbers of an operation. */
+#define OTHERS_FROM 0xe0
+static void (*const others[])(struct input *in) = {
+	op_host, op_host, op_host, op_state, op_host, op_stop, op_host, op_go_on};
+
+static void operate(struct input *in)
+{
+	uint8_t raw = take(in, 1);
+
+	if (raw >= OTHERS_FROM)
+		others[raw % (sizeof(others) / sizeof(others[0]))](in);
+	else
+		operations[raw % (sizeof(operations) / sizeof(operations[0]))](in);
+}
+
+static void calm(void)
+{
+	op_go_on(NULL);
+	if (!target->calm)
+		return;
+	lock();
+	target->calm();
+	unlock();
+}
+
 static int fuzz_one(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 
+	calm();
 	reset_machine();
 	if (target->started) {
 		uint64_t without = take(&in, 1) & 1 ? 0 : FEATURE(VIRTIO_F_RING_PACKED);
@@ -368,7 +413,8 @@ static int fuzz_one(const uint8_t *data, size_t size)
 		set_status(running());
 	}
 	for (unsigned i = 0; in.left && i < OPERATIONS_MAX; i++)
-		operations[take(&in, 1) % (sizeof(operations) / sizeof(operations[0]))](&in);
+		operate(&in);
+	calm();
 	if (is_pci)
 		place_bars();
 	set_status(0);
@@ -382,7 +428,10 @@ static int fuzz_one(const uint8_t *data, size_t size)
 static void begin(const struct fuzz_device *what)
 {
 	target = what;
-	make_device(what->type, what->text, what->interface);
+	make_machine(what->interface);
+	if (what->before)
+		what->before();
+	device = add_device(what->type, what->text);
 	if (what->more)
 		what->more();
 }

@@ -10,7 +10,8 @@ FUZZ_FLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter
 	-fno-strict-aliasing -fno-omit-frame-pointer -Ihost -MMD -MP -DASSAY_FAULTS=1
 # What a device on a bus needs: no engine, no board, no monitor.
 FUZZ_ROOMS   := base block bus chardev machine virtio
-FUZZ_LIB_SRC := $(shell find $(FUZZ_ROOMS:%=host/%) -name '*.c' | sort)
+FUZZ_LIB_SRC := $(shell find $(FUZZ_ROOMS:%=host/%) -name '*.c' | sort) \
+	host/migration/fields.c host/migration/stream.c
 FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OUT)/obj/%.o,$(FUZZ_LIB_SRC))
 FUZZ_TARGETS := $(patsubst testcases/fuzz/%.c,%,$(sort $(wildcard testcases/fuzz/*.c)))
 

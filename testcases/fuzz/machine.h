@@ -10,6 +10,8 @@
 #ifndef FUZZ_MACHINE_H
 #define FUZZ_MACHINE_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,20 @@
 		}                                                                              \
 	} while (0)
 
+struct input {
+	const uint8_t *data;
+	size_t left;
+};
+
+static uint64_t take(struct input *in, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bytes && in->left; i++, in->left--)
+		value |= (uint64_t)*in->data++ << 8 * i;
+	return value;
+}
+
 static struct machine machine;
 static struct loop *loop;
 static struct pci_bus bus;
@@ -56,7 +72,7 @@ enum interface { MMIO_MODERN, MMIO_LEGACY, PCI_MODERN, PCI_LEGACY };
 static enum interface interface;
 static bool is_pci, line;
 static unsigned messages;
-static int64_t io_time;
+static int64_t io_time, vm_time;
 
 static void set_line(void *opaque, unsigned pin, bool level)
 {
@@ -90,16 +106,55 @@ static int64_t io_now(void *opaque)
 	return io_time;
 }
 
+static unsigned io_late; /* all from now on take so much longer */
+
 static int64_t io_delay(void *opaque, uint64_t bytes)
 {
-	return 1 + bytes % 7; /* so that they overtake each other */
+	return 1 + bytes % 7 + io_late; /* so that they overtake each other */
 }
 
 static void io_wake(void *opaque, int64_t due)
 {
 }
 
-static const struct block_schedule schedule = {io_now, io_delay, io_wake, NULL};
+/* The next ones fail, or do only a part. */
+static struct {
+	unsigned good, count; /* after so many good ones */
+	int64_t result;
+} io_trouble;
+
+static int64_t io_outcome(void *opaque, uint64_t number, int64_t usual, int64_t result)
+{
+	if (!io_trouble.count)
+		return result;
+	if (io_trouble.good) {
+		io_trouble.good--;
+		return result;
+	}
+	io_trouble.count--;
+	if (io_trouble.result < 0)
+		return io_trouble.result;
+	return usual ? io_trouble.result % usual : result;
+}
+
+static const struct block_schedule schedule = {io_now, io_delay, io_wake, io_outcome, NULL};
+
+/* --- the machine's clock: a millisecond for each of those --- */
+
+static int64_t clock_now(void *opaque)
+{
+	return vm_time;
+}
+
+static void clock_deadline(void *opaque, int64_t deadline)
+{
+}
+
+static void clock_set(void *opaque, int64_t now)
+{
+}
+
+static const struct vm_clock_source clock_source = {clock_now, clock_deadline, clock_set, NULL};
 
 static void stop_loop(void *opaque)
 {
@@ -126,6 +181,8 @@ static void turn(int64_t time)
 	lock();
 	io_time += time;
 	block_run_due();
+	vm_time += time * 1000000;
+	vm_clock_expire(&machine.clock);
 	unlock();
 }
 
@@ -321,20 +378,16 @@ static void make_disk(void)
 	keyvals_free(kv);
 }
 
-static void make_chardev(const char *id)
+static void make_machine(enum interface how)
 {
 	struct error err;
 
-	REQUIRE(chardev_create_short(loop, id, "null", &err));
-}
-
-static void make_machine(void)
-{
-	struct error err;
-
+	interface = how;
+	is_pci = how == PCI_MODERN || how == PCI_LEGACY;
 	setenv("ASSAY_READS", "abort", 1);
 	loop = loop_create("fuzz", &err);
 	REQUIRE(machine_init(&machine, loop, &err) == 0);
+	vm_clock_follow(&machine.clock, &clock_source);
 	machine.irq_chip = (struct irq_chip){.ops = &chip_ops};
 	REQUIRE(memory_add(&machine.memory, "ram", 0, RAM_SIZE, false, &err) == 0);
 	REQUIRE(memory_add(&machine.memory, "rom", RAM_SIZE, ROM_SIZE, true, &err) == 0);
@@ -360,15 +413,6 @@ static struct device *add_device(const struct device_type *type, const char *tex
 	REQUIRE(made);
 	keyvals_free(kv);
 	return made;
-}
-
-/* `text`: as after -device, with the properties. */
-static void make_device(const struct device_type *type, const char *text, enum interface how)
-{
-	interface = how;
-	is_pci = how == PCI_MODERN || how == PCI_LEGACY;
-	make_machine();
-	device = add_device(type, text);
 }
 
 /* As at power-on. */
