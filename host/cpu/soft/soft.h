@@ -16,86 +16,8 @@
 
 #include "cpu/engine.h"
 #include "cpu/model.h"
-
-/* flags */
-#define F_CF	     0x0001u
-#define F_PF	     0x0004u
-#define F_AF	     0x0010u
-#define F_ZF	     0x0040u
-#define F_SF	     0x0080u
-#define F_TF	     0x0100u
-#define F_IF	     0x0200u
-#define F_DF	     0x0400u
-#define F_OF	     0x0800u
-#define F_IOPL	     0x3000u
-#define F_NT	     0x4000u
-#define F_RF	     0x10000u
-#define F_VM	     0x20000u
-#define F_AC	     0x40000u
-#define F_VIF	     0x80000u
-#define F_VIP	     0x100000u
-#define F_ID	     0x200000u
-#define F_ARITHMETIC (F_CF | F_PF | F_AF | F_ZF | F_SF | F_OF)
-
-#define CR0_PE (1u << 0)
-#define CR0_MP (1u << 1)
-#define CR0_EM (1u << 2)
-#define CR0_TS (1u << 3)
-#define CR0_ET (1u << 4)
-#define CR0_NE (1u << 5)
-#define CR0_WP (1u << 16)
-#define CR0_AM (1u << 18)
-#define CR0_NW (1u << 29)
-#define CR0_CD (1u << 30)
-#define CR0_PG (1u << 31)
-
-#define CR4_VME	       (1u << 0)
-#define CR4_PVI	       (1u << 1)
-#define CR4_TSD	       (1u << 2)
-#define CR4_DE	       (1u << 3)
-#define CR4_PSE	       (1u << 4)
-#define CR4_PAE	       (1u << 5)
-#define CR4_MCE	       (1u << 6)
-#define CR4_PGE	       (1u << 7)
-#define CR4_PCE	       (1u << 8)
-#define CR4_OSFXSR     (1u << 9)
-#define CR4_OSXMMEXCPT (1u << 10)
-#define CR4_UMIP       (1u << 11)
-#define CR4_FSGSBASE   (1u << 16)
-#define CR4_PCIDE      (1u << 17)
-#define CR4_OSXSAVE    (1u << 18)
-#define CR4_SMEP       (1u << 20)
-#define CR4_SMAP       (1u << 21)
-
-#define EFER_SCE (1u << 0)
-#define EFER_LME (1u << 8)
-#define EFER_LMA (1u << 10)
-#define EFER_NXE (1u << 11)
-
-enum vector {
-	V_DE,
-	V_DB,
-	V_NMI,
-	V_BP,
-	V_OF,
-	V_BR,
-	V_UD,
-	V_NM,
-	V_DF,
-	V_TS = 10,
-	V_NP,
-	V_SS,
-	V_GP,
-	V_PF,
-	V_MF = 16,
-	V_AC,
-	V_MC,
-	V_XM,
-};
-#define NO_ERROR_CODE (-1)
-
-enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDT, SEG_TR, SEGMENTS };
-#define SEG_NONE 0xff
+#include "cpu/soft/insn.h"
+#include "cpu/soft/registers.h"
 
 /* A segment register with its descriptor cache. */
 struct soft_segment {
@@ -106,19 +28,6 @@ struct soft_segment {
 	uint16_t selector;
 	bool unusable; /* a null selector was loaded */
 };
-
-/* rights */
-#define R_ACCESSED (1u << 0)
-#define R_WRITE	   (1u << 1) /* data: writable; code: readable */
-#define R_DOWN	   (1u << 2) /* data: expand-down; code: conforming */
-#define R_CODE	   (1u << 3)
-#define R_TYPE	   0xfu
-#define R_S	   (1u << 4) /* code or data, not system */
-#define R_DPL(r)   ((r) >> 5 & 3)
-#define R_PRESENT  (1u << 7)
-#define R_L	   (1u << 13)
-#define R_D	   (1u << 14)
-#define R_G	   (1u << 15)
 
 #define TLB_BITS    9
 #define TLB_ENTRIES (1 << TLB_BITS)
@@ -150,56 +59,6 @@ struct soft_jump {
 	uint64_t generation, unused;
 };
 
-struct soft_cpu;
-struct soft_insn;
-struct soft_translator;
-typedef void soft_handler(struct soft_cpu *c, const struct soft_insn *i);
-
-enum operand_kind {
-	O_NONE,
-	O_REG,
-	O_HIGH /* AH CH DH BH */,
-	O_MEM,
-	O_IMM,
-	O_SEG,
-	O_CR,
-	O_DR,
-	O_XMM,
-	O_MMX,
-	O_ST,
-	O_BND,
-	O_OTHER,
-};
-
-struct soft_operand {
-	uint8_t kind, reg, size; /* size: bytes */
-};
-
-enum { REP_NONE, REP_E, REP_NE };
-#define NO_REG	0xff
-#define RIP_REG 0xfe
-
-struct soft_insn {
-	soft_handler *run;
-	struct soft_operand op[4];
-	uint8_t length;
-	uint8_t size;	 /* operand size: 1, 2, 4, 8 */
-	uint8_t address; /* address size: 2, 4, 8 */
-	uint8_t stack;	 /* stack operand size of push, pop, call, ret: 2, 4, 8 */
-	uint8_t segment, base, index, scale; /* of the memory operand; NO_REG: none */
-	uint8_t rep;
-	bool lock, far, ends_block; /* far: the transfer carries or reads a selector */
-	uint8_t opcode;
-	uint8_t condition; /* Jcc, SETcc, CMOVcc */
-	uint8_t number;	   /* within its block */
-	uint16_t mnemonic;
-	int64_t displacement;
-	uint64_t immediate, immediate2;
-	uint8_t bytes[15];
-	void *native; /* cached stub of native.c */
-	uint64_t rip; /* once translated */
-};
-
 /* x87, MMX and SSE.  FXSAVE's image of it: soft_fpu_save(), soft_fpu_load(). */
 struct soft_fpu {
 	_Alignas(16) uint8_t xmm[16][16];
@@ -211,18 +70,8 @@ struct soft_fpu {
 	uint8_t valid; /* one bit a register: it is not empty (FXSAVE's tag byte) */
 };
 
-struct soft_block {
-	const uint8_t *host; /* of the first byte; NULL: free */
-	uint32_t mode;
-	uint32_t count, bytes;
-	struct soft_insn *insns;
-	struct soft_block *next_in_page;
-	const void *code; /* translated for `code_rip`, or NULL */
-	uint64_t code_rip;
-	uint32_t runs; /* before it was translated */
-};
-
 struct soft_lapic;
+struct soft_translator;
 
 /* What is being delivered between two instructions: a fault, a trap, an interrupt. */
 struct soft_event {
@@ -333,7 +182,7 @@ struct soft_engine {
 	bool in_turns;		     /* run_turns() is at work: it goes on by itself */
 	unsigned turn;		     /* the vCPU that is next */
 	struct loop_task slice_task;
-	struct list routes;	   /* of message routes under watch (engine.c) */
+	struct list routes;	   /* of message routes under watch (route.c) */
 	atomic_bool messages_wait; /* another thread wrote to one of them */
 	bool intr;		   /* the PIC's INTR */
 	uint64_t a20_closed;	   /* bit 20 while address line 20 is held low, else 0 */
@@ -351,12 +200,19 @@ struct soft_engine {
 
 #include "cpu/soft/lapic.h"
 
-/* --- engine.c --- */
+/* --- run.c --- */
 /* Executes `count` instructions, or fewer: until the vCPU halts, PAUSE, or a request of the
  * machine. Main loop, under the lock. */
 void soft_run(struct soft_cpu *c, uint64_t count);
 void soft_post(struct soft_engine *soft); /* turns go on, if the machine runs */
 void soft_run_turns(void *opaque); /* the engine; as many as come between two looks outside */
+
+void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
+
+/* --- route.c --- */
+extern const struct irq_chip_ops soft_irq_ops;	   /* opaque: the engine */
+void soft_take_messages(struct soft_engine *soft); /* that other threads have sent: they arrive */
+void soft_routes_drop(struct soft_engine *soft);   /* all, at the engine's end */
 
 /* --- time.c: virtual time and turns --- */
 void soft_time_init(struct soft_engine *soft, const struct engine_config *config);
@@ -393,8 +249,9 @@ uint64_t soft_replay_due(const struct soft_cpu *c); /* after how many instructio
  * turn now. */
 bool soft_replay_settle(struct soft_engine *soft);
 
-/* Messages that other threads have sent arrive. */
-void soft_take_messages(struct soft_engine *soft);
+/* --- state.c: the engine's get_state and set_state --- */
+int soft_set_state(struct cpu_engine *engine, unsigned cpu, const struct cpu_state *state);
+int soft_get_state(struct cpu_engine *engine, unsigned cpu, struct cpu_state *state);
 
 /* --- context.c: the engine's get_context and set_context --- */
 int soft_get_context(
@@ -415,14 +272,21 @@ void soft_trace_reset(const struct soft_cpu *c);
 /* --- fault.c: exceptions and interrupts --- */
 _Noreturn void soft_fault(struct soft_cpu *c, enum vector vector, int64_t error);
 _Noreturn void soft_page_fault(struct soft_cpu *c, uint64_t linear, uint32_t error);
-/* INT n, INT3, INTO, INT1: through the IDT at once.  checked: by the privilege of the gate. */
-void soft_interrupt(struct soft_cpu *c, unsigned vector, bool checked);
 /* What soft_fault() left behind: it becomes c->event, or, with the one that was being delivered,
  * a double or triple fault. */
 void soft_take_fault(struct soft_cpu *c);
 void soft_post_interrupt(struct soft_cpu *c, unsigned vector); /* from outside: into c->event */
 void soft_post_trap(struct soft_cpu *c, enum vector vector);   /* behind an instruction: the same */
 void soft_deliver(struct soft_cpu *c); /* c->event, between two instructions; may fault */
+
+/* --- gate.c: through the IDT --- */
+/* To the handler, with its frame; software: by INT n, checked by the privilege of the gate. */
+void soft_through_gate(struct soft_cpu *c, unsigned vector, bool software, int64_t error,
+	bool has_error, uint64_t return_rip);
+/* INT n, INT3, INTO, INT1: at once.  checked: by the privilege of the gate. */
+void soft_interrupt(struct soft_cpu *c, unsigned vector, bool checked);
+
+/* --- iret.c --- */
 void soft_iret(struct soft_cpu *c, unsigned size);
 /* Segments that the level returned to may not have become null. */
 void soft_drop_inner_segments(struct soft_cpu *c);
@@ -454,98 +318,6 @@ bool soft_break_fetch(struct soft_cpu *c); /* a breakpoint is at RIP: the vCPU s
 void soft_break_behind(struct soft_cpu *c);
 void soft_break_stepped(struct soft_cpu *c); /* behind a part of a turn: was it c->stop_at? */
 
-/* --- mmu.c --- */
-uint64_t soft_linear(struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size,
-	bool write); /* checks the segment; faults */
-/* Whether the segment has all of them; the pages are not looked at. */
-bool soft_span_allowed(
-	struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size, bool write);
-uint64_t soft_load_slow(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw);
-void soft_store_slow(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
-/* As the processor itself, at privilege 0 (descriptor tables, TSS). */
-uint64_t soft_system_load(struct soft_cpu *c, uint64_t linear, unsigned size);
-void soft_system_store(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
-/* Host address of `linear` for execution; the rest of its page follows.  Faults.  NULL: not RAM. */
-const uint8_t *soft_fetch(struct soft_cpu *c, uint64_t linear);
-void soft_tlb_flush(struct soft_cpu *c, bool global_too);
-void soft_tlb_flush_page(struct soft_cpu *c, uint64_t linear);
-void soft_tlb_forget_writes(struct soft_cpu *c, uint64_t physical); /* the page now holds code */
-/* For debuggers: physical address, or UINT64_MAX.  No side effect. */
-uint64_t soft_probe(struct soft_cpu *c, uint64_t linear);
-void soft_read_bytes(struct soft_cpu *c, uint64_t linear, void *to, unsigned size);
-void soft_write_bytes(struct soft_cpu *c, uint64_t linear, const void *from, unsigned size);
-/* Would a write of `size` bytes fault?  Faults then; nothing is written. */
-void soft_check_write(struct soft_cpu *c, uint64_t linear, unsigned size);
-
-static inline uint64_t soft_page(uint64_t linear)
-{
-	return linear & ~0xfffULL;
-}
-
-/* Guest addresses have any alignment. */
-static inline uint64_t soft_load_host(const void *at, unsigned size)
-{
-	uint16_t two;
-	uint32_t four;
-	uint64_t eight;
-
-	switch (size) {
-	case 1: return *(const uint8_t *)at;
-	case 2: memcpy(&two, at, 2); return two;
-	case 4: memcpy(&four, at, 4); return four;
-	default: memcpy(&eight, at, 8); return eight;
-	}
-}
-
-static inline void soft_store_host(void *at, uint64_t value, unsigned size)
-{
-	switch (size) {
-	case 1: *(uint8_t *)at = value; break;
-	case 2: memcpy(at, &value, 2); break;
-	case 4: memcpy(at, &value, 4); break;
-	default: memcpy(at, &value, 8); break;
-	}
-}
-
-static inline uint64_t soft_load(struct soft_cpu *c, uint64_t linear, unsigned size)
-{
-	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
-
-	/* A tag that is the last byte's page is the first byte's, too: a neighbour has another
-	 * entry.  */
-	if (e->read == soft_page(linear + size - 1)) {
-		const void *at = (const void *)(linear + e->offset);
-
-		return soft_load_host(at, size);
-	}
-	return soft_load_slow(c, linear, size, false);
-}
-
-static inline void soft_store(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size)
-{
-	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
-
-	if (e->write == soft_page(linear + size - 1)) {
-		void *at = (void *)(linear + e->offset);
-
-		soft_store_host(at, value, size);
-		return;
-	}
-	soft_store_slow(c, linear, value, size);
-}
-
-/* A load whose store follows: the right to write is checked first. */
-static inline uint64_t soft_load_rmw(struct soft_cpu *c, uint64_t linear, unsigned size)
-{
-	struct tlb_entry *e = &c->tlb[c->user][linear >> 12 & (TLB_ENTRIES - 1)];
-
-	if (e->write == soft_page(linear + size - 1))
-		return soft_load(c, linear, size);
-	return soft_load_slow(c, linear, size, true);
-}
-
-void soft_attend(struct soft_cpu *c); /* something may be pending: wake and look */
-
 /* --- privileges --- */
 static inline void soft_need_level0(struct soft_cpu *c)
 {
@@ -570,15 +342,10 @@ static inline bool soft_is_real(const struct soft_cpu *c)
 	return !(c->cr0 & CR0_PE) || c->flags & F_VM;
 }
 
-/* Types of system descriptors (SDM 3A, table 3-2) */
-#define TYPE_TSS16_AVAILABLE 0x1
-#define TYPE_LDT	     0x2
-#define TYPE_TSS16_BUSY	     0x3
-#define TYPE_CALL16	     0x4
-#define TYPE_TASK_GATE	     0x5
-#define TYPE_TSS32_AVAILABLE 0x9
-#define TYPE_TSS32_BUSY	     0xb
-#define TYPE_CALL32	     0xc
+static inline void soft_clear_segment(struct soft_segment *s)
+{
+	*s = (struct soft_segment){.unusable = true};
+}
 
 /* --- segment.c, far.c, task.c, control.c --- */
 void soft_load_segment(struct soft_cpu *c, unsigned segment, uint16_t selector); /* MOV, POP, LxS */
@@ -601,54 +368,7 @@ void soft_set_cr3(struct soft_cpu *c, uint64_t value);
 void soft_set_cr4(struct soft_cpu *c, uint64_t value);
 void soft_set_flags(struct soft_cpu *c, uint32_t value, uint32_t changeable);
 
-/* --- zydis.c --- */
-int soft_zydis_load(struct error *err); /* once a process; again is no harm */
-
-/* --- decode.c --- */
-/* The block at RIP, decoded or from the cache.  Faults as the fetch does. */
-struct soft_block *soft_block_at(struct soft_cpu *c);
-int soft_decode_init(struct soft_engine *engine, struct error *err);
-/* Features are known: without BMI1 and LZCNT, TZCNT and LZCNT are BSF and BSR. */
-void soft_decode_features(struct soft_engine *engine);
-void soft_decode_destroy(struct soft_engine *engine);
-void soft_blocks_flush(struct soft_engine *engine);
-/* Who wrote to code: the seam "code-written" of fault injection tells them apart. */
-enum { CODE_BY_STORE, CODE_BY_WALK, CODE_BY_DEVICE };
-/* A write to physical memory: forgets what was decoded there. */
-void soft_code_written(struct soft_engine *engine, uint64_t physical, uint64_t length);
-bool soft_is_code(const struct soft_engine *engine, uint64_t physical);
-
-/* Host code that was linked or looked up before is not gone to any more without a look. */
-void soft_new_generation(struct soft_cpu *c);
-
-/* --- translate.c --- */
-/* Executes the block as host code, and those behind it until the interpreter is needed.  False: it
- * is not translated (yet), nothing happened. */
-bool soft_execute_translated(struct soft_cpu *c, struct soft_block *b);
-void soft_translate_flush(struct soft_engine *engine); /* with all blocks */
-void soft_translate_destroy(struct soft_engine *engine);
-
-/* --- handlers, by mnemonic --- */
-struct soft_handlers {
-	uint16_t mnemonic;
-	soft_handler *
-		by_size[4]; /* operand of 1, 2, 4, 8 bytes; all the same where it does not matter */
-	bool ends_block;
-};
-extern const struct soft_handlers soft_alu_handlers[], soft_move_handlers[], soft_string_handlers[],
-	soft_branch_handlers[], soft_system_handlers[], soft_bit_handlers[], soft_port_handlers[],
-	soft_control_handlers[], soft_descriptor_handlers[],
-	soft_syscall_handlers[];				/* mnemonic 0 ends */
-extern const struct soft_handlers *const soft_handler_tables[]; /* all of them; NULL ends */
-
-/* --- native.c, sse.c, x87.c, fxsave.c: x87, MMX, SSE --- */
-struct ZydisDecodedInstruction_;
-struct ZydisDecodedOperand_;
-/* Gives the instruction its handler, if it is one of those and the guest's CPUID has it. */
-void soft_native_decode(const struct soft_cpu *c, struct soft_insn *i,
-	const struct ZydisDecodedInstruction_ *z, const struct ZydisDecodedOperand_ *operands);
-int soft_native_init(struct error *err); /* once a process; again is no harm */
-
+/* --- fxsave.c: the state of x87, MMX and SSE as a whole --- */
 #define FXSAVE_SIZE    512
 #define MXCSR_MASK     0xffffu
 #define MXCSR_RESET    0x1f80u
@@ -671,8 +391,6 @@ static inline bool soft_has(const struct soft_cpu *c, enum feature_word word, un
 	return c->cpuid_features[word] >> bit & 1;
 }
 
-void soft_undefined(struct soft_cpu *c, const struct soft_insn *i); /* #UD */
-
 /* --- port.c, msr.c, control.c, system.c --- */
 void soft_check_io(
 	struct soft_cpu *c, uint16_t port, unsigned size); /* IOPL and the bitmap; faults */
@@ -684,6 +402,7 @@ void soft_move_control(struct soft_cpu *c, const struct soft_insn *i); /* MOV CR
 uint64_t soft_tsc(const struct soft_cpu *c);
 void soft_cpuid(const struct soft_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
+#include "cpu/soft/mmu.h"
 /* operands, stack and arithmetic flags of handlers */
 #include "cpu/soft/operand.h"
 

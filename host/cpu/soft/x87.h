@@ -106,6 +106,22 @@ bool x87_overflow(struct soft_cpu *c);
 /* Pushes, or faults, or pushes the indefinite; returns whether ST(0) is new. */
 bool x87_push(struct soft_cpu *c, const void *value);
 
+/* The instruction's stub on the guest's control word; the host's status word. */
+uint16_t x87_execute(struct soft_cpu *c, const struct soft_insn *i, void *st0, void *other);
+/* Flags and C1 of that status word; returns what the guest has not masked. */
+unsigned x87_settle(struct soft_cpu *c, uint16_t sw);
+void x87_read_memory(struct soft_cpu *c, const struct soft_insn *i, void *to, unsigned size);
+
+static inline bool x87_has_memory(const struct soft_insn *i)
+{
+	return i->op[0].kind == O_MEM;
+}
+
+/* --- x87-arithmetic.c, x87-move.c: handlers --- */
+soft_handler x87_arithmetic, x87_unary, x87_binary, x87_fxtract, x87_sign, x87_compare, x87_fxam;
+soft_handler x87_load, x87_load_register, x87_constant, x87_store, x87_store_register, x87_fxch,
+	x87_fcmov;
+
 /* Tables of the files; NULL: not there. */
 soft_handler *x87_control(uint8_t opcode, uint8_t modrm);
 soft_handler *x87_transcendental(uint8_t opcode, uint8_t modrm);
