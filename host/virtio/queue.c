@@ -3,9 +3,10 @@
  * What all ring formats share (queue.h): requests and their memory, what is in flight, and the
  * checks that do not depend on the format.
  *
- * Memory: a request's list of pieces grows with the longest chain it ever carried, and is kept for
- * reuse until the queue stops; at most `size` requests exist, so a hostile ring costs a bounded
- * sum.
+ * Memory: what is in flight holds at most QUEUE_PINNED_MAX pieces and one chain more, in at most
+ * `size` requests.  Requests that came back are kept for reuse, with lists as long as the longest
+ * chain that each has carried, up to KEPT_MAX in all; the rest is freed.  So neither a hostile ring
+ * nor a busy hour costs more than that.
  */
 #include "virtio/queue.h"
 
@@ -19,6 +20,10 @@
 
 #define BUFFER_IDS	65536
 #define CHAIN_BYTES_MAX (UINT64_C(1) << 32) /* 2.7.5: a chain is no longer than that */
+
+/* In entries of a request's lists, 40 bytes each: 1.3 MB. */
+#define KEPT_MAX     32768u
+#define REQUEST_COST 16u /* of a request but for its lists, about */
 
 void queue_init(struct queue *queue, struct guest_memory *memory, const char *device,
 	unsigned index, uint16_t size_max, size_t request_size)
@@ -50,6 +55,7 @@ static void free_pool(struct queue *queue)
 		request_free(container_of(pos, struct queue_request, link));
 	}
 	list_init(&queue->free);
+	queue->kept = 0;
 }
 
 void queue_destroy(struct queue *queue)
@@ -87,7 +93,7 @@ int queue_start(struct queue *queue, uint64_t features)
 	queue->ops = packed ? &ring_packed_ops : &ring_split_ops;
 	queue->discard = false;
 	queue->broken = NULL;
-	queue->busy = calloc((packed ? BUFFER_IDS : QUEUE_SIZE_MAX) / 64, sizeof(*queue->busy));
+	queue->busy = calloc((packed ? BUFFER_IDS : queue->size) / 64 + 1, sizeof(*queue->busy));
 	if (!queue->busy)
 		return queue_break(queue, "out of memory");
 	rc = queue->ops->start(queue);
@@ -133,7 +139,7 @@ void queue_stop(struct queue *queue)
 		if (request->done) /* nobody will return it again */
 			request_free(request);
 	}
-	queue->in_flight = queue->slots_taken = 0;
+	queue->in_flight = queue->slots_taken = queue->pinned = 0;
 	free_busy(queue);
 	free_pool(queue);
 }
@@ -178,7 +184,6 @@ int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_
 	uint32_t length, bool writable)
 {
 	struct span span;
-	uint64_t at = address;
 
 	if (!writable && request->in_bytes)
 		return queue_break(queue, "a readable buffer follows a writable one");
@@ -186,43 +191,30 @@ int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_
 		return queue_break(queue, "a chain is longer than 2^32 bytes");
 	if (span_get(queue->memory, address, length, writable ? SPAN_WRITE : SPAN_READ, &span) < 0)
 		return queue_break(queue, "a buffer lies outside of memory");
-	for (int i = 0; i < span.count; i++) {
-		if (request->count == request->capacity && grow(request) < 0) {
-			struct span rest = span;
-
-			/* What is in segments already is released by the caller. */
-			rest.count = span.count;
-			rest.address = at;
-			rest.length = address + length - at;
-			span_put(&rest, 0);
+	while (request->capacity - request->count < (unsigned)span.count) {
+		if (grow(request) < 0) {
+			span_put(&span, 0);
 			return queue_break(queue, "out of memory");
 		}
-		request->segments[request->count++] = (struct queue_segment){
-			.address = at,
+	}
+	for (int i = 0; i < span.count; i++) {
+		request->segments[request->count] = (struct queue_segment){
+			.address = address,
 			.host = span.iov[i].iov_base,
 			.length = span.iov[i].iov_len,
 			.writable = writable,
 		};
-		at += span.iov[i].iov_len;
+		request->iov[request->count++] = span.iov[i];
+		address += span.iov[i].iov_len;
 	}
-	*(writable ? &request->in_bytes : &request->out_bytes) += length;
+	if (writable) {
+		request->in_bytes += length;
+		request->in_count += span.count;
+	} else {
+		request->out_bytes += length;
+		request->out_count += span.count;
+	}
 	return 0;
-}
-
-/* One array holds the readable pieces, then the writable ones. */
-static void fill_iovecs(struct queue_request *request)
-{
-	unsigned out = 0;
-
-	for (unsigned i = 0; i < request->count; i++) {
-		request->iov[i].iov_base = request->segments[i].host;
-		request->iov[i].iov_len = request->segments[i].length;
-		out += !request->segments[i].writable;
-	}
-	request->out_count = out;
-	request->in_count = request->count - out;
-	request->out = request->iov;
-	request->in = request->iov + out;
 }
 
 static struct queue_request *request_get(struct queue *queue)
@@ -232,6 +224,7 @@ static struct queue_request *request_get(struct queue *queue)
 	if (!list_empty(&queue->free)) {
 		request = container_of(queue->free.next, struct queue_request, link);
 		list_remove(&request->link);
+		queue->kept -= REQUEST_COST + request->capacity;
 	} else {
 		request = calloc(1, queue->request_size);
 		if (!request || grow(request) < 0) {
@@ -244,14 +237,27 @@ static struct queue_request *request_get(struct queue *queue)
 		request->queue = queue;
 	}
 	request->out_bytes = request->in_bytes = 0;
-	request->count = 0;
+	request->out_count = request->in_count = request->count = 0;
 	request->done = false;
 	return request;
 }
 
+/* The last one that came back is the next to go: its memory is warm. */
+static void request_put(struct queue *queue, struct queue_request *request)
+{
+	unsigned cost = REQUEST_COST + request->capacity;
+
+	if (queue->kept + cost > KEPT_MAX) {
+		request_free(request);
+		return;
+	}
+	queue->kept += cost;
+	list_add_tail(queue->free.next, &request->link);
+}
+
 struct queue_request *queue_pop(struct queue *queue)
 {
-	while (queue->started && !queue->broken) {
+	while (queue->started && !queue->broken && queue_has_room(queue)) {
 		struct queue_request *request = request_get(queue);
 		int rc;
 
@@ -265,7 +271,7 @@ struct queue_request *queue_pop(struct queue *queue)
 			fault_queue_pop(queue->device, queue->index, request->head) == FAULT_DROP) {
 			reads_end(request->reads);
 			release(queue, request, false);
-			list_add_tail(&queue->free, &request->link);
+			request_put(queue, request);
 			if (rc <= 0)
 				return NULL;
 			continue;
@@ -273,48 +279,71 @@ struct queue_request *queue_pop(struct queue *queue)
 		queue->busy[request->head / 64] |= UINT64_C(1) << request->head % 64;
 		queue->in_flight++;
 		queue->slots_taken += request->slots;
+		queue->pinned += request->count;
 		list_add_tail(&queue->flying, &request->link);
-		fill_iovecs(request);
+		/* One array holds the readable pieces, then the writable ones. */
+		request->out = request->iov;
+		request->in = request->iov + request->out_count;
 		reads_taken(request->reads);
 		return request;
 	}
 	return NULL;
 }
 
-static void publish(struct queue *queue, const struct queue_request *request, uint32_t written)
+/* A broken ring is not written to any more: where it leads is not known. */
+static void publish(struct queue *queue, uint32_t id, uint32_t length, unsigned slots)
 {
-	uint32_t id = request->head, length = written;
-	enum fault_verdict verdict = fault_queue_push(queue->device, queue->index, &id, &length);
+	enum fault_verdict verdict;
 
+	if (!queue->started || queue->discard || queue->broken)
+		return;
+	verdict = fault_queue_push(queue->device, queue->index, &id, &length);
 	if (verdict == FAULT_DROP)
 		return;
-	queue->ops->give(queue, id, length, request->slots);
+	queue->ops->give(queue, id, length, slots);
 	if (verdict == FAULT_TWICE)
-		queue->ops->give(queue, id, length, request->slots);
+		queue->ops->give(queue, id, length, slots);
 }
 
-static void give(struct queue *queue, struct queue_request *request, uint32_t written)
+/* Not in flight any more: the request may be gone afterwards. */
+static void retire(struct queue *queue, struct queue_request *request)
 {
 	list_remove(&request->link);
-	list_add_tail(&queue->free, &request->link);
 	queue->in_flight--;
 	queue->slots_taken -= request->slots;
 	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
-	/* A broken ring is not written to any more: where it leads is not known. */
-	if (queue->started && !queue->discard && !queue->broken)
-		publish(queue, request, written);
+	request_put(queue, request);
 }
 
-/* Hands over what is done at the head of what is in flight. */
+static struct queue_request *first_if_done(const struct queue *queue)
+{
+	struct queue_request *request =
+		container_of(queue->flying.next, struct queue_request, link);
+
+	return !list_empty(&queue->flying) && request->done ? request : NULL;
+}
+
+/*
+ * Hands over what is done at the head of what is in flight, in batches with one used element each,
+ * the last one's (2.7.9, 2.8.8).  The driver takes those before it for written completely, so one
+ * that was not is the last of its batch.
+ */
 static void give_in_order(struct queue *queue)
 {
-	while (!list_empty(&queue->flying)) {
-		struct queue_request *request =
-			container_of(queue->flying.next, struct queue_request, link);
+	struct queue_request *request;
+	unsigned slots = 0;
 
-		if (!request->done)
-			return;
-		give(queue, request, request->written);
+	while ((request = first_if_done(queue))) {
+		uint32_t id = request->head, written = request->written;
+		uint64_t alone = written != request->in_bytes;
+
+		fault_value("queue-batch-ends", &alone);
+		slots += request->slots;
+		retire(queue, request);
+		if (!alone && first_if_done(queue))
+			continue;
+		publish(queue, id, written, slots);
+		slots = 0;
 	}
 }
 
@@ -323,32 +352,36 @@ void queue_push(struct queue *queue, struct queue_request *request, uint32_t wri
 	uint64_t in_order = queue->in_order;
 
 	reads_end(request->reads);
-	/* The data has landed, or part of it: all of the writable part counts as touched. */
-	release(queue, request, true);
 	if (request->orphan) {
+		release(queue, request, true);
 		request_free(request);
 		return;
 	}
+	queue->pinned -= request->count;
+	/* The data has landed, or part of it: all of the writable part counts as touched. */
+	release(queue, request, true);
 	fault_value("queue-in-order", &in_order);
-	if (!in_order) {
-		give(queue, request, written);
-		return;
+	if (in_order) {
+		request->done = true;
+		request->written = written;
+	} else {
+		uint32_t id = request->head;
+		unsigned slots = request->slots;
+
+		retire(queue, request);
+		publish(queue, id, written, slots);
 	}
-	request->done = true;
-	request->written = written;
-	give_in_order(queue);
 }
 
 void queue_untake(struct queue *queue, struct queue_request *request)
 {
+	unsigned slots = request->slots;
+
 	reads_end(request->reads);
+	queue->pinned -= request->count;
 	release(queue, request, false);
-	list_remove(&request->link);
-	list_add_tail(&queue->free, &request->link);
-	queue->in_flight--;
-	queue->slots_taken -= request->slots;
-	queue->busy[request->head / 64] &= ~(UINT64_C(1) << request->head % 64);
-	queue->ops->untake(queue, request->slots);
+	retire(queue, request);
+	queue->ops->untake(queue, slots);
 }
 
 bool queue_wants_interrupt(struct queue *queue)
@@ -357,6 +390,8 @@ bool queue_wants_interrupt(struct queue *queue)
 
 	if (!queue->started || queue->discard)
 		return false;
+	if (queue->in_order)
+		give_in_order(queue);
 	wanted = queue->ops->wants_interrupt(queue);
 	fault_queue_notify(queue->device, queue->index, &wanted);
 	return wanted;

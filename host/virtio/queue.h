@@ -21,7 +21,11 @@
 #include "base/list.h"
 #include "machine/memory.h"
 
-#define QUEUE_SIZE_MAX 1024 /* entries; the longest chain, too */
+#define QUEUE_SIZE_MAX 32768 /* entries (2.7, 2.8); no chain is longer than its queue */
+
+/* Pieces of guest memory that the requests of one queue may hold at once, but for the last of them,
+ * which may be any one chain: more stay in the ring until some have come back. */
+#define QUEUE_PINNED_MAX 131072
 
 struct queue;
 
@@ -42,7 +46,7 @@ struct queue_request {
 	struct iovec *out; /* readable by the device; pieces of length 0 do not occur */
 	struct iovec *in;  /* writable by the device */
 	unsigned out_count, in_count;
-	uint64_t out_bytes, in_bytes;
+	uint64_t out_bytes, in_bytes; /* these stay as they are */
 
 	/* private: */
 	struct queue *queue;
@@ -68,7 +72,8 @@ struct ring_ops {
 	/* The last take(), of `slots` entries, did not happen: the next one gives the same buffer.
 	 */
 	void (*untake)(struct queue *queue, unsigned slots);
-	/* Publishes a used buffer that took up `slots` entries. */
+	/* Publishes a used buffer that took up `slots` entries; or the last of a batch of them
+	 * (IN_ORDER), which took up so many in all.  A buffer of a split ring counts as one. */
 	void (*give)(struct queue *queue, uint32_t head, uint32_t length, unsigned slots);
 	/* Must the driver hear of what was given since the last call? */
 	bool (*wants_interrupt)(struct queue *queue);
@@ -126,6 +131,8 @@ struct queue {
 	const char *broken; /* why, or NULL */
 	unsigned in_flight;
 	unsigned slots_taken;	  /* entries of the ring that what is in flight takes up */
+	unsigned pinned;	  /* pieces of memory that it holds */
+	unsigned kept;		  /* what `free` costs in memory: see queue.c */
 	struct list flying, free; /* flying: in the order in which they were taken */
 	uint64_t *busy;		  /* a bit for each head (packed: buffer id) in flight */
 	struct split_ring split;
@@ -147,18 +154,26 @@ int queue_start(struct queue *queue, uint64_t features);
  * disowned: their queue_push() only releases them. */
 void queue_stop(struct queue *queue);
 
-/* The next request, or NULL: nothing there, or queue->broken.  At most `size` are in flight. */
+/* The next request, or NULL: nothing there, no room, or queue->broken.  At most `size` are in
+ * flight. */
 struct queue_request *queue_pop(struct queue *queue);
 
+/* Without room nothing is taken, whatever there is, until enough has been returned. */
+static inline bool queue_has_room(const struct queue *queue)
+{
+	return queue->pinned < QUEUE_PINNED_MAX;
+}
+
 /* Returns a request; `written`: bytes written without a gap from the start of its writable part.
- * Visible to the driver at once; whether to interrupt is asked afterwards, once a batch. */
+ * Visible to the driver at once, with IN_ORDER at the next queue_wants_interrupt(). */
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written);
 
 /* Puts a request back as if it had never been taken; it must be the only one of its queue in
  * flight, and the last that was taken.  The request is gone afterwards. */
 void queue_untake(struct queue *queue, struct queue_request *request);
 
-/* Once after a batch of queue_push(): does the driver want an interrupt? */
+/* Once after a batch of queue_push(), which with IN_ORDER it hands over: does the driver want an
+ * interrupt? */
 bool queue_wants_interrupt(struct queue *queue);
 
 /* Suppression of doorbells: off while the device looks at the ring anyway.  kicks_on returns true

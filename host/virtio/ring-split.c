@@ -5,7 +5,7 @@
  *
  * The three areas are pinned once, when the queue starts, and reached by host pointers of one block
  * each: an area that spans two blocks of guest memory is refused, which no driver needs.
- * With IN_ORDER each buffer has an entry of its own (2.7.9 allows one for a batch).
+ * With IN_ORDER a batch of buffers has one entry, where the first one's would stand (2.7.9).
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -215,7 +215,7 @@ static void split_give(struct queue *queue, uint32_t head, uint32_t length, unsi
 	__atomic_store_n(&entry[0], head, __ATOMIC_RELAXED);
 	__atomic_store_n(&entry[1], length, __ATOMIC_RELAXED);
 	mark_written(queue, entry, 8);
-	ring->used_next++;
+	ring->used_next += slots;
 	__atomic_store_n(&ring->used[RING_IDX], ring->used_next, __ATOMIC_RELEASE);
 	mark_written(queue, &ring->used[RING_IDX], 2);
 }

@@ -38,16 +38,22 @@ static bool may_take(struct virtio_queue *vq)
 {
 	struct virtio_device *vdev = vq->vdev;
 
-	return !vdev->broken && (!vdev->ops->willing || vdev->ops->willing(vdev, vq));
+	if (vdev->broken)
+		return false;
+	/* Who holds too much waits until some of it has come back. */
+	vq->no_room = !queue_has_room(&vq->ring);
+	return !vq->no_room && (!vdev->ops->willing || vdev->ops->willing(vdev, vq));
 }
 
+#define TURN_MAX 2048u
+
 /* Takes what is there.  A driver on another vCPU can add as fast as we take: after two rounds of
- * the ring others on this loop have their turn. */
+ * the ring, or so many requests, others on this loop have their turn. */
 static void serve(struct virtio_queue *vq)
 {
 	struct virtio_device *vdev = vq->vdev;
 	struct queue *ring = &vq->ring;
-	unsigned left = 2 * ring->size;
+	unsigned left = 2u * ring->size < TURN_MAX ? 2u * ring->size : TURN_MAX;
 	bool more = true;
 
 	if (!vq->serving || vdev->broken)
@@ -120,8 +126,11 @@ void virtio_queue_kick(struct virtio_queue *vq)
 void virtio_complete(struct virtio_queue *vq, struct queue_request *request, uint32_t written)
 {
 	queue_push(&vq->ring, request, written);
-	if (!vq->in_service)
-		loop_post(vq->loop, &vq->batch);
+	if (vq->in_service)
+		return;
+	loop_post(vq->loop, &vq->batch);
+	if (vq->no_room)
+		virtio_look_again(vq);
 }
 
 void virtio_untake(struct virtio_queue *vq, struct queue_request *request)

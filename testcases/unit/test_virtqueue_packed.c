@@ -168,6 +168,9 @@ static void in_order_holds_back(void **state)
 	assert_false(is_used(0, 1));
 	assert_false(queue_wants_interrupt(&fx.queue));
 	queue_push(&fx.queue, requests[0], 1);
+	assert_false(is_used(0, 1)); /* until the batch ends */
+	assert_true(queue_wants_interrupt(&fx.queue));
+	/* None was written completely, so each ends a batch. */
 	for (unsigned i = 0; i < 3; i++) {
 		assert_true(is_used(3 * i, 1));
 		assert_int_equal(ring()[3 * i].id, i);
