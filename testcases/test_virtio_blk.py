@@ -19,9 +19,11 @@ MACHINES = {
     "saved": "pc life:at=1,to=other" + DISKS.format("blk-pci", "", ""),
     "iothread": "pc smp:cpus=4 iothread:id=io0" + DISKS.format("blk-pci", ",iothread=io0", ""),
     "erase": "pc append:wear=2,unmap=1" + DISKS.format("blk-pci", ERASE, ",size-max=8192"),
+    "in-order": "pc smp:cpus=4" + DISKS.format("blk-pci", ",in_order=on", ""),
     "pci-packed": "pc packed smp:cpus=4" + DISKS.format("blk-pci", "", ""),
+    "packed-in-order": "pc packed smp:cpus=4" + DISKS.format("blk-pci", ",in_order=on", ""),
     "mmio-packed": "microvm packed smp:cpus=4" + DISKS.format("blk-mmio", "", ""),
 }
 # QEMU deadlocks now and then when a queue breaks on an iothread: docs/differences.md#virtio-ring-in-mmio
-# It has neither secure erase nor lifetime nor size_max.
-OURS_ONLY = ("iothread", "saved", "erase")
+# It has neither in_order nor secure erase nor lifetime nor size_max.
+OURS_ONLY = ("iothread", "saved", "erase", "in-order", "packed-in-order")

@@ -133,6 +133,18 @@ static uint32_t event_here(const struct virtqueue *vq)
 			     : PACKED_EVENT_ENABLE;
 }
 
+/* Past the places of a slot. */
+static void packed_skip(struct virtqueue *vq, unsigned slot)
+{
+	struct packed_ring *p = &vq->packed;
+
+	p->used_next += vq->indirect ? 1 : p->counts[slot];
+	if (p->used_next >= vq->size) {
+		p->used_next -= vq->size;
+		p->used_bits ^= LAP;
+	}
+}
+
 static int packed_reap(struct virtqueue *vq, uint32_t *length)
 {
 	struct packed_ring *p = &vq->packed;
@@ -152,11 +164,7 @@ static int packed_reap(struct virtqueue *vq, uint32_t *length)
 	*length = word; /* whatever the WRITE flag says: some devices forget it */
 	if (id >= vq->slots)
 		FAIL("used id %u was never published", id);
-	p->used_next += p->counts[id];
-	if (p->used_next >= vq->size) {
-		p->used_next -= vq->size;
-		p->used_bits ^= LAP;
-	}
+	packed_skip(vq, id);
 	return id;
 }
 
@@ -224,6 +232,21 @@ static uint16_t packed_next(const struct virtqueue *vq)
 	return p->avail_next | (p->avail_bits & WORD(RING_AVAILABLE) ? 0x8000 : 0);
 }
 
+static uint32_t packed_room(struct virtqueue *vq, unsigned slot)
+{
+	const struct packed_descriptor *d = vq->packed.lists + slot * vq->segments;
+	uint32_t room = 0;
+
+	for (unsigned n = 0; n < vq->packed.counts[slot]; n++)
+		room += d[n].flags & RING_WRITE ? d[n].length : 0;
+	return room;
+}
+
+static bool packed_used_here(struct virtqueue *vq)
+{
+	return is_used(&vq->packed, vq->packed.ring[2 * vq->packed.used_next + 1]);
+}
+
 const struct virtqueue_ops virtqueue_packed = {
 	.init = packed_init,
 	.segment = packed_segment,
@@ -234,6 +257,10 @@ const struct virtqueue_ops virtqueue_packed = {
 	.interrupts = packed_interrupts,
 	.interrupt_after = packed_interrupt_after,
 	.next = packed_next,
+	.reap_sparse = packed_reap,
+	.skip = packed_skip,
+	.room = packed_room,
+	.used_here = packed_used_here,
 };
 
 const struct virtqueue_ops virtqueue_packed_indirect = {
@@ -246,4 +273,8 @@ const struct virtqueue_ops virtqueue_packed_indirect = {
 	.interrupts = packed_interrupts,
 	.interrupt_after = packed_interrupt_after,
 	.next = packed_next,
+	.reap_sparse = packed_reap,
+	.skip = packed_skip,
+	.room = packed_room,
+	.used_here = packed_used_here,
 };

@@ -23,6 +23,8 @@ void raw_ring_alloc(struct raw_ring *ring, struct virtio_device *dev, unsigned q
 	if (dev->io)
 		size = max;
 	ring->size = size;
+	if (virtio_has(dev, VIRTIO_F_IN_ORDER))
+		ring->order = arena_alloc(size * sizeof(*ring->order), 16);
 	if (dev->legacy) {
 		uint8_t *piece = guarded_alloc_aligned(
 			RING_LEGACY_BYTES(size, RING_LEGACY_ALIGN), RING_LEGACY_ALIGN);
@@ -167,6 +169,15 @@ static void publish_list(struct raw_ring *ring, uint16_t head)
 	ring->put = at;
 }
 
+/* The place, and on to the next. */
+static unsigned order_step(const struct raw_ring *ring, uint16_t *place)
+{
+	unsigned at = *place;
+
+	*place = at + 1u == ring->size ? 0 : at + 1u;
+	return at;
+}
+
 void raw_publish(struct raw_ring *ring, uint16_t head)
 {
 	if (ring->packed && head >= ring->size) {
@@ -179,6 +190,8 @@ void raw_publish(struct raw_ring *ring, uint16_t head)
 		ring->avail->idx = ring->avail_next + 1;
 	}
 	ring->avail_next++;
+	if (ring->order)
+		ring->order[order_step(ring, &ring->order_put)] = head;
 	full_barrier();
 }
 
@@ -190,6 +203,19 @@ void raw_kick(struct raw_ring *ring)
 	checkpoint();
 }
 
+/* packed: past a buffer, or past a batch that ends with it. */
+static void look_over(struct raw_ring *ring, uint16_t id)
+{
+	uint16_t head = id;
+
+	do {
+		if (ring->order)
+			head = ring->order[order_step(ring, &ring->order_look)];
+		raw_advance(ring, &ring->look, ring->slots[head]);
+		ring->seen++;
+	} while (head != id && ring->seen != ring->avail_next);
+}
+
 uint16_t raw_used_count(struct raw_ring *ring)
 {
 	volatile struct packed_descriptor *d;
@@ -198,10 +224,8 @@ uint16_t raw_used_count(struct raw_ring *ring)
 		return ring->used->idx;
 	while (d = &ring->ring[ring->look.index],
 		(d->flags & (RING_AVAILABLE | RING_IS_USED)) == packed_used(ring->look.wrap) &&
-			d->id < ring->size && ring->seen != ring->avail_next) {
-		raw_advance(ring, &ring->look, ring->slots[d->id]);
-		ring->seen++;
-	}
+			d->id < ring->size && ring->seen != ring->avail_next)
+		look_over(ring, d->id);
 	return ring->seen;
 }
 
@@ -214,20 +238,79 @@ bool raw_used(struct raw_ring *ring, unsigned n)
 	return EXPECT_EQ(raw_used_count(ring), wanted);
 }
 
+static struct ring_used_element element_here(const struct raw_ring *ring)
+{
+	volatile struct ring_used_element *e = &ring->used->ring[ring->used_next % ring->size];
+	volatile struct packed_descriptor *d = &ring->ring[ring->take.index];
+
+	return ring->packed ? (struct ring_used_element){d->id, d->length}
+			    : (struct ring_used_element){e->id, e->length};
+}
+
+/* What the device may write of a chain. */
+static uint32_t room_of(const struct raw_ring *ring, uint16_t head)
+{
+	const struct ring_descriptor *table = ring->descriptors, *d = &table[head];
+	unsigned left = ring->size;
+	bool list = ring->packed && d->flags & RING_INDIRECT; /* all of the table */
+	uint32_t room = 0;
+
+	if (d->flags & RING_INDIRECT) {
+		left = d->length / sizeof(*d);
+		d = table = (const void *)d->address;
+	}
+	for (; left--; d = list ? d + 1 : &table[d->next]) {
+		if ((list ? d->next : d->flags) & RING_WRITE)
+			room += d->length;
+		if (!list && !(d->flags & RING_NEXT))
+			break;
+	}
+	return room;
+}
+
+/* Is `id` among the published ones that are used and were not taken? */
+static bool ends_a_batch(struct raw_ring *ring, uint32_t id)
+{
+	uint16_t at = ring->order_take, left = raw_used_count(ring) - ring->used_next;
+
+	while (left--)
+		if (ring->order[order_step(ring, &at)] == id)
+			return true;
+	return false;
+}
+
+static struct ring_used_element take_in_order(struct raw_ring *ring)
+{
+	uint16_t head = ring->order[ring->order_take];
+
+	if (!ring->in_batch) {
+		ring->batch = element_here(ring);
+		ring->elements++;
+		ring->in_batch = true;
+		if (!ends_a_batch(ring, ring->batch.id))
+			head = ring->batch.id;
+	}
+	order_step(ring, &ring->order_take);
+	ring->used_next++;
+	if (ring->packed)
+		raw_advance(ring, &ring->take, head < ring->size ? ring->slots[head] : 1);
+	if (head != ring->batch.id)
+		return (struct ring_used_element){head, room_of(ring, head)};
+	ring->in_batch = false;
+	return ring->batch;
+}
+
 struct ring_used_element raw_take(struct raw_ring *ring)
 {
-	volatile struct ring_used_element *e;
+	struct ring_used_element e;
 
-	if (ring->packed) {
-		volatile struct packed_descriptor *d = &ring->ring[ring->take.index];
-		struct ring_used_element u = {d->id, d->length};
-
-		raw_advance(ring, &ring->take, d->id < ring->size ? ring->slots[d->id] : 1);
-		ring->used_next++;
-		return u;
-	}
-	e = &ring->used->ring[ring->used_next++ % ring->size];
-	return (struct ring_used_element){e->id, e->length};
+	if (ring->order)
+		return take_in_order(ring);
+	e = element_here(ring);
+	ring->used_next++;
+	if (ring->packed)
+		raw_advance(ring, &ring->take, e.id < ring->size ? ring->slots[e.id] : 1);
+	return e;
 }
 
 bool raw_quiet(struct raw_ring *ring)

@@ -45,6 +45,14 @@ struct raw_ring {
 	struct raw_place put, look, take; /* to publish, to look for used ones, to take them */
 	uint16_t *slots;		  /* of each buffer id: descriptors of its list */
 	uint16_t seen;			  /* used ones that were looked at, in all */
+
+	/* IN_ORDER, else NULL: the heads that were published, a ring of `size` places of its own.
+	 * One used element may stand for a batch, that of its last (2.7.9, 2.8.8). */
+	uint16_t *order;
+	uint16_t order_put, order_look, order_take;
+	bool in_batch;
+	struct ring_used_element batch;
+	uint32_t elements; /* that were taken: as many as batches */
 };
 
 /* Memory for a ring of that size (0: 64, or less where the device has less), zeroed and guarded.
@@ -83,7 +91,8 @@ void raw_advance(const struct raw_ring *ring, struct raw_place *place, unsigned 
 /* Waits until `n` elements that were not taken yet are used; false (and a failed TEST) if they are
  * not. */
 bool raw_used(struct raw_ring *ring, unsigned n);
-/* Takes the next used element. */
+/* Takes the next used element.  With IN_ORDER one for each buffer: those that the device skipped
+ * over are made here, as written completely; an id that cannot end a batch is returned as it is. */
 struct ring_used_element raw_take(struct raw_ring *ring);
 /* Nothing is used for RAW_QUIET_US. */
 bool raw_quiet(struct raw_ring *ring);

@@ -141,6 +141,27 @@ static uint16_t split_next(const struct virtqueue *vq)
 	return vq->avail_next;
 }
 
+static void split_skip(struct virtqueue *vq, unsigned slot)
+{
+	vq->used_next++;
+}
+
+static uint32_t split_room(struct virtqueue *vq, unsigned slot)
+{
+	const struct ring_descriptor *d = chain(vq, slot);
+	uint32_t room = 0;
+
+	do
+		room += d->flags & RING_WRITE ? d->length : 0;
+	while (d++->flags & RING_NEXT);
+	return room;
+}
+
+static bool split_used_here(struct virtqueue *vq)
+{
+	return vq->used->idx != vq->used_next;
+}
+
 const struct virtqueue_ops virtqueue_split = {
 	.init = split_init,
 	.segment = split_segment,
@@ -151,4 +172,8 @@ const struct virtqueue_ops virtqueue_split = {
 	.interrupts = split_interrupts,
 	.interrupt_after = split_interrupt_after,
 	.next = split_next,
+	.reap_sparse = split_reap,
+	.skip = split_skip,
+	.room = split_room,
+	.used_here = split_used_here,
 };

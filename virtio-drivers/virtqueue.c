@@ -22,6 +22,10 @@ bool virtqueue_init(struct virtqueue *vq, struct virtio_device *dev, unsigned in
 	vq->ops = &virtqueue_split;
 	if (virtio_has(dev, VIRTIO_F_RING_PACKED))
 		vq->ops = vq->indirect ? &virtqueue_packed_indirect : &virtqueue_packed;
+	if (virtio_has(dev, VIRTIO_F_IN_ORDER)) {
+		vq->order.format = vq->ops;
+		vq->ops = &virtqueue_in_order;
+	}
 	vq->event_idx = virtio_has(dev, VIRTIO_F_EVENT_IDX);
 	fit = vq->indirect ? vq->size : vq->size / segments;
 	vq->slots = depth && depth < fit ? depth : fit;

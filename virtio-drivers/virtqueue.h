@@ -3,7 +3,7 @@
  * A virtqueue as a driver uses it: fixed slots, each a request of up to `segments` buffers whose
  * descriptors are prepared once, so that sending one costs a few stores (the processors under
  * test may be slow interpreters). What the ring looks like is behind `struct virtqueue_ops`:
- * split.c and packed.c; what was negotiated chooses.
+ * split.c and packed.c, with in-order.c before them; what was negotiated chooses.
  *
  *	int slot = virtqueue_get(vq);			// -1: all in flight
  *	virtqueue_segment(vq, slot, 0, address, length, false);
@@ -33,9 +33,26 @@ struct virtqueue_ops {
 	bool (*interrupt_after)(struct virtqueue *vq, unsigned n);
 	/* For virtio_notify_next(). */
 	uint16_t (*next)(const struct virtqueue *vq);
+
+	/* Of the ring formats, for in-order.c: reap where the device may have skipped places; on
+	 * past those of a slot; what the device may write of a slot; is there one to reap? */
+	int (*reap_sparse)(struct virtqueue *vq, uint32_t *length);
+	void (*skip)(struct virtqueue *vq, unsigned slot);
+	uint32_t (*room)(struct virtqueue *vq, unsigned slot);
+	bool (*used_here)(struct virtqueue *vq);
 };
 
-extern const struct virtqueue_ops virtqueue_split, virtqueue_packed, virtqueue_packed_indirect;
+extern const struct virtqueue_ops virtqueue_split, virtqueue_packed, virtqueue_packed_indirect,
+	virtqueue_in_order;
+
+struct virtqueue_order {
+	const struct virtqueue_ops *format;
+	uint16_t *slots;    /* in the order in which they were sent; a ring of vq->slots places */
+	uint16_t put, take; /* places in it */
+	unsigned sent;	    /* and not known to be used */
+	unsigned batch;	    /* known to be used, and not handed out */
+	uint32_t length;    /* of the last of them */
+};
 
 struct packed_ring {
 	volatile uint64_t *ring; /* two words a descriptor: address; length, id and flags */
@@ -69,6 +86,9 @@ struct virtqueue {
 
 	/* packed ring */
 	struct packed_ring packed;
+
+	/* IN_ORDER */
+	struct virtqueue_order order;
 };
 
 /*

@@ -11,7 +11,8 @@
  * Choices: buffer ids may be any 16-bit number, but only one buffer in flight may have it; every
  * descriptor of a list must be available, as the driver must make it (2.8.6); an event for a
  * descriptor that the ring does not have, or of a reserved kind, counts as "never" and "always".
- * With IN_ORDER a batch of buffers has one used descriptor, where the first one's would stand (2.8.8).
+ * With IN_ORDER a batch of buffers has one used descriptor, where the first one's would stand
+ * (2.8.8).
  */
 #include <errno.h>
 #include <stdatomic.h>

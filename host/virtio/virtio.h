@@ -39,7 +39,7 @@ struct virtio_queue {
 	bool serving; /* on its loop: the doorbell is watched */
 	bool in_service;
 	bool no_room; /* what is in flight holds all that a queue may: queue_has_room() */
-	bool kicked;		    /* while it did not serve: to look at once when it does */
+	bool kicked;  /* while it did not serve: to look at once when it does */
 	struct loop_watch doorbell; /* an eventfd: the transport's ioeventfd */
 	struct loop_task kick;	    /* a doorbell that came as an exit */
 	struct loop_task batch;	    /* after a batch of completions */
