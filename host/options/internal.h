@@ -36,8 +36,11 @@ option_take take_object, take_blockdev, take_drive, take_disk, take_cdrom, take_
 	take_debug, take_action, take_seed, take_version, take_help, take_audiodev, take_echr,
 	take_msg, take_bios, take_gdb_short;
 /* machine.c */
-option_take take_machine, take_accel, take_icount, take_enable_kvm, take_cpu, take_smp, take_memory,
-	take_boot, take_rtc;
+option_take take_machine, take_memory, take_boot, take_rtc;
+/* accel.c */
+option_take take_accel, take_icount, take_enable_kvm;
+/* processors.c */
+option_take take_cpu, take_smp;
 
 /* A list of pairs from text, which is JSON where QEMU takes JSON and the text begins with '{'. */
 struct keyvals *parse_json(const char *option, const char *text, struct error *err);
