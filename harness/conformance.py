@@ -27,6 +27,17 @@ AREAS = (
     "Device Types / Entropy Device",
 )
 NOT_AREAS = ("Administration virtqueues", "Device groups", "Device Suspend")
+COUNTS = ("visible", "scope", "claimed", "positive", "holds", "fails", "left", "outside")
+# What the table of totals shows of them.
+TOTALS = {
+    "visible": "a guest can see",
+    "scope": "of these areas",
+    "claimed": "claimed by a TEST that ran",
+    "positive": "with a positive check",
+    "holds": "hold everywhere",
+    "fails": "fail or deviate somewhere",
+    "left": "no TEST ran",
+}
 NOTE_KINDS = {
     "unseen": "a guest cannot tell a breach from its absence",
     "absent": "no device here has what the row is about",
@@ -102,9 +113,10 @@ class Cell:
 
 
 class Matrix:
-    def __init__(self, results, clauses=None, notes=None):
+    def __init__(self, results, clauses=None, notes=None, checks=None):
         self.clauses = tables.clauses() if clauses is None else clauses
         self.notes = tables.clause_notes() if notes is None else notes
+        self.checks = tables.clause_checks() if checks is None else checks
         self.columns = {}
         self.cells = {}
         for result in results:
@@ -138,9 +150,19 @@ class Matrix:
             if (vmm is None or result.vmm == vmm) and (cell := self.cell(clause, name))
         ]
 
+    def positive(self, clause, vmm):
+        """Did a TEST run there that is shown to fail when just this clause is broken?"""
+        tests = {check.test for check in self.checks.get(clause, ())}
+        return any(
+            result.test in tests and verdict not in ("SKIP", "NOT RUN")
+            for name, column in self.columns.items()
+            if column.vmm == vmm and (cell := self.cell(clause, name))
+            for verdict, result in cell.results
+        )
+
     def count(self, side, vmm):
         """How the rows of one side that a guest can see stand on one VMM."""
-        counts = {"visible": 0, "scope": 0, "claimed": 0, "holds": 0, "fails": 0, "left": 0, "outside": 0}
+        counts = dict.fromkeys(COUNTS, 0)
         for clause in self.clauses.values():
             if clause.side != side or not visible(clause):
                 continue
@@ -153,10 +175,22 @@ class Matrix:
             counts["scope"] += 1
             counts["claimed"] += bool(ran)
             counts["left"] += not ran
+            counts["positive"] += self.positive(clause.id, vmm)
             failed = any(word in TOLD for word in ran)
             counts["fails"] += failed
             counts["holds"] += bool(ran) and not failed
         return counts
+
+    def totals(self):
+        """The table of totals: lists of VMM, side and the figures of TOTALS."""
+        found = []
+        for vmm in self.vmms():
+            for side in ("device", "driver"):
+                counts = self.count(side, vmm)
+                if side == "driver":
+                    counts["positive"] = "-"  # what a device owes a driver that errs is a set
+                found.append([vmm, side, *(counts[name] for name in TOTALS)])
+        return found
 
     def column_counts(self, column):
         counts = {}
@@ -188,6 +222,7 @@ class Matrix:
                     "source": clause.source,
                     "scope": in_scope(clause),
                     "note": {"kind": note.kind, "text": note.text} if note else None,
+                    "checks": [{"fault": one.fault, "test": one.test} for one in self.checks.get(clause.id, ())],
                     "cells": cells,
                 }
             )
@@ -242,16 +277,10 @@ class Matrix:
     def totals_markdown(self):
         """The table of totals, as it stands on top of the report and in docs/conformance.md."""
         lines = [
-            "| VMM | rows of | a guest can see | of these areas | claimed by a TEST that ran | hold "
-            "everywhere | fail or deviate somewhere | no TEST ran |",
-            "|---|---|---|---|---|---|---|---|",
+            "| VMM | rows of | " + " | ".join(TOTALS.values()) + " |",
+            "|---|---|" + "---|" * len(TOTALS),
         ]
-        for vmm in self.vmms():
-            for side in ("device", "driver"):
-                c = self.count(side, vmm)
-                words = [vmm, side, c["visible"], c["scope"], c["claimed"], c["holds"], c["fails"], c["left"]]
-                lines.append("| " + " | ".join(map(str, words)) + " |")
-        return lines
+        return lines + ["| " + " | ".join(map(str, words)) + " |" for words in self.totals()]
 
     def write(self, folder):
         (folder / "conformance.json").write_text(json.dumps(self.as_json(), indent=1) + "\n")

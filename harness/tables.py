@@ -112,6 +112,23 @@ def clause_notes(path=None):
 
 
 @dataclass(frozen=True)
+class ClauseCheck:
+    """A TEST that fails when that fault breaks the clause: a row of testcases/clause-checks.tsv."""
+
+    id: str
+    fault: str
+    test: str  # KERNEL.TEST
+
+
+def clause_checks(path=None):
+    """clause id -> its ClauseChecks"""
+    found = {}
+    for cells in rows(path or HERE / "clause-checks.tsv", 3):
+        found.setdefault(cells[0], []).append(ClauseCheck(*cells[:3]))
+    return found
+
+
+@dataclass(frozen=True)
 class Fault:
     name: str
     seam: str

@@ -33,8 +33,8 @@ def result(verdict, clauses=("A-1",), **more):
     return Result(**{**row, **more}, clauses=tuple(clauses), verdict=verdict)
 
 
-def matrix(*results, notes=None):
-    return Matrix(results, CLAUSES, notes or {})
+def matrix(*results, notes=None, checks=None):
+    return Matrix(results, CLAUSES, notes or {}, checks or {})
 
 
 PCI = "assay-soft/pci/split"
@@ -65,6 +65,17 @@ def test_a_skip_claims_nothing():
     count = matrix(result("SKIP"), result("PASS", ["A-2"])).count("device", "assay")
     assert (count["visible"], count["scope"]) == (3, 2)
     assert (count["claimed"], count["holds"], count["left"]) == (1, 1, 1)
+
+
+def test_a_positive_check_is_a_test_of_the_table_that_ran():
+    checks = {"A-1": [tables.ClauseCheck("A-1", "fault", "k.t")]}
+    count = lambda *results: matrix(*results, checks=checks).count("device", "assay")["positive"]
+    assert count(result("PASS")) == 1
+    assert count(result("FAIL")) == 1  # it was checked
+    assert count(result("SKIP")) == 0
+    assert count(result("PASS", test="k.other")) == 0
+    assert count(result("PASS", ["A-2"])) == 0
+    assert count(result("PASS", vmm="qemu")) == 0
 
 
 def test_one_engine_that_fails_is_enough():
@@ -210,6 +221,30 @@ def test_notes_are_of_rows_and_of_known_kinds():
         # What is claimed needs no excuse; "part" is a word about a claim.
         if note.kind != "later":
             assert (note.kind == "part") == (note.id in tests), note
+
+
+def test_positive_checks_name_claims_and_faults():
+    """Each row: a clause, a fault, and a TEST that claims the clause and is broken by the fault."""
+    tests = claimed()
+    broken = {fault.name: {f"{kernel}.{test}" for kernel, test, _ in fault.breaks} for fault in tables.faults()}
+    wrong = [
+        one
+        for checks in tables.clause_checks().values()
+        for one in checks
+        if one.test not in tests.get(one.id, ()) or one.test not in broken.get(one.fault, ())
+    ]
+    assert wrong == []
+
+
+def test_what_is_claimed_of_a_device_has_a_positive_check_or_says_why_not():
+    tests, notes, checks = claimed(), tables.clause_notes(), tables.clause_checks()
+    rows = [one for one in tables.clauses().values() if conformance.in_scope(one) and one.side == "device"]
+    hollow = [
+        one.id
+        for one in rows
+        if conformance.visible(one) and one.id in tests and one.id not in checks and one.id not in notes
+    ]
+    assert hollow == []
 
 
 def test_the_page_lists_the_notes():

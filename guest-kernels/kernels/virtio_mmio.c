@@ -265,7 +265,8 @@ TEST(no_shared_memory, "",
 	EXPECT_EQ(get(d, MMIO_SHM_BASE + 4), 0xffffffff);
 }
 
-TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12",
+TEST(mmio_queue_reset,
+	"MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12 VQR-DEV-01 VQR-DEV-02 VQR-DEV-03",
 	"QueueReset stops the queue, reads 0 afterwards, and the queue can be enabled anew", DISK)
 {
 	struct raw_disk *d = raw_disk_find();
@@ -279,9 +280,18 @@ TEST(mmio_queue_reset, "MMIO-DEV-08 MMIO-DEV-09 MMIO-DEV-10 MMIO-DEV-12",
 	EXPECT_TRUE(
 		WAIT_UNTIL(d->dev.transport->queue_reset_state(&d->dev, 0) == 0, RAW_ANSWER_US));
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 0);
+	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
+	raw_publish(&d->ring, 0);
+	raw_kick(&d->ring);
+	EXPECT_TRUE(raw_quiet(&d->ring));
+	EXPECT_EQ(*d->status, 0xff);
 	raw_ring_alloc(&d->ring, &d->dev, 0, 16);
 	raw_ring_enable(&d->ring);
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 1);
-	raw_serves(d);
-	EXPECT_EQ(raw_used_count(&d->ring), 2);
+	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
+	for (unsigned i = 0; i < 20; i++) /* more than a lap of its new size */
+		ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
+	EXPECT_EQ(raw_used_count(&d->ring), 20);
+	ASSERT_TRUE(virtio_reset(&d->dev));
+	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
 }

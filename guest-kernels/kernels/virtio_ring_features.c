@@ -159,7 +159,7 @@ TEST(doorbell_by_name_with_data, "PCI-DRV-41",
 		ASSERT_EQ(raw_do(d, BLK_T_IN, i, d->data, 512), BLK_S_OK);
 }
 
-TEST(platform_features, "RSVD-DEV-03 RSVD-DEV-06",
+TEST(platform_features, "RSVD-DEV-06",
 	"ACCESS_PLATFORM and ORDER_PLATFORM can be taken, and without an IOMMU addresses are "
 	"physical",
 	DISK)

@@ -152,6 +152,8 @@ static void release(struct queue *queue, struct queue_request *request, bool lan
 		struct queue_segment *segment = &request->segments[i];
 		struct span span;
 
+		if (!segment->writable)
+			fault_table("queue-readable", segment->host, segment->length);
 		span.iov[0] = (struct iovec){segment->host, segment->length};
 		span.count = 1;
 		span.mem = queue->memory;
@@ -433,9 +435,11 @@ void queue_hand_out(const struct queue_request *request)
 
 static size_t copy_out(const struct queue_request *request, void *to, size_t length)
 {
+	uint64_t pieces = request->out_count;
 	size_t done = 0;
 
-	for (unsigned i = 0; i < request->out_count && done < length; i++) {
+	fault_value("queue-out-pieces", &pieces);
+	for (unsigned i = 0; i < pieces && done < length; i++) {
 		size_t part = request->out[i].iov_len;
 
 		part = part < length - done ? part : length - done;

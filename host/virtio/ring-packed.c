@@ -164,19 +164,20 @@ static int packed_take(struct queue *queue, struct queue_request *request)
 	if (!is_available(second, at.wrap))
 		return 0;
 	while (more) {
-		uint64_t address;
+		uint64_t address, index = at.index;
 
 		if (slots == room)
 			return queue_break(
 				queue, slots ? "a list is longer than the queue, or loops"
 					     : "more is available than the queue holds");
+		fault_value("packed-element", &index);
 		if (slots) {
-			second = second_word(ring, at.index);
+			second = second_word(ring, index);
 			if (!is_available(second, at.wrap))
 				return queue_break(queue,
 					"a list goes on in a descriptor that is not available");
 		}
-		address = guest_load64(&ring->ring[2 * at.index]);
+		address = guest_load64(&ring->ring[2 * index]);
 		more = take_one(queue, request, address, second, slots == 0);
 		if (more < 0)
 			return more;
@@ -215,6 +216,7 @@ static void packed_give(struct queue *queue, uint32_t head, uint32_t length, uns
 	fault_value("packed-skip", &skip);
 	__atomic_store_n(&ring->ring[2 * ring->used.index + 1], word, __ATOMIC_RELEASE);
 	queue_wrote(queue, queue->descriptor_area + offset, 8);
+	fault_table("packed-ring", ring->ring, DESCRIPTOR_SIZE * (size_t)queue->size);
 	advance(queue, &ring->used, skip);
 	/* Two laps are as good as any number: every place was passed. */
 	ring->unsignalled += slots;

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "machine/reads.h"
 #include "virtio/features.h"
 #include "virtio/queue.h"
@@ -73,7 +74,7 @@ static void split_stop(struct queue *queue)
 static int split_start(struct queue *queue)
 {
 	struct split_ring *ring = &queue->split;
-	uint64_t size = queue->size, event = queue->event_index ? 2 : 0;
+	uint64_t size = queue->size, event = queue->event_index ? 2 : 0, first = 0;
 
 	memset(ring, 0, sizeof(*ring));
 	if (!size || size > queue->size_max || size & (size - 1))
@@ -90,6 +91,8 @@ static int split_start(struct queue *queue)
 	ring->table = ring->table_span.iov[0].iov_base;
 	ring->avail = ring->avail_span.iov[0].iov_base;
 	ring->used = ring->used_span.iov[0].iov_base;
+	fault_value("split-first", &first);
+	ring->avail_next = ring->avail_seen = ring->used_next = ring->used_signalled = first;
 	return 0;
 }
 
@@ -119,13 +122,18 @@ static int fetch(
 	return 0;
 }
 
-static int enter_indirect(struct queue *queue, struct table *table, const struct descriptor *desc)
+/* `before`: buffers of the chain that were not in a table. */
+static int enter_indirect(struct queue *queue, struct table *table, const struct descriptor *desc,
+	unsigned before)
 {
+	uint64_t flags = desc->flags | (uint64_t)before << 16;
+
+	fault_value("split-indirect", &flags);
 	if (!queue->indirect)
 		return queue_break(queue, "an indirect descriptor without the feature");
 	if (table->entries)
 		return queue_break(queue, "an indirect descriptor inside an indirect table");
-	if (desc->flags & FLAG_NEXT)
+	if (flags & FLAG_NEXT)
 		return queue_break(queue, "an indirect descriptor with a next one");
 	if (!desc->length || desc->length % DESCRIPTOR_SIZE)
 		return queue_break(queue, "the length of an indirect table is wrong");
@@ -150,7 +158,7 @@ static int walk(struct queue *queue, struct queue_request *request)
 		if (fetch(queue, &table, at, &desc) < 0)
 			return -EINVAL;
 		if (desc.flags & FLAG_INDIRECT) {
-			if (enter_indirect(queue, &table, &desc) < 0)
+			if (enter_indirect(queue, &table, &desc, buffers) < 0)
 				return -EINVAL;
 			at = 0;
 			continue;
@@ -218,6 +226,7 @@ static void split_give(struct queue *queue, uint32_t head, uint32_t length, unsi
 	ring->used_next += slots;
 	__atomic_store_n(&ring->used[RING_IDX], ring->used_next, __ATOMIC_RELEASE);
 	mark_written(queue, &ring->used[RING_IDX], 2);
+	fault_table("split-descriptors", (void *)ring->table, DESCRIPTOR_SIZE * (size_t)queue->size);
 }
 
 /*
@@ -244,26 +253,35 @@ static bool split_wants_interrupt(struct queue *queue)
 	return (uint16_t)(to - event - 1) < (uint16_t)(to - from);
 }
 
-/* With the event index, doorbells stay off by avail_event being behind (2.7.10). */
-static void split_kicks_off(struct queue *queue)
+static void show_flags(struct queue *queue, uint64_t flags)
 {
 	struct split_ring *ring = &queue->split;
 
-	if (queue->event_index || load(&ring->used[RING_FLAGS]) == NO_NOTIFY)
+	fault_value("split-used-flags", &flags);
+	if (load(&ring->used[RING_FLAGS]) == flags)
 		return;
-	store(&ring->used[RING_FLAGS], NO_NOTIFY);
+	store(&ring->used[RING_FLAGS], flags);
 	mark_written(queue, &ring->used[RING_FLAGS], 2);
+}
+
+/* With the event index, doorbells stay off by avail_event being behind (2.7.10), and the flags stay
+ * 0. */
+static void split_kicks_off(struct queue *queue)
+{
+	show_flags(queue, queue->event_index ? 0 : NO_NOTIFY);
 }
 
 static bool split_kicks_on(struct queue *queue)
 {
 	struct split_ring *ring = &queue->split;
-	uint16_t *word = &ring->used[RING_FLAGS];
+	uint16_t *event = &ring->used[RING_ENTRIES + USED_ENTRY_WORDS * queue->size];
 
-	if (queue->event_index)
-		word = &ring->used[RING_ENTRIES + USED_ENTRY_WORDS * queue->size];
-	store(word, queue->event_index ? ring->avail_next : 0);
-	mark_written(queue, word, 2);
+	if (queue->event_index) {
+		store(event, ring->avail_next);
+		mark_written(queue, event, 2);
+	} else {
+		show_flags(queue, 0);
+	}
 	/* The driver stores the index and then reads the word: see split_wants_interrupt(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	return load(&ring->avail[RING_IDX]) != ring->avail_next;

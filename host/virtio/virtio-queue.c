@@ -311,8 +311,20 @@ void virtio_queue_clear(struct virtio_queue *vq)
 	vq->ring.descriptor_area = vq->ring.driver_area = vq->ring.device_area = 0;
 }
 
+bool virtio_queues_end(void)
+{
+	uint64_t end = 1;
+
+	fault_value("queues-end", &end);
+	return end;
+}
+
 void virtio_queue_disable(struct virtio_queue *vq)
 {
+	if (!virtio_queues_end()) {
+		vq->enabled = false;
+		return;
+	}
 	park(vq, true);
 	finish_park(vq);
 	stop_ring(vq);
@@ -321,7 +333,8 @@ void virtio_queue_disable(struct virtio_queue *vq)
 void virtio_queue_reset(struct virtio_queue *vq)
 {
 	virtio_queue_disable(vq);
-	virtio_queue_clear(vq);
+	if (!vq->serving) /* so it is, but for the planted fault */
+		virtio_queue_clear(vq);
 }
 
 int virtio_queue_init(struct virtio_queue *vq, struct virtio_device *vdev, unsigned index,

@@ -106,9 +106,11 @@ void virtio_set_status(struct virtio_device *vdev, uint8_t value)
 
 void virtio_reset(struct virtio_device *vdev)
 {
-	virtio_park(vdev, true);
-	for (unsigned i = 0; i < vdev->queue_count; i++)
-		virtio_queue_clear(&vdev->queues[i]);
+	if (virtio_queues_end()) {
+		virtio_park(vdev, true);
+		for (unsigned i = 0; i < vdev->queue_count; i++)
+			virtio_queue_clear(&vdev->queues[i]);
+	}
 	atomic_store(&vdev->status, 0);
 	atomic_store(&vdev->broken, false);
 	atomic_store(&vdev->config_pending, false);

@@ -227,6 +227,7 @@ TEST(queue_reset, "PCI-DEV-20 PCI-DEV-22 PCI-DEV-24 VQR-DEV-01",
 	DISK)
 {
 	struct raw_disk *d = raw_disk_find();
+	uint32_t interrupts;
 
 	if (!(virtio_offered(&d->dev) & VIRTIO_BIT(VIRTIO_F_RING_RESET)))
 		SKIP("RING_RESET is not offered");
@@ -239,9 +240,13 @@ TEST(queue_reset, "PCI-DEV-20 PCI-DEV-22 PCI-DEV-24 VQR-DEV-01",
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 0);
 	raw_request(d, 0, BLK_T_IN, 0, d->data, 512);
 	raw_publish(&d->ring, 0);
+	interrupts = virtio_queue_interrupts(&d->dev, 0);
 	raw_kick(&d->ring);
 	EXPECT_TRUE(raw_quiet(&d->ring));
 	EXPECT_EQ(*d->status, 0xff);
+	EXPECT_EQ(virtio_queue_interrupts(&d->dev, 0), interrupts);
+	ASSERT_TRUE(virtio_reset(&d->dev));
+	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
 }
 
 TEST(queue_enabled_again, "PCI-DEV-21 VQR-DEV-02 VQR-DEV-03",
@@ -261,7 +266,12 @@ TEST(queue_enabled_again, "PCI-DEV-21 VQR-DEV-02 VQR-DEV-03",
 	raw_ring_enable(&d->ring);
 	EXPECT_EQ(d->dev.transport->queue_enabled(&d->dev, 0), 1);
 	EXPECT_EQ(d->dev.transport->queue_reset_state(&d->dev, 0), 0);
+	EXPECT_EQ(d->dev.transport->queue_max(&d->dev, 0), 16);
 	raw_serves(d);
 	EXPECT_EQ(raw_used_count(&d->ring), 2);
+	/* More than a lap: a ring of any other size would end or turn elsewhere. */
+	for (unsigned i = 0; i < 18; i++)
+		ASSERT_EQ(raw_do(d, BLK_T_IN, 0, d->data, 512), BLK_S_OK);
+	EXPECT_EQ(raw_used_count(&d->ring), 20);
 	EXPECT_EQ(virtio_status(&d->dev), VIRTIO_S_RUNNING);
 }
