@@ -63,7 +63,8 @@ struct machine_vcpus {
 	void (*a20)(void *opaque, bool open);
 };
 
-/* Who wants to hear of the run state: the monitor (events), devices that poll the host. */
+/* Who wants to hear of the run state: the monitor (events), devices that poll the host.  RECALL is
+ * no event of QMP's: the machine was put back to where it was, and its devices serve again. */
 struct machine_observer {
 	void (*event)(
 		void *opaque, const char *name, enum shutdown_cause cause); /* STOP RESUME RESET

@@ -259,7 +259,7 @@ static int recall(const struct place *place, struct error *err)
 	rc = load_state(place, err);
 	if (rc < 0)
 		return rc;
-	machine_emit(machine, "RESUME", CAUSE_HOST_UI); /* devices serve again */
+	machine_emit(machine, "RECALL", CAUSE_HOST_UI); /* devices serve again */
 	loop_forget_tasks(machine->loop);
 	recall_memory(place);
 	vm_clock_recall(&machine->clock, NULL);

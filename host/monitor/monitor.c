@@ -163,7 +163,8 @@ static void send_event(const char *name, json_t *data)
 
 static void machine_event(void *opaque, const char *name, enum shutdown_cause cause)
 {
-	send_event(name, event_data(name, cause));
+	if (strcmp(name, "RECALL") != 0) /* nothing that QMP knows */
+		send_event(name, event_data(name, cause));
 }
 
 static void drive_event(void *opaque, const struct block_failure *failure)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "machine/outside.h"
 #include "virtio/console.h"
 #include "virtio/virtio-types.h"
 
@@ -341,7 +342,7 @@ static bool is_owed(const void *state, uint64_t value)
 	return value <= OWED_ALL && (port->name || !(value & OWED_NAME));
 }
 
-/* The host's end is what it is here. */
+/* The host's end is what it is here; in a run that is replayed, what it was there. */
 static int port_loaded(void *state, unsigned version, struct error *err)
 {
 	struct console_port *port = state;
@@ -361,9 +362,25 @@ static const struct state_field port_fields[] = {
 	STATE_END,
 };
 
+static bool is_replayed(const void *state)
+{
+	return outside_mode() != OUTSIDE_LIVE;
+}
+
+static const struct state_field peer_fields[] = {
+	STATE_BOOL(struct console_port, host_open),
+	STATE_END,
+};
+
+static const struct state_table peer_table = {
+	.name = "peer", .version = 1, .fields = peer_fields, .needed = is_replayed};
+
+static const struct state_table *const port_subsections[] = {&peer_table, NULL};
+
 static const struct state_table port_state = {.name = "virtio-console-port",
 	.version = 1,
 	.fields = port_fields,
+	.subsections = port_subsections,
 	.post_load = port_loaded};
 
 const struct device_type virtconsole_type = {

@@ -143,6 +143,20 @@ static void console_drain(struct virtio_device *vdev, struct loop *loop, bool pa
 			port_drain(console->ports[i]);
 }
 
+/* What nobody waits for (there is no such port here) goes back empty. */
+static void console_held(
+	struct virtio_device *vdev, struct virtio_queue *vq, struct queue_request *request)
+{
+	unsigned index = vq->ring.index;
+	struct console_port *port = port_of_queue(console_of(vdev), index);
+	struct queue_request **place = !port ? NULL : index % 2 ? &port->tx : &port->rx;
+
+	if (index == CONSOLE_CONTROL_RX || index == CONSOLE_CONTROL_TX || !place || *place)
+		virtio_complete(vq, request, 0);
+	else
+		*place = request;
+}
+
 static void console_reset(struct virtio_device *vdev)
 {
 	struct console *console = console_of(vdev);
@@ -162,6 +176,7 @@ static const struct virtio_ops console_ops = {
 	.willing = console_willing,
 	.request = console_request,
 	.drain = console_drain,
+	.held = console_held,
 	.reset = console_reset,
 };
 

@@ -257,6 +257,18 @@ static void request_put(struct queue *queue, struct queue_request *request)
 	list_add_tail(queue->free.next, &request->link);
 }
 
+static void take_off(struct queue *queue, struct queue_request *request)
+{
+	queue->busy[request->head / 64] |= UINT64_C(1) << request->head % 64;
+	queue->in_flight++;
+	queue->slots_taken += request->slots;
+	queue->pinned += request->count;
+	list_add_tail(&queue->flying, &request->link);
+	/* One array holds the readable pieces, then the writable ones. */
+	request->out = request->iov;
+	request->in = request->iov + request->out_count;
+}
+
 struct queue_request *queue_pop(struct queue *queue)
 {
 	while (queue->started && !queue->broken && queue_has_room(queue)) {
@@ -278,18 +290,44 @@ struct queue_request *queue_pop(struct queue *queue)
 				return NULL;
 			continue;
 		}
-		queue->busy[request->head / 64] |= UINT64_C(1) << request->head % 64;
-		queue->in_flight++;
-		queue->slots_taken += request->slots;
-		queue->pinned += request->count;
-		list_add_tail(&queue->flying, &request->link);
-		/* One array holds the readable pieces, then the writable ones. */
-		request->out = request->iov;
-		request->in = request->iov + request->out_count;
+		take_off(queue, request);
 		reads_taken(request->reads);
 		return request;
 	}
 	return NULL;
+}
+
+int queue_take_again(
+	struct queue *queue, const struct held_request *held, const struct held_piece *pieces)
+{
+	bool packed = queue->ops == &ring_packed_ops;
+	struct queue_request *request;
+
+	if ((!packed && (held->head >= queue->size || held->slots != 1)) || !held->slots ||
+		held->slots > queue->size - queue->slots_taken || (held->done && held->pieces) ||
+		queue_is_busy(queue, held->head))
+		return queue_break(queue, "a held request is none that its ring can have");
+	request = request_get(queue);
+	if (!request)
+		return queue_break(queue, "out of memory");
+	reads_begin(&request->reads, queue->device, queue->index);
+	request->head = held->head;
+	request->slots = held->slots;
+	for (uint32_t i = 0; i < held->pieces; i++)
+		if (queue_add_buffer(queue, request, pieces[i].address, pieces[i].length,
+			    pieces[i].writable) < 0) {
+			reads_end(request->reads);
+			release(queue, request, false);
+			request_put(queue, request);
+			return -EINVAL;
+		}
+	if (held->done)
+		request->in_bytes = held->in_bytes;
+	request->done = held->done;
+	request->written = held->written;
+	take_off(queue, request);
+	reads_taken(request->reads);
+	return 0;
 }
 
 /* A broken ring is not written to any more: where it leads is not known. */

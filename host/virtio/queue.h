@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "machine/memory.h"
+#include "machine/state-table.h"
 
 #define QUEUE_SIZE_MAX 32768 /* entries (2.7, 2.8); no chain is longer than its queue */
 
@@ -188,6 +189,46 @@ size_t queue_copy_in(const struct queue_request *request, const void *from, size
 
 /* What is left of the readable part goes to someone who reads it, once: a backend. */
 void queue_hand_out(const struct queue_request *request);
+
+/*
+ * What is in flight, as state (queue-held.c): for a machine that goes on in the same process, where
+ * requests that wait in a device are not given back to their ring first.
+ */
+#define HELD_PIECES_MAX (QUEUE_PINNED_MAX + QUEUE_SIZE_MAX)
+
+struct held_request {
+	uint16_t head, slots;
+	bool done; /* IN_ORDER: with the next two, and without pieces */
+	uint32_t written;
+	uint64_t in_bytes;
+	uint32_t pieces; /* of held->pieces, behind those of the request before */
+};
+
+struct held_piece {
+	uint64_t address;
+	uint32_t length;
+	bool writable;
+};
+
+struct queue_held {
+	struct held_counts {
+		uint32_t requests, pieces;
+		bool lost; /* there was no memory to note them */
+	} counts;
+	struct held_request *requests;
+	struct held_piece *pieces;
+};
+
+/* Of the counts, which make room for the others when they are loaded, and of one element each. */
+extern const struct state_table held_counts_table, held_request_table, held_piece_table;
+
+void queue_held_note(struct queue_held *held, const struct queue *queue);
+/* Into a queue that was just started; hostile values: -EINVAL with queue->broken set. */
+int queue_held_restore(const struct queue_held *held, struct queue *queue);
+void queue_held_clear(struct queue_held *held);
+/* One of them is in flight again, the last of all. */
+int queue_take_again(
+	struct queue *queue, const struct held_request *held, const struct held_piece *pieces);
 
 /* For ring formats: pins one buffer of the chain.  0, or -EINVAL with queue->broken set. */
 int queue_add_buffer(struct queue *queue, struct queue_request *request, uint64_t address,

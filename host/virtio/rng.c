@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "chardev/rng.h"
+#include "machine/outside.h"
 #include "virtio/mmio.h"
 #include "virtio/pci.h"
 #include "virtio/virtio-types.h"
@@ -211,8 +212,29 @@ static const struct state_field rng_fields[] = {
 	STATE_END,
 };
 
+static bool is_replayed(const void *state)
+{
+	return outside_mode() != OUTSIDE_LIVE;
+}
+
+/* Elsewhere a read is tried again; where the log has the answer it must wait for it again. */
+static const struct state_field wait_fields[] = {
+	STATE_BOOL(struct virtio_rng, user.waits),
+	STATE_END,
+};
+
+static const struct state_table wait_table = {
+	.name = "wait", .version = 1, .fields = wait_fields, .needed = is_replayed};
+
+static const struct state_table *const rng_subsections[] = {&wait_table, NULL};
+
 static const struct state_table rng_state = {
-	.name = "virtio-rng", .version = 1, .fields = rng_fields, .post_load = rng_loaded};
+	.name = "virtio-rng",
+	.version = 1,
+	.fields = rng_fields,
+	.subsections = rng_subsections,
+	.post_load = rng_loaded,
+};
 
 /* --- virtio-rng-pci --- */
 

@@ -244,6 +244,22 @@ static int start_ring(struct virtio_queue *vq)
 	return -EINVAL;
 }
 
+void virtio_hold_again(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++) {
+		struct virtio_queue *vq = &vdev->queues[i];
+		struct list *pos, *next;
+
+		list_for_each_safe (pos, next, &vq->ring.flying) {
+			struct queue_request *request =
+				container_of(pos, struct queue_request, link);
+
+			if (!request->done)
+				vdev->ops->held(vdev, vq, request);
+		}
+	}
+}
+
 void virtio_unpark(struct virtio_device *vdev)
 {
 	if (!may_serve(vdev))
@@ -364,6 +380,7 @@ static void forget_tasks(void *opaque)
 void virtio_queue_destroy(struct virtio_queue *vq)
 {
 	on_loop(vq, forget_tasks);
+	queue_held_clear(&vq->live.held);
 	queue_destroy(&vq->ring);
 	close(vq->doorbell.fd);
 }

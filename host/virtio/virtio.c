@@ -228,13 +228,15 @@ static void run_state_event(void *opaque, const char *name, enum shutdown_cause 
 	struct virtio_device *vdev = opaque;
 
 	/* In a recorded run what is in flight is due at its time, and a stop must not be seen; only
-	 * a state that was loaded waits for RESUME. */
+	 * a state that was loaded waits for RECALL. */
 	if (outside_mode() != OUTSIDE_LIVE && !vdev->paused)
 		return;
+	if (strcmp(name, "RECALL") == 0)
+		virtio_hold_again(vdev);
 	if (strcmp(name, "STOP") == 0) {
 		vdev->paused = true;
 		virtio_park(vdev, false);
-	} else if (strcmp(name, "RESUME") == 0) {
+	} else if (strcmp(name, "RESUME") == 0 || strcmp(name, "RECALL") == 0) {
 		vdev->paused = false;
 		virtio_unpark(vdev);
 	}

@@ -45,6 +45,12 @@ struct virtio_queue {
 	struct loop_task batch;	    /* after a batch of completions */
 	struct region_event event;  /* the transport's, in force while the queue serves */
 	bool event_added;
+	/* As state, when the VM is saved as it runs (virtio-state.c). */
+	struct queue_live {
+		bool is_there, kicked;
+		uint16_t avail_seen;
+		struct queue_held held;
+	} live;
 };
 
 /* What a kind of device is. */
@@ -69,6 +75,10 @@ struct virtio_ops {
 	/* On the loop, or under the lock for the main loop: returns when no request of that loop is
 	 * in flight any more; with `pause` those may stay that wait for the VM to go on. */
 	void (*drain)(struct virtio_device *vdev, struct loop *loop, bool pause);
+	/* A request that it held when the machine was saved, before the queue serves again.  NULL:
+	 * it never holds one while the machine can be saved so. */
+	void (*held)(
+		struct virtio_device *vdev, struct virtio_queue *vq, struct queue_request *request);
 	/* Back to power-on; queues are stopped. */
 	void (*reset)(struct virtio_device *vdev);
 };
@@ -245,6 +255,8 @@ int virtio_queue_init(struct virtio_queue *vq, struct virtio_device *vdev, unsig
 void virtio_queue_destroy(struct virtio_queue *vq);
 void virtio_queue_clear(struct virtio_queue *vq); /* parked: as at power-on */
 void virtio_unpark(struct virtio_device *vdev);	  /* serves every queue that may be served */
+/* Loaded with requests in flight: the device has them again.  Before the first virtio_unpark(). */
+void virtio_hold_again(struct virtio_device *vdev);
 void virtio_park(struct virtio_device *vdev, bool discard);
 /* Parked: ends also the requests that wait for the VM to go on. */
 void virtio_finish(struct virtio_device *vdev);
