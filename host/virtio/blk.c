@@ -34,6 +34,10 @@
 
 #define SEGMENT_UNMAP 1u
 
+/* A reset waits, with all the machine, for what is under way: for no more than this of an erasure.
+ */
+#define ERASE_PIECE (UINT64_C(4) << 20)
+
 struct header {
 	uint32_t type, reserved;
 	uint64_t sector;
@@ -63,6 +67,7 @@ struct blk_request {
 	const struct range_type *range; /* what is done to these segments */
 	struct segment segments[VIRTIO_BLK_SEGMENTS_MAX];
 	unsigned segment_count, segment_next;
+	uint64_t segment_done; /* bytes of segment_next */
 	bool flush_after; /* write-through: stable before it completes */
 };
 
@@ -234,12 +239,14 @@ static const struct range_type {
 	uint32_t flags; /* of a segment that are known */
 	enum block_operation operation;
 	unsigned block_flags;
+	uint64_t piece; /* bytes at once */
 } range_types[] = {
-	{T_DISCARD, VIRTIO_BLK_F_DISCARD, 0, BLOCK_DISCARD, 0},
-	{T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, SEGMENT_UNMAP, BLOCK_WRITE_ZEROES, 0},
+	{T_DISCARD, VIRTIO_BLK_F_DISCARD, 0, BLOCK_DISCARD, 0, UINT64_MAX},
+	{T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, SEGMENT_UNMAP, BLOCK_WRITE_ZEROES, 0,
+		UINT64_MAX},
 	/* What was erased stays erased over a crash, too. */
 	{T_SECURE_ERASE, VIRTIO_BLK_F_SECURE_ERASE, 0, BLOCK_WRITE_ZEROES,
-		BLOCK_FLAG_OVERWRITE | BLOCK_FLAG_FUA},
+		BLOCK_FLAG_OVERWRITE | BLOCK_FLAG_FUA, ERASE_PIECE},
 };
 
 static uint32_t most_sectors(const struct virtio_blk *blk, uint32_t type)
@@ -249,16 +256,38 @@ static uint32_t most_sectors(const struct virtio_blk *blk, uint32_t type)
 	return type == T_DISCARD ? blk->max_discard_sectors : blk->max_write_zeroes_sectors;
 }
 
-static void next_segment(struct block_request *block, int result)
+/* Skips what is done; false: that was the last. */
+static bool has_more(struct blk_request *request)
+{
+	while (request->segment_next < request->segment_count) {
+		const struct segment *segment = &request->segments[request->segment_next];
+
+		if (request->segment_done < (uint64_t)segment->sectors * BLOCK_SECTOR)
+			return true;
+		request->segment_next++;
+		request->segment_done = 0;
+	}
+	return false;
+}
+
+/* What a reset discards is not done to its end: nobody waits for it. */
+static void next_piece(struct block_request *block, int result)
 {
 	struct blk_request *request = block->opaque;
 
-	if (result == 0 && request->segment_next < request->segment_count) {
-		const struct segment *segment = &request->segments[request->segment_next++];
+	if (request->vq->ring.discard)
+		result = -ECANCELED;
+	if (result == 0 && has_more(request)) {
+		const struct segment *segment = &request->segments[request->segment_next];
+		uint64_t done = request->segment_done;
+		uint64_t left = (uint64_t)segment->sectors * BLOCK_SECTOR - done;
 		unsigned unmap = segment->flags & SEGMENT_UNMAP ? BLOCK_FLAG_UNMAP : 0;
 
-		submit(request, block->operation, request->range->block_flags | unmap,
-			segment->sector * BLOCK_SECTOR, (uint64_t)segment->sectors * BLOCK_SECTOR);
+		if (left > request->range->piece)
+			left = request->range->piece;
+		request->segment_done += left;
+		submit(request, request->range->operation, request->range->block_flags | unmap,
+			segment->sector * BLOCK_SECTOR + done, left);
 	} else if (result == 0 && request->flush_after) {
 		flush(request, NULL);
 	} else {
@@ -307,16 +336,16 @@ static void change_ranges(struct blk_request *request, const struct header *head
 	request->range = range;
 	request->segment_count = bytes / SEGMENT_SIZE;
 	request->segment_next = 0;
+	request->segment_done = 0;
 	request->flush_after = !blk->writeback;
 	status = check_segments(request);
 	if (status != S_OK) {
 		finish(request, status);
 		return;
 	}
-	request->block.operation = range->operation;
-	request->block.done = next_segment;
+	request->block.done = next_piece;
 	request->block.opaque = request;
-	next_segment(&request->block, 0);
+	next_piece(&request->block, 0);
 }
 
 static const struct {

@@ -329,7 +329,11 @@ void virtio_mmio_detach(struct device *dev)
 {
 	struct virtio_mmio *slot = slot_of(dev->bus);
 
+	/* A queue that still served on its own loop could post the task again. */
+	virtio_park(slot->vdev, true);
 	loop_cancel(dev->machine->loop, &slot->interrupt_task);
+	atomic_store(&slot->interrupt_status, 0);
+	update_line(slot);
 	slot->vdev = NULL;
 	free(slot->queue_align);
 	slot->queue_align = NULL;

@@ -3,6 +3,8 @@
  * virtio-blk behind the MMIO transport, driven through its registers without an engine: start-up,
  * requests on the main loop and on an iothread, broken rings, reset, resize.
  */
+#include <fcntl.h>
+
 #include "virtio-help.h"
 
 static void registers_at_rest(void **state)
@@ -332,6 +334,88 @@ static void properties_that_cannot_be(void **state)
 #name ": iothread", name, on_iothread, tear_down, NULL \
 	}
 
+static int with_secure_erase(void **state)
+{
+	begin(",secure-erase=on,iothread=t");
+	return 0;
+}
+
+static uint8_t byte_of_image(off_t at)
+{
+	int fd = open(image, O_RDONLY);
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	close(fd);
+	return byte;
+}
+
+/* Erasing is done in pieces, and a reset waits for one of them. */
+static void a_reset_ends_an_erasure(void **state)
+{
+	uint64_t size = 64u << 20;
+	struct range {
+		uint64_t sector;
+		uint32_t sectors, flags;
+	} range = {0, size / 512, 0};
+	struct error err;
+	int fd = open(image, O_WRONLY);
+
+	assert_int_equal(block_resize(backend, size, &err), 0);
+	assert_int_equal(pwrite(fd, "\xff", 1, 0), 1);
+	assert_int_equal(pwrite(fd, "\xff", 1, size - 1), 1);
+	close(fd);
+	start(FEATURE(16));
+	memcpy(ram + DATA, &range, sizeof(range));
+	queue_up(0, 14, 0, sizeof(range), false);
+	for (int i = 0; i < 100000 && byte_of_image(0); i++)
+		settle_for(10000);
+	lock();
+	reg_write(0x70, 0);
+	unlock();
+	assert_int_equal(byte_of_image(0), 0);
+	assert_int_equal(byte_of_image(size - 1), 0xff);
+	assert_int_equal(ram[STATUS], 1);
+}
+
+/* Without a reset it goes on to the end. */
+static void an_erasure_ends_by_itself(void **state)
+{
+	struct range {
+		uint64_t sector;
+		uint32_t sectors, flags;
+	} ranges[] = {{0, 12288, 0}, {12289, 0, 0}, {12290, 4093, 0}};
+	struct error err;
+	int fd = open(image, O_WRONLY);
+
+	assert_int_equal(block_resize(backend, 8u << 20, &err), 0);
+	for (unsigned at = 0; at < 8u << 20; at += 512)
+		assert_int_equal(pwrite(fd, "\xff", 1, at), 1);
+	close(fd);
+	start(FEATURE(16));
+	memcpy(ram + DATA, ranges, sizeof(ranges));
+	assert_int_equal(request(14, 0, sizeof(ranges), false), 0);
+	for (unsigned sector = 0; sector < 8u << 11; sector++) {
+		bool erased = sector < 12288 || (sector >= 12290 && sector < 12290 + 4093);
+
+		if (byte_of_image(sector * 512) != (erased ? 0 : 0xff))
+			fail_msg("sector %u", sector);
+	}
+}
+
+static void its_interrupt_goes_with_a_device(void **state)
+{
+	start(0);
+	assert_int_equal(request(0, 0, 512, true), 0);
+	run_until(line_is_up);
+	lock();
+	device_destroy(disk);
+	unlock();
+	disk = NULL;
+	settle();
+	assert_int_equal(line_level, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +434,11 @@ int main(void)
 		BOTH(a_resize_is_announced),
 		BOTH(ready_off_and_on),
 		BOTH(properties_that_cannot_be),
+		BOTH(its_interrupt_goes_with_a_device),
+		cmocka_unit_test_setup_teardown(
+			a_reset_ends_an_erasure, with_secure_erase, tear_down),
+		cmocka_unit_test_setup_teardown(
+			an_erasure_ends_by_itself, with_secure_erase, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,7 +173,8 @@ static inline void begin(const char *properties)
 static inline void end(void)
 {
 	lock();
-	device_destroy(disk);
+	if (disk)
+		device_destroy(disk);
 	unlock();
 	machine_destroy(&machine);
 	block_close_all();
