@@ -11,7 +11,7 @@ so that no request is lost, however early the kernel sends it.
 import socket
 import threading
 
-from .portend import PortEnd
+from .portend import ANSWER, PortEnd
 
 from .qmp import QmpClosed, QmpError
 
@@ -79,6 +79,17 @@ def port(control, words):
     return getattr(control.port_end(name), action)(*rest)
 
 
+def plug(control, words):
+    """plug CHARDEV NR NAME: a port is plugged in; "port all close" takes it away again"""
+    chardev, number, name = words
+    control.plug(f"port{number}", chardev=chardev, nr=int(number), name=name)
+
+
+def unplug(control, words):
+    """unplug NR: it goes, and has gone"""
+    control.unplug(f"port{words[0]}")
+
+
 def size(port, words):
     """size ID COLS ROWS: the terminal behind that chardev has another size"""
     name, cols, rows = words
@@ -98,6 +109,8 @@ VERBS = {
     "ends": ends,
     "save": save,
     "port": port,
+    "plug": plug,
+    "unplug": unplug,
     "size": size,
     "migrate": unsupported,
     "next": unsupported,
@@ -113,6 +126,7 @@ class ControlPort:
         self.qmp = vm.qmp
         self.log = []
         self._ends = {}
+        self._plugged = []  # ids of devices
         self.moved = False  # the guest is at the other end of the next connection
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
@@ -130,6 +144,19 @@ class ControlPort:
     def close_ends(self):
         for end in self._ends.values():
             end.close()
+
+        for name in list(self._plugged):
+            self.unplug(name)
+
+    def plug(self, device, **properties):
+        self.qmp().command("device_add", driver="virtserialport", id=device, **properties)
+        self._plugged.append(device)
+
+    def unplug(self, name):
+        """QEMU lets go of the chardev a while after its answer, and says so."""
+        self.qmp().command("device_del", id=name)
+        self.qmp().wait_event("DEVICE_DELETED", ANSWER)
+        self._plugged.remove(name)
 
     def follow_ends(self):
         """The VM goes on in another process, with sockets of its own."""

@@ -78,7 +78,7 @@ class Qmp:
                 return answer
             self.events.append(answer)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         """Runs a command; its return value, or QmpError.  Underscores in keys become dashes."""
         self._id += 1
         message = {"execute": name, "id": self._id}

@@ -15,7 +15,15 @@ static unsigned rx_index(unsigned port)
 	return port ? 2 * port + 2 : 0;
 }
 
-static bool set_up_queues(struct virtio_console *con, unsigned wanted)
+static bool set_up_port(struct virtio_console *con, unsigned index)
+{
+	struct console_port *port = &con->port[index];
+
+	return virtqueue_init(&port->rx, &con->dev, rx_index(index), 0, 0, CONSOLE_SEGMENTS) &&
+	       virtqueue_init(&port->tx, &con->dev, rx_index(index) + 1, 0, 0, CONSOLE_SEGMENTS);
+}
+
+static bool set_up_queues(struct virtio_console *con, unsigned wanted, bool spare)
 {
 	struct virtio_device *dev = &con->dev;
 
@@ -25,22 +33,22 @@ static bool set_up_queues(struct virtio_console *con, unsigned wanted)
 		con->ports = 1;
 	if (wanted && wanted < con->ports)
 		con->ports = wanted;
-	for (unsigned i = 0; i < con->ports; i++) {
-		struct console_port *port = &con->port[i];
-
-		if (!virtqueue_init(&port->rx, dev, rx_index(i), 0, 0, CONSOLE_SEGMENTS) ||
-			!virtqueue_init(&port->tx, dev, rx_index(i) + 1, 0, 0, CONSOLE_SEGMENTS))
+	for (unsigned i = 0; i < con->ports; i++)
+		if (!set_up_port(con, i))
 			return false;
-	}
 	if (!con->multiport)
 		return true;
+	if (spare && (con->max_ports <= CONSOLE_SPARE || !set_up_port(con, CONSOLE_SPARE)))
+		return false;
 	return virtqueue_init(&con->control_rx, dev, CONTROL_RX, 0, CONSOLE_BUFFERS, 1) &&
 	       virtqueue_init(&con->control_tx, dev, CONTROL_TX, 0, CONSOLE_BUFFERS, 1);
 }
 
 static void set_interrupts(struct virtio_console *con, bool on)
 {
-	for (unsigned i = 0; i < con->ports; i++) {
+	for (unsigned i = 0; i <= CONSOLE_SPARE; i++) {
+		if (!con->port[i].rx.size)
+			continue;
 		virtqueue_interrupts(&con->port[i].rx, on);
 		virtqueue_interrupts(&con->port[i].tx, false); /* who sends, waits */
 	}
@@ -63,7 +71,7 @@ bool virtio_console_open(struct virtio_console *con, const struct virtio_console
 	con->multiport = virtio_has(&con->dev, CONSOLE_F_MULTIPORT);
 	if (con->multiport)
 		con->max_ports = virtio_config32(&con->dev, CONSOLE_C_MAX_PORTS);
-	if (!set_up_queues(con, options->ports)) {
+	if (!set_up_queues(con, options->ports, options->spare)) {
 		note("the console lacks a queue");
 		return false;
 	}
@@ -153,7 +161,7 @@ int64_t console_send(struct virtio_console *con, uint32_t id, uint16_t event, ui
 static void note_message(struct virtio_console *con, const struct console_message *m)
 {
 	uint32_t id = m->control.id, more = m->bytes - sizeof(m->control);
-	struct console_port *port = id < CONSOLE_PORTS ? &con->port[id] : NULL;
+	struct console_port *port = id <= CONSOLE_SPARE ? &con->port[id] : NULL;
 
 	if (id >= con->max_ports)
 		con->unknown++;
@@ -167,6 +175,7 @@ static void note_message(struct virtio_console *con, const struct console_messag
 	case CONSOLE_DEVICE_REMOVE:
 		con->unknown += !port->added;
 		port->added = false;
+		port->removes++;
 		break;
 	case CONSOLE_CONSOLE_PORT: port->console = true; break;
 	case CONSOLE_PORT_OPEN:

@@ -30,7 +30,8 @@ enum {
 	CONSOLE_PORT_NAME,
 };
 
-#define CONSOLE_PORTS	 3 /* that this driver has queues for */
+#define CONSOLE_PORTS	 3 /* that this driver has queues for, */
+#define CONSOLE_SPARE	 3 /* and one that may be plugged in */
 #define CONSOLE_SEGMENTS 5
 #define CONSOLE_MESSAGE	 64 /* bytes of a buffer for control messages */
 #define CONSOLE_BUFFERS	 8
@@ -54,6 +55,7 @@ struct virtio_console_options {
 	bool polling;
 	bool no_control; /* buffers for control messages are given by console_give_control() */
 	unsigned ports;	 /* 1 to CONSOLE_PORTS; 0: all.  They must be there */
+	bool spare;	 /* queues for port CONSOLE_SPARE, too */
 	uint64_t without;
 };
 
@@ -61,7 +63,7 @@ struct console_port {
 	struct virtqueue rx, tx;
 	bool added, console, host_open;
 	uint8_t name[CONSOLE_MESSAGE];
-	uint32_t name_length, adds, opens, closes;
+	uint32_t name_length, adds, removes, opens, closes;
 };
 
 struct virtio_console {
@@ -69,7 +71,7 @@ struct virtio_console {
 	bool multiport;
 	uint32_t max_ports;
 	unsigned ports;
-	struct console_port port[CONSOLE_PORTS];
+	struct console_port port[CONSOLE_SPARE + 1];
 	struct virtqueue control_rx, control_tx;
 	uint8_t *messages; /* CONSOLE_BUFFERS of CONSOLE_MESSAGE bytes, guarded */
 	/* Messages for ports that cannot be, REMOVEs of ports that are not. */

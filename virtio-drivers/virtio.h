@@ -60,7 +60,7 @@
 #define VIRTIO_ISR_QUEUE  1u
 #define VIRTIO_ISR_CONFIG 2u
 #define VIRTIO_NO_VECTOR  0xffffu
-#define VIRTIO_QUEUES	  8 /* that these drivers use; a device may have more */
+#define VIRTIO_QUEUES	  10 /* that these drivers use; a device may have more */
 
 /* struct virtio_pci_common_cfg (4.1.4.3) */
 enum {

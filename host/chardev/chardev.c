@@ -516,6 +516,21 @@ void chardev_forget_files(void)
 		chardev_file_forget(container_of(pos, struct chardev, link));
 }
 
+int chardev_remove(const char *id)
+{
+	struct chardev *chr = chardev_find(id);
+
+	if (!chr)
+		return -ENOENT;
+	if (chr->user || chr->type->attach)
+		return -EBUSY;
+	release_kept(chr);
+	if (chr->type->close)
+		chr->type->close(chr);
+	chardev_free(chr);
+	return 0;
+}
+
 void chardev_close_all(void)
 {
 	struct list *pos, *tmp;

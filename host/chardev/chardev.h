@@ -87,6 +87,9 @@ void chardev_resize(struct chardev *chr, uint16_t cols, uint16_t rows);
  * reconnect), udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
 int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
 
+/* 0; -ENOENT: there is none of that id; -EBUSY: it has a user, or is one of a mux. */
+int chardev_remove(const char *id);
+
 /* The short forms of -serial, -monitor, -qmp: "stdio", "mon:stdio", "null", "none", "file:PATH",
  * "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...", "chardev:ID", "vc".
  * Makes a character device with `id` (or finds it, for chardev:); NULL with `err` set, or NULL with

@@ -39,12 +39,19 @@ void chardev_set_gate(const struct chardev_gate *new_gate)
 
 int gate_attach(struct chardev *chr, struct chardev_user *user)
 {
+	unsigned n = 0;
+
 	if (user->is_host)
 		return 0;
-	if (device_count == DEVICES)
+	/* The number of one that has gone is the first to be given again. */
+	while (n < device_count && devices[n].user)
+		n++;
+	if (n == DEVICES)
 		return gate ? -ENOSPC : 0;
-	devices[device_count].chr = chr;
-	devices[device_count++].user = user;
+	devices[n].chr = chr;
+	devices[n].user = user;
+	if (n == device_count)
+		device_count++;
 	return 0;
 }
 

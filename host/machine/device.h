@@ -100,6 +100,7 @@ struct bus {
 	/* The bus's part of a reset of `dev`, before the device's own.  NULL: none. */
 	void (*reset)(struct bus *bus, struct device *dev);
 	bool (*is_full)(struct bus *bus); /* no room for one more; NULL: always room */
+	bool hotplug;			  /* devices may come and go while the machine runs */
 	struct list link;		  /* the list of all busses */
 };
 

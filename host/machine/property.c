@@ -138,8 +138,8 @@ static int set_enum(const struct property *prop, const char *value, int *out, st
 	return error_set(err, EINVAL, "Property '%s' doesn't take value '%s'", prop->name, value);
 }
 
-static int set_backend(
-	const struct property *prop, const char *value, void **out, struct error *err)
+static int set_backend(const struct device *dev, const struct property *prop, const char *value,
+	void **out, struct error *err)
 {
 	void *found;
 
@@ -150,8 +150,8 @@ static int set_backend(
 	default: found = iothread_find(value); break;
 	}
 	if (!found)
-		return error_set(
-			err, ENOENT, "Property '%s' can't find value '%s'", prop->name, value);
+		return error_set(err, ENOENT, "Property '%s.%s' can't find value '%s'",
+			dev->type->name, prop->name, value);
 	*out = found;
 	return 0;
 }
@@ -181,7 +181,7 @@ static int set(
 	case PROPERTY_CHARDEV:
 	case PROPERTY_DRIVE:
 	case PROPERTY_RNG:
-	case PROPERTY_IOTHREAD: return set_backend(prop, value, at, err);
+	case PROPERTY_IOTHREAD: return set_backend(dev, prop, value, at, err);
 	default: return set_number(prop, value, at, err);
 	}
 }

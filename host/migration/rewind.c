@@ -198,10 +198,15 @@ bool rewind_is_there(void)
 	return back.machine && !back.broken;
 }
 
-void rewind_forget(void)
+void rewind_begin_anew(void)
 {
 	while (back.count)
 		place_free(back.places[--back.count]);
+}
+
+void rewind_forget(void)
+{
+	rewind_begin_anew();
 	back.machine = NULL;
 	outside_on_check(NULL, NULL);
 }

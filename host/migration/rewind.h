@@ -13,6 +13,8 @@
 void rewind_prepare(struct machine *machine);
 bool rewind_is_there(void);
 void rewind_forget(void);
+/* Devices came or went: what was kept is of another machine, and this is the beginning now. */
+void rewind_begin_anew(void);
 
 /* Back, or forward within what was executed already, to `goal`.  0; -ENOENT: that is before the
  * beginning, nothing changed; another -errno: the machine is of no use any more. */

@@ -9,12 +9,18 @@
 const struct qmp_command qmp_commands[] = {
 	{"block_resize", ARGS({"device", "str", true}, {"node-name", "str", true}, {"size", "int"}),
 		NULL, run_block_resize, true},
+	{"chardev-add", ARGS({"id", "str"}, {"backend", "ChardevBackend"}), "ChardevReturn",
+		run_chardev_add, true},
+	{"chardev-remove", ARGS({"id", "str"}), NULL, run_chardev_remove, true},
 	/* Ours: QEMU 7.2 has no way to say it. */
 	{"chardev-resize", ARGS({"id", "str"}, {"cols", "int"}, {"rows", "int"}), NULL,
 		run_chardev_resize, true},
 	{"cont", NULL, NULL, run_cont},
 	{"device-list-properties", ARGS({"typename", "str"}), "[ObjectPropertyInfo]",
 		query_list_properties},
+	{"device_add", ARGS({"driver", "str"}, {"bus", "str", true}, {"id", "str", true}), NULL,
+		run_device_add, true, true},
+	{"device_del", ARGS({"id", "str"}), NULL, run_device_del, true},
 	{"human-monitor-command", ARGS({"command-line", "str"}, {"cpu-index", "int", true}), "str",
 		run_human_monitor_command},
 	{"inject-nmi", NULL, NULL, run_inject_nmi, true},

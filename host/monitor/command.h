@@ -41,6 +41,7 @@ struct qmp_command {
 	/* A new value, or NULL with `err`.  args is checked against `arguments`. */
 	json_t *(*run)(struct machine *machine, const json_t *args, struct qmp_error *err);
 	bool acts; /* the guest may see it: it is input from outside (machine/outside.h) */
+	bool more; /* takes members beyond `arguments`, which it checks itself */
 };
 
 extern const struct qmp_command qmp_commands[]; /* alphabetical; a NULL name ends it */
@@ -81,7 +82,10 @@ char *hmp_run(struct machine *machine, const char *line);
 json_t *monitor_name(void);
 const char *monitor_uuid(void);
 
-/* The commands by file: query.c, run.c, stats.c, migrate.c. */
+/* monitor.c: an event to all who listen; takes `data`, which may be NULL. */
+void monitor_event(const char *name, json_t *data);
+
+/* The commands by file: query.c, run.c, stats.c, migrate.c, plug.c, backends.c. */
 typedef json_t *qmp_run(struct machine *machine, const json_t *args, struct qmp_error *err);
 qmp_run run_block_resize, run_cont, run_human_monitor_command, run_inject_nmi, run_quit, run_stop,
 	run_system_powerdown, run_system_reset, run_ringbuf_read, run_chardev_resize;
@@ -90,6 +94,7 @@ qmp_run query_version, query_commands, query_schema, query_status, query_kvm, qu
 	query_machines, query_current_machine, query_iothreads, query_list_properties,
 	query_list_types, query_cpu_definitions;
 qmp_run query_stats, query_stats_schemas, query_replay;
+qmp_run run_device_add, run_device_del, run_chardev_add, run_chardev_remove;
 qmp_run run_migrate, run_migrate_cancel, run_migrate_incoming, run_migrate_set_capabilities,
 	query_migrate, query_migrate_capabilities;
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/keyval.h"
 #include "base/version.h"
 #include "cpu/engine.h"
 #include "machine/outside.h"
@@ -71,6 +72,48 @@ static void do_block_resize(struct machine *machine, const char *argument, FILE 
 	}
 	json_decref(call(machine, run_block_resize,
 		json_pack("{s:s,s:I}", "device", device, "size", (json_int_t)bytes), out));
+}
+
+/* "device_add DRIVER,KEY=VALUE,...", as -device has it. */
+static void do_device_add(struct machine *machine, const char *argument, FILE *out)
+{
+	struct error why = {.text = ""};
+	struct keyvals *kv = keyvals_parse("device_add", argument, "driver", &why);
+	json_t *args = json_object();
+	struct list *pos;
+
+	if (kv && keyvals_get(kv, "driver")) {
+		list_for_each (pos, &kv->pairs) {
+			struct keyval *pair = container_of(pos, struct keyval, link);
+
+			json_object_set_new(args, pair->key, json_string(pair->value));
+		}
+		json_decref(call(machine, run_device_add, json_incref(args), out));
+	} else {
+		fprintf(out, "Error: %s\r\n", kv ? "Parameter 'driver' is missing" : why.text);
+	}
+	json_decref(args);
+	keyvals_free(kv);
+}
+
+/* A command whose one argument is an id. */
+static void call_with_id(struct machine *machine, const char *name, qmp_run *run,
+	const char *argument, FILE *out)
+{
+	if (*argument)
+		json_decref(call(machine, run, json_pack("{s:s}", "id", argument), out));
+	else
+		fprintf(out, "%s: string expected\r\n", name);
+}
+
+static void do_device_del(struct machine *machine, const char *argument, FILE *out)
+{
+	call_with_id(machine, "device_del", run_device_del, argument, out);
+}
+
+static void do_chardev_remove(struct machine *machine, const char *argument, FILE *out)
+{
+	call_with_id(machine, "chardev-remove", run_chardev_remove, argument, out);
 }
 
 /* "migrate [-d] uri": it never waits here, so -d says nothing new. */
@@ -330,7 +373,11 @@ static void do_help(struct machine *machine, const char *argument, FILE *out);
 static const struct hmp_command commands[] = {
 	{"block_resize", NULL, "device size", "resize an image (MiB, or with a suffix)",
 		do_block_resize},
+	{"chardev-remove", NULL, "id", "close a character device that is free", do_chardev_remove},
 	{"cont", "c", "", "resume the guest", do_cont},
+	{"device_add", NULL, "driver[,key=value,...]", "plug a device in, as -device does",
+		do_device_add},
+	{"device_del", NULL, "id", "unplug a device", do_device_del},
 	{"help", "?", "", "this list", do_help},
 	{"info", NULL, "[subcommand]", "show what there is", do_info},
 	{"migrate", NULL, "[-d] file:path", "save the machine's state", do_migrate},

@@ -144,8 +144,7 @@ static json_t *event_data(const char *name, enum shutdown_cause cause)
 	return json_pack("{s:b,s:s}", "guest", guest, "reason", shutdown_cause_name(cause));
 }
 
-/* Takes `data`, which may be NULL. */
-static void send_event(const char *name, json_t *data)
+void monitor_event(const char *name, json_t *data)
 {
 	json_t *event;
 	struct timeval now;
@@ -164,7 +163,7 @@ static void send_event(const char *name, json_t *data)
 static void machine_event(void *opaque, const char *name, enum shutdown_cause cause)
 {
 	if (strcmp(name, "RECALL") != 0) /* nothing that QMP knows */
-		send_event(name, event_data(name, cause));
+		monitor_event(name, event_data(name, cause));
 }
 
 static void drive_event(void *opaque, const struct block_failure *failure)
@@ -181,13 +180,13 @@ static void drive_event(void *opaque, const struct block_failure *failure)
 
 	if (is_node)
 		json_object_set_new(data, "node-name", json_string(block_id(failure->blk)));
-	send_event("BLOCK_IO_ERROR", data);
+	monitor_event("BLOCK_IO_ERROR", data);
 }
 
 static void migration_event(void *opaque, enum migration_status status)
 {
 	if (monitor_wants_migration_events())
-		send_event(
+		monitor_event(
 			"MIGRATION", json_pack("{s:s}", "status", migration_status_name(status)));
 }
 

@@ -34,6 +34,8 @@ static const char *const migration_capabilities[] = {"xbzrle", "rdma-pin-all", "
 	"late-block-activate", "x-ignore-shared", "validate-uuid", "background-snapshot",
 	"zero-copy-send", "postcopy-preempt", NULL};
 
+static const char *const chardev_kinds[] = {
+	"file", "null", "pipe", "pty", "ringbuf", "serial", "socket", "tty", NULL};
 static const char *const replay_modes[] = {"none", "record", "play", NULL};
 
 #define MEMBERS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
@@ -84,6 +86,10 @@ static const struct qmp_type types[] = {
 		.members = MEMBERS({"device", "str"}, {"qdev", "str", true}, {"type", "str"},
 			{"removable", "bool"}, {"locked", "bool"},
 			{"inserted", "BlockDeviceInfo", true})},
+	{"ChardevBackendKind", META_ENUM, .values = chardev_kinds},
+	{"ChardevBackend", META_OBJECT,
+		.members = MEMBERS({"type", "ChardevBackendKind"}, {"data", "any"})},
+	{"ChardevReturn", META_OBJECT, .members = MEMBERS({"pty", "str", true})},
 	{"CpuInstanceProperties", META_OBJECT,
 		.members = MEMBERS({"socket-id", "int", true}, {"core-id", "int", true},
 			{"thread-id", "int", true}, {"die-id", "int", true})},
@@ -141,6 +147,8 @@ static const struct qmp_type types[] = {
 			{"ram", "MigrationStats", true}, {"total-time", "int", true},
 			{"setup-time", "int", true}, {"downtime", "int", true},
 			{"error-desc", "str", true})},
+	{"DEVICE_DELETED-data", META_OBJECT,
+		.members = MEMBERS({"device", "str", true}, {"path", "str"})},
 	{"MIGRATION-data", META_OBJECT, .members = MEMBERS({"status", "MigrationStatus"})},
 	{"SHUTDOWN-data", META_OBJECT,
 		.members = MEMBERS({"guest", "bool"}, {"reason", "ShutdownCause"})},
@@ -150,6 +158,7 @@ static const struct qmp_type types[] = {
 
 const struct qmp_event qmp_events[] = {
 	{"BLOCK_IO_ERROR", "BLOCK_IO_ERROR-data"},
+	{"DEVICE_DELETED", "DEVICE_DELETED-data"},
 	{"MIGRATION", "MIGRATION-data"},
 	{"POWERDOWN", NULL},
 	{"RESET", "RESET-data"},
@@ -176,7 +185,7 @@ static int wrong_type(struct qmp_error *err, const char *path, const char *expec
 	return -EINVAL;
 }
 
-static int check_members(const struct qmp_member *members, const json_t *object, const char *path,
+static int check_members(const struct qmp_member *members, const json_t *object, bool more,
 	struct qmp_error *err);
 
 static int check_builtin(
@@ -235,11 +244,11 @@ static int check_value(
 		return check_enum(type, value, path, err);
 	if (!json_is_object(value))
 		return wrong_type(err, path, "object");
-	return check_members(type->members, value, path, err);
+	return check_members(type->members, value, false, err);
 }
 
-static int check_members(const struct qmp_member *members, const json_t *object, const char *path,
-	struct qmp_error *err)
+static int check_members(
+	const struct qmp_member *members, const json_t *object, bool more, struct qmp_error *err)
 {
 	const struct qmp_member *m;
 	const char *key;
@@ -258,7 +267,7 @@ static int check_members(const struct qmp_member *members, const json_t *object,
 	{
 		for (m = members; m && m->name && strcmp(m->name, key); m++)
 			;
-		if (!m || !m->name) {
+		if (!more && (!m || !m->name)) {
 			qmp_fail(err, QMP_GENERIC, "Parameter '%s' is unexpected", key);
 			return -EINVAL;
 		}
@@ -274,7 +283,7 @@ int qmp_check_arguments(
 
 	if (!args)
 		args = none = json_object();
-	rc = check_members(command->arguments, args, "", err);
+	rc = check_members(command->arguments, args, command->more, err);
 	json_decref(none);
 	return rc;
 }

@@ -4,6 +4,8 @@
  *
  * What the driver has to be told stands as bits with each port, not in a queue: so it is bounded,
  * however slowly the driver gives buffers, and a state that came and went meanwhile is not told.
+ * The end of a port is told before what there is to say of another that has its number now; until
+ * then what the driver says and sends is meant for the old one, and goes nowhere.
  *
  * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned
  * round later (docs/differences.md).
@@ -36,17 +38,20 @@ _Static_assert(sizeof(struct control) == CONTROL_SIZE, "as in 5.3.6.2");
 
 /* --- to the driver --- */
 
-static struct console_port *next_owed(struct console *console)
+/* The first port of which there is something to say; max_ports: none. */
+static uint32_t next_owed(const struct console *console)
 {
-	for (uint32_t i = 0; i < console->max_ports; i++)
-		if (console->ports[i] && console->ports[i]->owed)
-			return console->ports[i];
-	return NULL;
+	uint32_t i = 0;
+
+	while (i < console->max_ports && !console->gone[i] &&
+		!(console->ports[i] && console->ports[i]->owed))
+		i++;
+	return i;
 }
 
-bool control_owes(struct console *console)
+bool control_owes(const struct console *console)
 {
-	return console->driver_ready && next_owed(console);
+	return console->driver_ready && next_owed(console) < console->max_ports;
 }
 
 void control_look(struct console *console)
@@ -56,7 +61,7 @@ void control_look(struct console *console)
 }
 
 /* The message for the lowest bit that is owed; its length. */
-static size_t compose(struct console_port *port, uint8_t *out)
+static size_t compose_of_port(struct console_port *port, uint8_t *out)
 {
 	struct control *control = (struct control *)out;
 	uint8_t bit = port->owed & -port->owed, *rest = out + CONTROL_SIZE;
@@ -90,6 +95,17 @@ static size_t compose(struct console_port *port, uint8_t *out)
 	}
 }
 
+static size_t compose(struct console *console, uint8_t *out)
+{
+	uint32_t nr = next_owed(console);
+
+	if (!console->gone[nr])
+		return compose_of_port(console->ports[nr], out);
+	console->gone[nr] = false;
+	*(struct control *)out = (struct control){.id = nr, .event = PORT_REMOVE, .value = 1};
+	return CONTROL_SIZE;
+}
+
 /* A buffer too small for a header carries none; a name is cut to its buffer. */
 void control_receive_request(struct console *console, struct queue_request *request)
 {
@@ -98,8 +114,28 @@ void control_receive_request(struct console *console, struct queue_request *requ
 	size_t length = 0;
 
 	if (request->in_bytes >= CONTROL_SIZE)
-		length = compose(next_owed(console), message);
+		length = compose(console, message);
 	virtio_complete(vq, request, queue_copy_in(request, message, length));
+}
+
+/* --- ports that come and go --- */
+
+/* A driver that is not ready hears of all ports when it is. */
+void control_port_added(struct console_port *port)
+{
+	if (!port->console->driver_ready)
+		return;
+	port->owed |= OWED_ADD;
+	control_look(port->console);
+}
+
+/* Of a port that was never announced there is nothing to say (5.3.6.2.1). */
+void control_port_removed(struct console_port *port)
+{
+	if (!port->added)
+		return;
+	port->console->gone[port->nr] = true;
+	control_look(port->console);
 }
 
 /* --- from the driver --- */
@@ -136,8 +172,7 @@ static void port_ready(struct console_port *port, uint16_t value)
 
 static void handle(struct console *console, const struct control *control)
 {
-	struct console_port *port =
-		control->id < console->max_ports ? console->ports[control->id] : NULL;
+	struct console_port *port = console_port(console, control->id);
 
 	if (control->event == DEVICE_READY)
 		device_ready(console, control->value);
@@ -146,6 +181,9 @@ static void handle(struct console *console, const struct control *control)
 			control->id);
 	else if (control->event == PORT_READY)
 		port_ready(port, control->value);
+	else if (control->event == PORT_OPEN && !port->added)
+		log_guest_error(
+			console->vdev.name, "port %u was not added when it opened", port->nr);
 	else if (control->event == PORT_OPEN)
 		port_guest_opened(port, control->value == 1);
 	else

@@ -263,6 +263,16 @@ static int check_name(const struct console_port *port, struct error *err)
 	return 0;
 }
 
+static int attach(struct console_port *port, struct error *err)
+{
+	port->host_open = port->is_console && port->chr;
+	if (!port->chr)
+		return 0;
+	port->user = (struct chardev_user){
+		.can_receive = can_receive, .receive = receive, .event = event, .opaque = port};
+	return chardev_attach(port->chr, &port->user, err);
+}
+
 static int port_realize(struct console_port *port, struct error *err)
 {
 	int rc;
@@ -275,15 +285,15 @@ static int port_realize(struct console_port *port, struct error *err)
 	if (rc < 0)
 		return rc;
 	port->console->ports[port->nr] = port;
-	port->host_open = port->is_console && port->chr;
-	if (!port->chr)
-		return 0;
-	port->user = (struct chardev_user){
-		.can_receive = can_receive, .receive = receive, .event = event, .opaque = port};
-	rc = chardev_attach(port->chr, &port->user, err);
-	if (rc < 0)
+	rc = attach(port, err);
+	if (rc < 0) {
 		port->console->ports[port->nr] = NULL;
-	return rc;
+		return rc;
+	}
+	control_port_added(port);
+	size_changed(port);
+	virtio_look_again(rx_queue(port)); /* without MULTIPORT it is open */
+	return 0;
 }
 
 static int virtconsole_realize(struct device *dev, struct error *err)
@@ -297,6 +307,18 @@ static int virtserialport_realize(struct device *dev, struct error *err)
 	return port_realize(port_of(dev), err);
 }
 
+/* A buffer for input stays in its queue, for the driver to take back; output that waits, and what
+ * comes until the driver knows, has nowhere to go. */
+static void give_back(struct console_port *port)
+{
+	if (port->rx)
+		virtio_untake(rx_queue(port), port->rx);
+	if (port->tx)
+		virtio_complete(tx_queue(port), port->tx, 0);
+	port->rx = port->tx = NULL;
+	virtio_look_again(tx_queue(port));
+}
+
 /* The queues are the bus's, which goes after its ports. */
 static void port_unrealize(struct device *dev)
 {
@@ -305,11 +327,11 @@ static void port_unrealize(struct device *dev)
 	loop_cancel(port->dev.machine->loop, &port->more);
 	if (port->chr)
 		chardev_detach(port->chr, &port->user);
-	if (port->rx)
-		virtio_untake(rx_queue(port), port->rx);
-	if (port->tx)
-		virtio_untake(tx_queue(port), port->tx);
+	give_back(port);
+	control_port_removed(port);
 	port->console->ports[port->nr] = NULL;
+	port->ready = false;
+	size_changed(port);
 }
 
 #define FIELD(member) offsetof(struct console_port, member)

@@ -78,9 +78,7 @@ static void console_config_write(
 
 static struct console_port *port_of_queue(const struct console *console, unsigned index)
 {
-	unsigned number = index < 2 ? 0 : index / 2 - 1;
-
-	return number < console->max_ports ? console->ports[number] : NULL;
+	return console_port(console, index < 2 ? 0 : index / 2 - 1);
 }
 
 static bool console_willing(struct virtio_device *vdev, struct virtio_queue *vq)
@@ -162,6 +160,7 @@ static void console_reset(struct virtio_device *vdev)
 	struct console *console = console_of(vdev);
 
 	console->driver_ready = false;
+	memset(console->gone, 0, console->max_ports * sizeof(*console->gone));
 	for (uint32_t i = 0; i < console->max_ports; i++)
 		if (console->ports[i])
 			port_reset(console->ports[i]);
@@ -206,7 +205,14 @@ static void name_bus(struct console *console, const struct device *dev)
 		while (bus_find(dev->machine, "virtio-serial-bus", name));
 	}
 	console->bus.is_full = is_full;
+	console->bus.hotplug = true;
 	bus_register(&console->bus, dev->machine, "virtio-serial-bus", name);
+}
+
+static void free_ports(struct console *console)
+{
+	free(console->ports);
+	free(console->gone);
 }
 
 static int console_realize(struct console *console, struct device *dev, struct error *err)
@@ -220,13 +226,16 @@ static int console_realize(struct console *console, struct device *dev, struct e
 		return error_set(
 			err, EINVAL, "maximum ports supported: %u", (unsigned)CONSOLE_PORTS_MAX);
 	console->ports = calloc(console->max_ports, sizeof(struct console_port *));
-	if (!console->ports)
+	console->gone = calloc(console->max_ports, sizeof(*console->gone));
+	if (!console->ports || !console->gone) {
+		free_ports(console);
 		return error_set(err, ENOMEM, "out of memory");
+	}
 	rc = virtio_init(&console->vdev, dev->machine, dev->type->name, &console_ops,
 		&console->conf, queues, QUEUE_SIZE, sizeof(struct queue_request),
 		dev->machine->loop, err);
 	if (rc < 0) {
-		free(console->ports);
+		free_ports(console);
 		return rc;
 	}
 	name_bus(console, dev);
@@ -237,7 +246,7 @@ static void console_unrealize(struct console *console)
 {
 	bus_unregister(&console->bus);
 	virtio_destroy(&console->vdev);
-	free(console->ports);
+	free_ports(console);
 }
 
 #define CONSOLE_PROPERTIES(type)                                                                  \
@@ -255,8 +264,32 @@ static const struct state_field console_fields[] = {
 	STATE_END,
 };
 
-static const struct state_table console_state = {
-	.name = "virtio-serial", .version = 1, .fields = console_fields};
+static unsigned port_count(const void *state)
+{
+	return ((const struct console *)state)->max_ports;
+}
+
+static bool owes_an_end(const void *state)
+{
+	const struct console *console = state;
+
+	return memchr(console->gone, true, console->max_ports);
+}
+
+static const struct state_field gone_fields[] = {
+	STATE_POINTED(struct console, gone, STATE_FLAG, port_count),
+	STATE_END,
+};
+
+static const struct state_table gone_table = {
+	.name = "removed", .version = 1, .fields = gone_fields, .needed = owes_an_end};
+
+static const struct state_table *const console_subsections[] = {&gone_table, NULL};
+
+static const struct state_table console_state = {.name = "virtio-serial",
+	.version = 1,
+	.fields = console_fields,
+	.subsections = console_subsections};
 
 /* --- virtio-serial-pci --- */
 

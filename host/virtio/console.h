@@ -67,6 +67,7 @@ struct console {
 
 	struct bus bus;
 	struct console_port **ports; /* max_ports; NULL: no such port */
+	bool *gone;		     /* max_ports: it was added, and its end was not told yet */
 	bool driver_ready;	     /* DEVICE_READY 1 came */
 };
 
@@ -78,6 +79,12 @@ static inline struct console *console_of(struct virtio_device *vdev)
 static inline bool console_multiport(const struct console *console)
 {
 	return console->vdev.features & FEATURE(VIRTIO_CONSOLE_F_MULTIPORT);
+}
+
+/* The port that the driver means by this number; NULL: none that it knows of. */
+static inline struct console_port *console_port(const struct console *console, uint32_t nr)
+{
+	return nr < console->max_ports && !console->gone[nr] ? console->ports[nr] : NULL;
 }
 
 /* A port's queues: 0 and 1 are port 0's, 2 and 3 the control queues. */
@@ -98,9 +105,13 @@ void port_size(const struct console_port *port, uint16_t *cols, uint16_t *rows);
 
 /* --- console-control.c --- */
 
+/* A port has come, or is about to go: the driver has to be told. */
+void control_port_added(struct console_port *port);
+void control_port_removed(struct console_port *port);
+
 /* Something of port->owed changed. */
 void control_look(struct console *console);
-bool control_owes(struct console *console);
+bool control_owes(const struct console *console);
 void control_receive_request(struct console *console, struct queue_request *request);
 void control_transmit_request(struct console *console, struct queue_request *request);
 
