@@ -182,6 +182,49 @@ TEST(table_in_split_layout, "PKD-DRV-08",
 	raw_broken(d, false);
 }
 
+/* A read into one buffer whose descriptor is then aimed at another: it may have been looked at or
+ * not. */
+TEST(altered_in_flight, "PKD-DRV-02",
+	"a list whose element is altered while the device has it is served as it was or as it is, "
+	"or refused; a reset leads back",
+	DISK)
+{
+	struct raw_disk *d = packed_disk(RAW_DEFAULT, 0);
+	uint8_t *buffers[2] = {guarded_alloc(512), guarded_alloc(512)};
+	uint8_t *expected = arena_alloc(512, 64);
+
+	raw_pattern(expected, 512, 34);
+	raw_fill(d, RAW_SCRATCH, 1, 34);
+	for (unsigned i = 0; i < 4; i++) {
+		struct raw_place at = d->ring.put;
+		unsigned into;
+
+		memset(buffers[0], 0x60, 512);
+		memset(buffers[1], 0x61, 512);
+		raw_request(d, 0, BLK_T_IN, RAW_SCRATCH, buffers[0], 512);
+		raw_publish(&d->ring, 0);
+		raw_kick(&d->ring);
+		raw_advance(&d->ring, &at, 1);
+		delay_us(20 * i);
+		/* The used element stands at the list's head, so this place stays the driver's. */
+		d->ring.ring[at.index].address = phys(buffers[1]);
+		full_barrier();
+		WAIT_UNTIL(raw_pending(&d->ring) || virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET,
+			RAW_ANSWER_US);
+		if (virtio_status(&d->dev) & VIRTIO_S_NEEDS_RESET && !raw_strict())
+			break;
+		ASSERT_TRUE(raw_used(&d->ring, 1));
+		EXPECT_EQ(raw_take(&d->ring).id, 0);
+		if (*d->status != BLK_S_OK && !raw_strict())
+			continue;
+		EXPECT_EQ(*d->status, BLK_S_OK);
+		into = memory_is(buffers[0], 0x60, 512, NULL);
+		EXPECT_MEM(buffers[into], expected, 512);
+		EXPECT_TRUE(memory_is(buffers[!into], 0x60 + !into, 512, NULL));
+	}
+	raw_recovers(d);
+}
+
 static void misaligned(unsigned ring, unsigned events)
 {
 	struct raw_disk *d = raw_disk_find();
