@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * epoll, an eventfd for wake-ups, a sorted list of timers, a LIFO of posted tasks that is reversed
- * when taken (loop.h).  Few timers exist (a handful a VM), so a sorted list beats a heap in lines.
+ * epoll, an eventfd for wake-ups, a sorted list of timers, a queue of posted
+ * tasks (loop.h).  Few timers exist (a handful a VM), so a sorted list beats a heap in lines.
  */
 #include "base/loop.h"
 

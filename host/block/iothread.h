@@ -19,8 +19,8 @@ struct iothread *iothread_find(const char *id); /* NULL: none */
 void iothread_for_each(void (*visit)(void *opaque, struct iothread *thread), void *opaque);
 void iothread_destroy_all(void); /* nothing may use their loops any more */
 
-/* From now on the loop of every iothread, also of those to come, is this one: a machine in virtual
- * time has one thread.  Before any queue is pinned.  Main thread. */
+/* From now on the loop of every iothread, also of those to come, is this one: a machine of software
+ * processors has one thread.  Before any queue is pinned.  Main thread. */
 void iothread_map_to(struct loop *loop);
 
 /* Runs it on the loop's thread and waits, if the loop is an iothread's; else at once, right here

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "block/block.h"
+#include "block/iothread.h"
 #include "board/bios.h"
 #include "board/boot.h"
 #include "board/counters.h"
@@ -309,6 +310,10 @@ int board_create(struct machine *machine, struct board_config *config, struct er
 		rc = bios_create(machine, config, err);
 	if (rc == 0)
 		rc = start_engine(machine, type, config, err);
+	/* Software processors are one thread, devices and all: to wake another costs more than
+	 * what it would do. */
+	if (rc == 0 && machine->engine->ops == &soft_engine_ops)
+		iothread_map_to(machine->loop);
 	if (rc == 0)
 		virtual_time_arrange(machine, config->seed);
 	if (rc == 0 && log_wants(LOG_HASH) && !machine->clock.source)

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a machine in virtual time asks of the host's side: I/O is due at a virtual time that a
- * seeded model of a fast disk gives, iothreads are the main loop, and the guest stands still while
- * its output waits for a slow reader.
+ * seeded model of a fast disk gives, and the guest stands still while its output
+ * waits for a slow reader.
  */
 #include "board/virtual-time.h"
 
 #include <errno.h>
 
 #include "block/block.h"
-#include "block/iothread.h"
 #include "chardev/chardev.h"
 #include "chardev/rng.h"
 #include "cpu/engine.h"
@@ -86,7 +85,6 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 		.now = now, .delay = delay, .wake = wake, .outcome = outcome, .opaque = machine};
 	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);
 	block_set_schedule(&schedule);
-	iothread_map_to(machine->loop);
 	rng_follow(draw, machine);
 	chardev_keep_output(output_kept, machine);
 }

@@ -105,8 +105,8 @@ void soft_routes_drop(struct soft_engine *soft)
 		drop(container_of(pos, struct route_watch, link));
 }
 
-/* On the main loop the message is there before the next instruction, as on a real bus; from another
- * thread before the next block.  A processor that halts is woken by the watch. */
+/* On the main loop the message is there before the next instruction, as on a real bus; what another
+ * thread or a peer fires comes by the watch, between two turns. */
 static bool route_fire(void *opaque, struct irq_route *route)
 {
 	struct soft_engine *soft = opaque;
@@ -118,12 +118,7 @@ static bool route_fire(void *opaque, struct irq_route *route)
 		return true;
 	}
 	/* EAGAIN: the counter is full, so it is read anyway. */
-	if (write(route->fd, &one, sizeof(one)) < 0)
-		return true;
-	atomic_store(&soft->messages_wait, true);
-	for (unsigned i = 0; i < soft->engine.cpus; i++)
-		atomic_store(&soft->cpus[i].attention, true);
-	return true;
+	return write(route->fd, &one, sizeof(one)) > 0 || errno == EAGAIN;
 }
 
 const struct irq_chip_ops soft_irq_ops = {

@@ -49,8 +49,6 @@ static bool take_interrupts(struct soft_cpu *c)
 	int vector;
 
 	atomic_store(&c->attention, false);
-	if (atomic_exchange(&c->engine->messages_wait, false))
-		soft_take_messages(c->engine);
 	if (c->init_pending)
 		soft_lapic_init(c);
 	if (c->waits_for_sipi)

@@ -183,7 +183,6 @@ struct soft_engine {
 	unsigned turn;		     /* the vCPU that is next */
 	struct loop_task slice_task;
 	struct list routes;	   /* of message routes under watch (route.c) */
-	atomic_bool messages_wait; /* another thread wrote to one of them */
 	bool intr;		   /* the PIC's INTR */
 	uint64_t a20_closed;	   /* bit 20 while address line 20 is held low, else 0 */
 	struct soft_block *blocks; /* hash table */
