@@ -7,6 +7,7 @@
  *	overlay.c  snapshot=on: which sectors were written, and where they are
  *	error-policy.c	   what becomes of what the host could not do
  *	lane.c	   one backend on one loop: batches, completions, what is in flight
+ *	merge.c	   neighbours in a batch become one operation
  *	uring.c, linux-aio.c, threads.c	   the engines that move an io
  *	schedule.c the one that does so in virtual time
  *	file.c	   the image file itself; every operation in a blocking form
@@ -73,12 +74,15 @@ void image_unlock(int fd);
 enum io_kind { IO_NONE, IO_READ, IO_WRITE, IO_SYNC, IO_PUNCH, IO_ZERO, IO_OVERWRITE, IO_DISCARD };
 
 struct io {
-	struct list link; /* pool queue, lane backlog, lane done, or schedule */
+	struct list
+		link; /* pool queue, schedule, or one of the lane's; a merged operation's parts */
 	struct lane *lane;
 	struct block_file *file;
 	enum io_kind kind;
-	bool by_pool; /* needs the blocking form: alignment, or an engine's -EAGAIN */
-	bool counted; /* it holds one of the lane's places */
+	bool by_pool;	/* needs the blocking form: alignment, or an engine's -EAGAIN */
+	bool counted;	/* it holds one of the lane's places */
+	bool alone;	/* not to be merged (again) */
+	bool is_merged; /* merge.c: stands for several */
 	uint64_t offset, length;
 	struct iovec *iov;
 	int iov_count;
@@ -127,9 +131,11 @@ struct lane {
 	struct loop_task task;
 	struct list backlog, done; /* of io */
 	unsigned depth;		   /* operations with the engine or the pool */
-	unsigned batched;	   /* of them, not yet with the kernel */
-	unsigned in_flight;	   /* requests; those that are held not among them */
-	struct list held;	   /* of io: requests that failed and wait for a second try */
+	struct list batch;	   /* of them, for the engine */
+	bool batched;		   /* the engine has some that are not with the kernel yet */
+	struct list merged_free;
+	unsigned in_flight; /* requests; those that are held not among them */
+	struct list held;   /* of io: requests that failed and wait for a second try */
 	struct loop_task retry_task;
 	bool draining;
 
@@ -145,6 +151,12 @@ void lane_io_finished(struct lane *lane, struct io *io);   /* from an engine */
 /* give_up: what is held too, with its error; else it stays held. */
 void lane_drain(struct lane *lane, bool give_up);
 void lane_deliver(struct lane *lane); /* what is finished: completes or goes on */
+
+/* merge.c: takes the next operation out of lane->batch, which may stand for several; NULL: none. */
+struct io *merge_next(struct lane *lane);
+/* One that stands for several has its result: its parts go to one of the lists. */
+void merge_undo(struct io *io, struct list *finished, struct list *again);
+void merge_free(struct lane *lane);
 
 /* schedule.c */
 bool io_is_scheduled(void); /* virtual time rules */

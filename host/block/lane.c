@@ -28,8 +28,7 @@ static void start_io(struct lane *lane, struct io *io)
 	if (io_is_scheduled()) {
 		io_schedule(io);
 	} else if (lane->engine && !io->by_pool && lane->engine->takes(io)) {
-		lane->engine->add(lane, io);
-		lane->batched++;
+		list_add_tail(&lane->batch, &io->link);
 	} else {
 		pool_submit(io);
 	}
@@ -61,13 +60,21 @@ void lane_deliver(struct lane *lane)
 	}
 }
 
+static bool must_flush(const struct lane *lane)
+{
+	return lane->batched || !list_empty(&lane->batch);
+}
+
 static void flush(struct lane *lane)
 {
-	if (!lane->engine || !lane->batched)
+	struct io *io;
+
+	if (!must_flush(lane))
 		return;
-	if (lane->engine->flush(lane))
-		lane->batched = 0;
-	else
+	while ((io = merge_next(lane)))
+		lane->engine->add(lane, io);
+	lane->batched = !lane->engine->flush(lane);
+	if (must_flush(lane))
 		loop_post(lane->loop, &lane->task);
 }
 
@@ -113,9 +120,16 @@ static void pool_ready(void *opaque, uint32_t events)
 	lane_deliver(lane);
 }
 
+/* Parts of a merged operation that have to be done singly are still counted in `depth`. */
 void lane_io_finished(struct lane *lane, struct io *io)
 {
-	list_add_tail(&lane->done, &io->link);
+	if (!io->is_merged) {
+		list_add_tail(&lane->done, &io->link);
+		return;
+	}
+	merge_undo(io, &lane->done, &lane->batch);
+	if (must_flush(lane))
+		loop_post(lane->loop, &lane->task);
 }
 
 void lane_pool_finished(struct lane *lane, struct io *io)
@@ -150,7 +164,7 @@ void lane_submit(struct lane *lane, struct io *io)
 		return;
 	}
 	start_io(lane, io);
-	if (!lane->batched)
+	if (!must_flush(lane))
 		return;
 	if (loop_is_current(lane->loop))
 		loop_post(lane->loop, &lane->task);
@@ -193,7 +207,7 @@ void lane_drain(struct lane *lane, bool give_up)
 		take_pool_done(lane);
 		if (!list_empty(&lane->done))
 			lane_deliver(lane);
-		else if (!lane->batched && lane->in_flight)
+		else if (!must_flush(lane) && lane->in_flight)
 			poll(fds, 2, -1);
 	}
 	lane->draining = was;
@@ -248,6 +262,8 @@ static struct lane *lane_create(struct block_backend *blk, struct loop *loop)
 	lane->loop = loop;
 	list_init(&lane->backlog);
 	list_init(&lane->done);
+	list_init(&lane->batch);
+	list_init(&lane->merged_free);
 	list_init(&lane->pool_done);
 	lane->task.run = lane_task;
 	lane->task.opaque = lane;
@@ -296,6 +312,7 @@ void lane_destroy(struct lane *lane)
 		loop_unwatch(lane->loop, &lane->engine_watch);
 		lane->engine->stop(lane);
 	}
+	merge_free(lane);
 	pthread_mutex_destroy(&lane->pool_lock);
 	pool_put();
 	free(lane);
