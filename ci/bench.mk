@@ -3,6 +3,11 @@
 #
 #   ALL=1   more depths, longer cells
 
+# What the host's disk gives without a VM.
+$(BUILD)/bare-disk: testcases/bare_disk.c host/host.mk
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -Ihost -MMD -MP,$(HOST_CFLAGS)) -o $@ $< $(call static-if-there,uring)
+
 .PHONY: bench
-bench: all guests
+bench: all guests $(BUILD)/bare-disk
 	@$(PYTHON) -m harness.bench --vmm $(VMM) $(if $(ALL),--all --ms 2000)

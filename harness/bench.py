@@ -8,63 +8,17 @@ how fast the software processor computes; one table, and the targets judged (doc
 import argparse
 import json
 import os
-import re
-import selectors
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from . import benchbochs, benchlinux, benchspeed, exact, hostcpu, probe
-from .machines import make_image
-from .qmp import Qmp, QmpClosed, QmpError
+from .benchstorage import MIB, RAM, BenchError, measure_storage
 from .vmm import Vmm
-
-MIB = 1 << 20
-RAM = 96 * MIB  # unlike the 64 MiB heaps of libc
-IMAGE = 64 * MIB
-SILENCE = 60.0  # seconds without a word from a VM
-
-PATHS = {
-    "pio": "ATA PIO",
-    "dma": "ATA DMA",
-    "virtio": "virtio-blk",
-    "packed": "virtio-blk packed",
-    "queues": "4 queues",
-    "packedqueues": "4 queues packed",
-    "null": "no disk behind",
-    "nullpacked": "no disk, packed",
-}
-ROWS = ["read_4k", "write_4k", "read_128k", "write_128k"]
-ROW_NAMES = {
-    "read_4k": "4 KiB random read",
-    "write_4k": "4 KiB random write",
-    "read_128k": "128 KiB sequential read",
-    "write_128k": "128 KiB sequential write",
-}
-CELL = re.compile(r"([a-z]+)_((?:read|write)_(\d+)k)_(\d+)$")
-
-
-class BenchError(Exception):
-    pass
-
-
-def cells(everything):
-    depths = {"pio": [1], "dma": [1], "virtio": [1, 8, 32] if everything else [1, 32]}
-    depths.update(queues=[32], packedqueues=[32])
-    return [
-        f"{path}_{row}_{depth}"
-        for row in ROWS
-        for path in PATHS
-        for depth in depths.get(path, [1, 32])
-        if row.endswith("4k") or path in ("pio", "dma", "virtio", "packed")
-    ]
-
 
 class Progress:
     """One line that is written over, or lines where nobody looks at a terminal."""
@@ -85,195 +39,6 @@ class Progress:
     def done(self):
         if self.on_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-class Marks:
-    """The host's end of the control port: takes a snapshot of the VM at each mark."""
-
-    def __init__(self, path):
-        self.snapshots = []  # (["begin", CELL] or ["end"], snapshot)
-        self.take = None  # set with `ready`: a guest may be at its first mark before QMP is there
-        self.ready = threading.Event()
-        self.error = None
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(1)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self):
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._listener.close()
-        self._thread.join(2)
-
-    def _answer(self, words):
-        if words[2] == "hello":
-            return f"OK {words[1]} assay-bench 1"
-        if words[2] == "mark":
-            if not self.ready.wait(10):
-                return f"NO {words[1]} not ready"
-            self.snapshots.append((words[3:], self.take()))
-            return f"OK {words[1]}"
-        return f"NO {words[1]} no verb {words[2]}"
-
-    def _serve(self):
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:
-            return
-        rest = b""
-        with peer:
-            while True:
-                try:
-                    data = peer.recv(4096)
-                    if not data:
-                        return
-                    rest += data
-                    while b"\n" in rest:
-                        line, _, rest = rest.partition(b"\n")
-                        words = line.decode("ascii", "replace").strip("\r\0 ").split()
-                        if len(words) >= 3 and words[0] == "REQ":
-                            peer.sendall(self._answer(words).encode() + b"\n")
-                except (OSError, QmpError, QmpClosed, ValueError) as error:
-                    self.error = error
-                    return
-
-
-class Storage:
-    """One VM that runs all cells."""
-
-    def __init__(self, vmm, kernel, folder, names, options, progress):
-        self.vmm = vmm
-        self.cache = options.cache
-        self.names = names
-        self.progress = progress
-        self.folder = Path(folder)
-        self.peak_private = 0
-        self.pid = None
-        self.marks = Marks(str(self.folder / "control"))
-        line = vmm.command(self._machine(), qmp=self.folder / "qmp", control=self.folder / "control")
-        line += ["-kernel", kernel, "-append", f"ms={options.ms} run=nothing,{','.join(names)}"]
-        self.line = [str(word) for word in line]
-
-    def _machine(self):
-        words = ["-machine", "pc", "-m", str(RAM // MIB)]
-        for name in ("ata", "virtio"):
-            make_image(self.folder / f"{name}.img", IMAGE, "lba")
-        drive = f"format=raw,cache={self.cache},aio={self._aio()}"
-        words += ["-drive", f"file={self.folder}/ata.img,if=ide,{drive}"]
-        words += ["-object", "iothread,id=io0"]
-        words += ["-drive", f"file={self.folder}/virtio.img,if=none,id=v,{drive}"]
-        words += ["-device", f"virtio-blk-pci,drive=v,iothread=io0,{exact.DISK}"]
-        words += ["-blockdev", exact.NULL, "-device", f"virtio-blk-pci,drive=null,iothread=io0,{exact.DISK}"]
-        return words
-
-    def _aio(self):
-        """io_uring, or threads where this QEMU was built without it."""
-        if not self.vmm.is_qemu:
-            return "io_uring"
-        image = self.folder / "ata.img"
-        done = subprocess.run(
-            [self.vmm.path, "-machine", "none", "-display", "none", "-S", "-monitor", "stdio",
-             "-drive", f"file={image},format=raw,if=none,aio=io_uring"],
-            input=b"quit\n", capture_output=True, timeout=60,
-        )  # fmt: skip
-        return "io_uring" if done.returncode == 0 else "threads"
-
-    def _take(self):
-        self.peak_private = max(self.peak_private, hostcpu.private_memory(self.pid, RAM))
-        return hostcpu.snapshot(self.pid, self.vcpus, self.qmp)
-
-    def run(self):
-        """{cell: figures}, with "nothing" taken off."""
-        process = subprocess.Popen(
-            self.line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self.pid = process.pid
-        try:
-            self.qmp = Qmp(self.folder / "qmp")
-            self.vcpus = [row["thread-id"] for row in self.qmp.command("query-cpus-fast")]
-            self.marks.take = self._take
-            self.marks.ready.set()
-            metrics, failed = self._listen(process)
-        except (OSError, QmpError, QmpClosed) as error:
-            process.kill()
-            raise BenchError(f"{error}: {process.communicate()[1].decode()[-300:]}") from None
-        finally:
-            process.kill()
-            process.wait()
-            self.marks.close()
-        if self.marks.error:
-            raise BenchError(f"a mark failed: {self.marks.error}")
-        return self._figures(metrics, failed)
-
-    def _listen(self, process):
-        """What the kernel prints: {cell: {metric: value}} and the cells that failed."""
-        metrics, failed, name, rest = {}, {}, None, b""
-        selector = selectors.DefaultSelector()
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(SILENCE):
-                raise BenchError(f"silent for {SILENCE:.0f} s in {name}")
-            data = os.read(process.stdout.fileno(), 65536)
-            if not data:
-                return metrics, failed
-            rest += data
-            while b"\n" in rest:
-                line, _, rest = rest.partition(b"\n")
-                text = line.decode("ascii", "replace").strip()
-                if text.startswith("# begin "):
-                    name = text.split()[2]
-                    metrics[name] = {}
-                    self.progress.say(f"{self.vmm.kind} {self.vmm.accel}: {name}", False)
-                elif text.startswith("# metric "):
-                    _, _, key, value = text.split()
-                    metrics[name][key] = int(value)
-                elif text.startswith("not ok ") or "# SKIP" in text:
-                    failed[name] = text
-
-    def _figures(self, metrics, failed):
-        pairs = {}
-        snapshots = self.marks.snapshots
-        for (begin, before), (end, after) in zip(snapshots[::2], snapshots[1::2]):
-            if begin[0] != "begin" or end != ["end"]:
-                raise BenchError("the marks do not alternate")
-            pairs.setdefault(begin[1], []).append(hostcpu.difference(before, after))
-        if "nothing" not in pairs:
-            raise BenchError("no marks came: is the control port there?")
-        nothing = hostcpu.median_of(pairs["nothing"])
-        result = {}
-        for name in self.names:
-            if name in failed:
-                result[name] = {"failed": failed[name]}
-            elif not metrics.get(name) or name not in pairs:
-                result[name] = {"failed": "did not run"}
-            else:
-                result[name] = figures(name, metrics[name], pairs[name][0], nothing)
-        return result
-
-
-def figures(name, metric, pair, nothing):
-    """Of one cell, per operation where it says so."""
-    count = metric["operations"]
-    seconds = metric["ns"] / 1e9
-    size = int(CELL.match(name).group(3)) << 10
-    cell = {
-        "operations": count,
-        "seconds": seconds,
-        "batch": metric["batch"],
-        "iops": count / seconds,
-        "mb_s": count * size / seconds / 1e6,
-        "interrupts": metric["interrupts"] / count,
-    }
-    for key in ("exits", "kicks"):
-        if pair.get(key) is not None and nothing.get(key) is not None:
-            cell[key] = max(0, pair[key] - nothing[key]) / count
-    for key in ("vcpu_us", "vmm_us", "total_us"):
-        cell[key] = max(0.0, pair[key] - nothing[key]) / count
-    return cell
 
 
 # ---- start to exit ----
@@ -370,6 +135,7 @@ def main():
     parser.add_argument("--vmm", default="build/assay")
     parser.add_argument("--peer", default="qemu-system-x86_64")
     parser.add_argument("--kernel", default="build/kernels/bench.elf")
+    parser.add_argument("--bare", default="build/bare-disk", help="the program that measures the disk by itself")
     parser.add_argument("--speed", default="build/kernels/speed.elf", help="the kernel of integer work")
     parser.add_argument("--runs", type=int, default=5, help="of each kernel of integer work")
     parser.add_argument("--no-bochs", action="store_true", help="leave it out")
@@ -413,19 +179,7 @@ def main():
         if options.cache in ("none", "directsync") and not can_direct(folder):
             report["cache"] = options.cache = "writeback"  # no O_DIRECT on this file system
         report["start"] = measure_start(vmms, folder, options.starts, progress)
-        for key, vmm in vmms.items():
-            progress.say(f"{key}: storage")
-            place = Path(folder) / key
-            place.mkdir()
-            try:
-                storage = Storage(
-                    vmm, options.kernel, place, cells(options.all), options, progress
-                )
-                report["storage"][key] = storage.run()
-                report["start"][key]["private_kib_storage"] = storage.peak_private // 1024
-            except BenchError as error:
-                report["left_out"][key] = str(error)
-            shutil.rmtree(place, ignore_errors=True)
+        measure_storage(report, vmms, folder, options, progress)
     progress.say("exact costs on soft", False)
     try:
         report["exact"] = exact.measure_twice(options.vmm, Path(options.kernel).parent)

@@ -2,7 +2,7 @@
 """The benchmark's table, and its targets judged: PASS, MISS, or not judged with the reason."""
 
 from . import benchbochs, benchlinux, benchspeed, benchvirtio, exact
-from .bench import CELL, PATHS, ROW_NAMES, ROWS
+from .benchstorage import CELL, PATHS, ROW_NAMES, ROWS
 
 # Per operation: exits, kicks, interrupts, CPU time.
 HEAD = (
@@ -60,6 +60,17 @@ def storage_lines(report):
     return lines
 
 
+def disk_lines(report):
+    if not report.get("disk"):
+        return []
+    lines = ["", "The host's disk by itself: the same requests from a program, io_uring, no VM (most that a VMM can do)"]
+    lines.append(f"  {'':30}{'depth':>5}{'IOPS':>10}{'CPU us/op':>12}")
+    for row, depths in report["disk"].items():
+        for depth, cell in depths.items():
+            lines.append(f"  {ROW_NAMES[row]:30}{depth:>5}{plain(cell['iops']):>10}{cell['cpu_us']:>12.1f}")
+    return lines
+
+
 def start_lines(report):
     lines = ["", "A VM that prints one line and exits (microvm), whole process"]
     lines.append(
@@ -74,7 +85,7 @@ def start_lines(report):
 
 
 def table(report):
-    lines = start_lines(report) + storage_lines(report)
+    lines = start_lines(report) + storage_lines(report) + disk_lines(report)
     if report.get("exact"):
         lines += exact.lines(report["exact"]["bench"])
     if report.get("speed"):

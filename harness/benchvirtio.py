@@ -101,6 +101,28 @@ def beside(storage, ours, peer, paths, figure):
     }
 
 
+def of_disk(report, vmm):
+    """IOPS of rows with a file behind over those of the disk by itself, least and most."""
+    ratios = []
+    for name, cell in report["storage"].get(vmm, {}).items():
+        path, rest = parts(name)
+        row, _, depth = rest.rpartition("_")
+        queues = 4 if path in ("queues", "packedqueues") else 1
+        alone = report.get("disk", {}).get(row, {}).get(int(depth) * queues)
+        if path in DISK and alone and "iops" in cell:
+            ratios.append(cell["iops"] / alone["iops"])
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else None
+
+
+def beside_the_disk(report, row):
+    """The row with a word on how much more there is to have."""
+    ours, peer = (of_disk(report, vmm) for vmm in ("assay-soft", "qemu-tcg"))
+    if not ours or not peer:
+        return row
+    name, seen, holds = row
+    return name, f"{seen} (of the disk by itself: soft {ours}, TCG {peer})", holds
+
+
 def judge(report):
     """[(name, what was seen, holds or None)]"""
     storage = report["storage"]
@@ -108,11 +130,12 @@ def judge(report):
     rows += judge_host_cost(storage)
     rows += judge_events(storage.get("assay", {}))
     for paths, words in ((DISK, "a file behind"), (NULL, "no disk behind")):
-        rows += worst(
+        speed = worst(
             f"virtio-blk, {words}: soft at least 1.5 times the IOPS of TCG",
             beside(storage, "assay-soft", "qemu-tcg", paths, "iops"),
             lambda value: value >= 1.5,
         )
+        rows += [beside_the_disk(report, row) for row in speed] if paths is DISK else speed
         rows += worst(
             f"virtio-blk, {words}: under KVM less VMM CPU time an operation than QEMU",
             beside(storage, "assay", "qemu-kvm", paths, "vmm_us"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import bench, benchbochs, benchreport, benchspeed, benchvirtio
+from harness import benchbochs, benchreport, benchspeed, benchstorage, benchvirtio
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -28,7 +28,7 @@ def test_every_cell_is_measured(vmm, tmp_path):
     assert done.returncode == 0, done.stderr
     seen = json.loads(report.read_text())
     cells = seen["storage"]["assay"]
-    assert sorted(cells) == sorted(bench.cells(True))
+    assert sorted(cells) == sorted(benchstorage.cells(True))
     for name, cell in cells.items():
         assert "failed" not in cell, (name, cell)
         assert cell["operations"] > 0 and cell["iops"] > 0
@@ -187,7 +187,7 @@ def test_what_was_not_measured_is_not_met(report):
 @pytest.fixture
 def virtio():
     """A report of virtio-blk's cells in which all targets are met."""
-    names = [name for name in bench.cells(False) if not name.startswith(("pio", "dma"))]
+    names = [name for name in benchstorage.cells(False) if not name.startswith(("pio", "dma"))]
     storage = {
         "assay": {name: cell(100, 0, 0.03, 0.03, 5) for name in names},
         "assay-soft": {name: {**cell(1500, 0, 0, 0.03, 5), "total_us": 6} for name in names},
