@@ -63,7 +63,7 @@ def storage_lines(report):
 def disk_lines(report):
     if not report.get("disk"):
         return []
-    lines = ["", "The host's disk by itself: the same requests from a program, io_uring, no VM (most that a VMM can do)"]
+    lines = ["", "The host's disk by itself: the same requests by io_uring from a program, without a VM"]
     lines.append(f"  {'':30}{'depth':>5}{'IOPS':>10}{'CPU us/op':>12}")
     for row, depths in report["disk"].items():
         for depth, cell in depths.items():

@@ -111,11 +111,11 @@ class Marks:
 
 
 class Images:
-    """The disks of all VMs, one after the other."""
+    """The disks of all VMs, one after the other, and one that no guest reads."""
 
     def __init__(self, folder):
-        self.ata, self.virtio = Path(folder) / "ata.img", Path(folder) / "virtio.img"
-        for image in (self.ata, self.virtio):
+        self.ata, self.virtio, self.bare = (Path(folder) / f"{name}.img" for name in ("ata", "virtio", "bare"))
+        for image in (self.ata, self.virtio, self.bare):
             make_image(image, IMAGE, "lba")
 
 
@@ -279,7 +279,7 @@ def measure_storage(report, vmms, folder, options, progress):
         chosen = [name for name in names if CELL.match(name).group(2) == row]
         if report["cache"] == "none":
             progress.say(f"the host's disk by itself: {row}")
-            report["disk"][row] = bare(images.virtio, chosen, row, options)
+            report["disk"][row] = bare(images.bare, chosen, row, options)
         for key, vmm in vmms.items():
             if key in report["left_out"]:
                 continue

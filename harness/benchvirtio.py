@@ -120,7 +120,7 @@ def beside_the_disk(report, row):
     if not ours or not peer:
         return row
     name, seen, holds = row
-    return name, f"{seen} (of the disk by itself: soft {ours}, TCG {peer})", holds
+    return name, f"{seen}; of the disk alone: soft {ours}, TCG {peer}", holds
 
 
 def judge(report):
