@@ -12,17 +12,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "block/block.h"
-#include "bus/pci.h"
+#include "input.h"
+
+#include "../bare-machine.h"
+
 #include "chardev/chardev.h"
-#include "machine/machine.h"
 #include "virtio/features.h"
 #include "virtio/mmio.h"
 #include "virtio/virtio-types.h"
@@ -39,65 +35,17 @@
 #define CONFIG	  0x2000u
 #define DOORBELLS 0x3000u
 
-#define REQUIRE(holds)                                                                         \
-	do {                                                                                   \
-		if (!(holds)) {                                                                \
-			fprintf(stderr, "REQUIRE(%s) at %s:%d\n", #holds, __FILE__, __LINE__); \
-			abort();                                                               \
-		}                                                                              \
-	} while (0)
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && in->left; i++, in->left--)
-		value |= (uint64_t)*in->data++ << 8 * i;
-	return value;
-}
-
-static struct machine machine;
-static struct loop *loop;
-static struct pci_bus bus;
-static struct device *device;
-static struct block_backend *backend;
-static uint8_t *ram;
 enum interface { MMIO_MODERN, MMIO_LEGACY, PCI_MODERN, PCI_LEGACY };
 
+static struct device *device;
 static enum interface interface;
 static bool is_pci, line;
-static unsigned messages;
 static int64_t io_time, vm_time;
 
 static void set_line(void *opaque, unsigned pin, bool level)
 {
 	line = level;
 }
-
-static void send_msi(void *opaque, struct msi_message message)
-{
-	messages++;
-}
-
-static int route_attach(void *opaque, struct irq_route *route, struct error *err)
-{
-	return 0;
-}
-
-static void route_detach(void *opaque, struct irq_route *route)
-{
-}
-
-static const struct irq_chip_ops chip_ops = {
-	.send_msi = send_msi,
-	.route_attach = route_attach,
-	.route_detach = route_detach,
-};
 
 /* --- the disk's time: an operation is due when drain() comes to it --- */
 
@@ -155,21 +103,6 @@ static void clock_set(void *opaque, int64_t now)
 }
 
 static const struct vm_clock_source clock_source = {clock_now, clock_deadline, clock_set, NULL};
-
-static void stop_loop(void *opaque)
-{
-	loop_stop(loop);
-}
-
-static void lock(void)
-{
-	pthread_mutex_lock(&machine.lock);
-}
-
-static void unlock(void)
-{
-	pthread_mutex_unlock(&machine.lock);
-}
 
 /* One turn of the loop, then the I/O that is due after `time` more. */
 static void turn(int64_t time)
@@ -361,23 +294,6 @@ static void kick(unsigned queue)
 
 /* --- making it --- */
 
-static void make_disk(void)
-{
-	int fd = memfd_create("disk", 0);
-	char text[120];
-	struct error err;
-	struct keyvals *kv;
-
-	REQUIRE(fd >= 0 && ftruncate(fd, DISK_SIZE) == 0);
-	snprintf(text, sizeof(text), "file=/proc/self/fd/%d,format=raw,if=none,id=d", fd);
-	kv = keyvals_parse("-drive", text, NULL, &err);
-	backend = block_open_drive(kv, false, &err);
-	if (!backend)
-		fprintf(stderr, "%s\n", err.text);
-	REQUIRE(backend);
-	keyvals_free(kv);
-}
-
 static void make_machine(enum interface how)
 {
 	struct error err;
@@ -385,34 +301,15 @@ static void make_machine(enum interface how)
 	interface = how;
 	is_pci = how == PCI_MODERN || how == PCI_LEGACY;
 	setenv("ASSAY_READS", "abort", 1);
-	loop = loop_create("fuzz", &err);
-	REQUIRE(machine_init(&machine, loop, &err) == 0);
+	block_set_schedule(&schedule);
+	bare_machine(RAM_SIZE, DISK_SIZE);
 	vm_clock_follow(&machine.clock, &clock_source);
-	machine.irq_chip = (struct irq_chip){.ops = &chip_ops};
-	REQUIRE(memory_add(&machine.memory, "ram", 0, RAM_SIZE, false, &err) == 0);
 	REQUIRE(memory_add(&machine.memory, "rom", RAM_SIZE, ROM_SIZE, true, &err) == 0);
-	ram = machine.memory.blocks[0].host;
 	for (unsigned i = 0; i < GSI_COUNT; i++)
 		machine.gsi[i] = (struct irq_line){.set = set_line};
-	block_set_schedule(&schedule);
-	make_disk();
-	pci_bus_init(&bus, &machine, "pci.0");
 	bus.set_pirq = set_line;
 	device_global_add("virtio-mmio", "force-legacy", interface == MMIO_LEGACY ? "on" : "off");
 	REQUIRE(virtio_mmio_create(&machine, 8, SLOTS, 5, &err) == 0);
-}
-
-static struct device *add_device(const struct device_type *type, const char *text)
-{
-	struct error err;
-	struct keyvals *kv = keyvals_parse("-device", text, NULL, &err);
-	struct device *made = device_create(&machine, type, NULL, kv, &err);
-
-	if (!made)
-		fprintf(stderr, "%s\n", err.text);
-	REQUIRE(made);
-	keyvals_free(kv);
-	return made;
 }
 
 /* As at power-on. */

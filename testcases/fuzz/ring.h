@@ -6,10 +6,9 @@
 #ifndef FUZZ_RING_H
 #define FUZZ_RING_H
 
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "input.h"
 
 #include "virtio/features.h"
 #include "virtio/queue.h"
@@ -20,33 +19,11 @@
 #define DEVICE	 0x6000u
 #define FLYING	 64
 
-#define REQUIRE(holds)                                                                         \
-	do {                                                                                   \
-		if (!(holds)) {                                                                \
-			fprintf(stderr, "REQUIRE(%s) at %s:%d\n", #holds, __FILE__, __LINE__); \
-			abort();                                                               \
-		}                                                                              \
-	} while (0)
-
 static struct guest_memory memory;
 static struct queue queue;
 static uint8_t *ram;
 static struct queue_request *flying[FLYING];
 static unsigned flying_count;
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && in->left; i++, in->left--)
-		value |= (uint64_t)*in->data++ << 8 * i;
-	return value;
-}
 
 static void in_memory(const struct iovec *iov, unsigned count, uint64_t bytes)
 {

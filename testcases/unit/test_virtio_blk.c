@@ -340,13 +340,11 @@ static int with_secure_erase(void **state)
 	return 0;
 }
 
-static uint8_t byte_of_image(off_t at)
+static uint8_t byte_of_disk(off_t at)
 {
-	int fd = open(image, O_RDONLY);
 	uint8_t byte;
 
-	assert_int_equal(pread(fd, &byte, 1, at), 1);
-	close(fd);
+	assert_int_equal(pread(drive_fd, &byte, 1, at), 1);
 	return byte;
 }
 
@@ -359,22 +357,20 @@ static void a_reset_ends_an_erasure(void **state)
 		uint32_t sectors, flags;
 	} range = {0, size / 512, 0};
 	struct error err;
-	int fd = open(image, O_WRONLY);
 
 	assert_int_equal(block_resize(backend, size, &err), 0);
-	assert_int_equal(pwrite(fd, "\xff", 1, 0), 1);
-	assert_int_equal(pwrite(fd, "\xff", 1, size - 1), 1);
-	close(fd);
+	assert_int_equal(pwrite(drive_fd, "\xff", 1, 0), 1);
+	assert_int_equal(pwrite(drive_fd, "\xff", 1, size - 1), 1);
 	start(FEATURE(16));
 	memcpy(ram + DATA, &range, sizeof(range));
 	queue_up(0, 14, 0, sizeof(range), false);
-	for (int i = 0; i < 100000 && byte_of_image(0); i++)
+	for (int i = 0; i < 100000 && byte_of_disk(0); i++)
 		settle_for(10000);
 	lock();
 	reg_write(0x70, 0);
 	unlock();
-	assert_int_equal(byte_of_image(0), 0);
-	assert_int_equal(byte_of_image(size - 1), 0xff);
+	assert_int_equal(byte_of_disk(0), 0);
+	assert_int_equal(byte_of_disk(size - 1), 0xff);
 	assert_int_equal(ram[STATUS], 1);
 }
 
@@ -386,19 +382,17 @@ static void an_erasure_ends_by_itself(void **state)
 		uint32_t sectors, flags;
 	} ranges[] = {{0, 12288, 0}, {12289, 0, 0}, {12290, 4093, 0}};
 	struct error err;
-	int fd = open(image, O_WRONLY);
 
 	assert_int_equal(block_resize(backend, 8u << 20, &err), 0);
 	for (unsigned at = 0; at < 8u << 20; at += 512)
-		assert_int_equal(pwrite(fd, "\xff", 1, at), 1);
-	close(fd);
+		assert_int_equal(pwrite(drive_fd, "\xff", 1, at), 1);
 	start(FEATURE(16));
 	memcpy(ram + DATA, ranges, sizeof(ranges));
 	assert_int_equal(request(14, 0, sizeof(ranges), false), 0);
 	for (unsigned sector = 0; sector < 8u << 11; sector++) {
 		bool erased = sector < 12288 || (sector >= 12290 && sector < 12290 + 4093);
 
-		if (byte_of_image(sector * 512) != (erased ? 0 : 0xff))
+		if (byte_of_disk(sector * 512) != (erased ? 0 : 0xff))
 			fail_msg("sector %u", sector);
 	}
 }

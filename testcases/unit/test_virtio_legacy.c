@@ -7,7 +7,6 @@
  */
 #include "virtio-help.h"
 
-#include "bus/pci.h"
 #include "virtio/features.h"
 
 #define PORT	   0xc000u
@@ -16,7 +15,6 @@
 #define RING	   0x8000u
 #define QUEUE_SIZE 256u
 
-static struct pci_bus bus;
 static struct pci_device *pci;
 
 static uint32_t in(unsigned at, unsigned size)
@@ -31,63 +29,21 @@ static void out(unsigned at, uint32_t value, unsigned size)
 	unlock();
 }
 
-static struct device *create(const struct device_type *type, const char *text, struct error *err)
-{
-	struct keyvals *kv = keyvals_parse("-device", text, NULL, err);
-	struct device *dev = device_create(&machine, type, NULL, kv, err);
-
-	keyvals_free(kv);
-	return dev;
-}
-
 static int set_up(void **state)
 {
-	char text[160];
-	struct error err;
-	struct keyvals *kv;
-	int fd;
-
-	snprintf(image, sizeof(image), "/var/tmp/assay-virtio-XXXXXX");
-	fd = mkstemp(image);
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, DISK), 0);
-	close(fd);
-	loop = loop_create("test", &err);
-	assert_int_equal(machine_init(&machine, loop, &err), 0);
-	assert_int_equal(memory_add(&machine.memory, "ram", 0, 1 << 20, false, &err), 0);
-	ram = machine.memory.blocks[0].host;
-	memset(&bus, 0, sizeof(bus));
-	pci_bus_init(&bus, &machine, "pci.0");
-	snprintf(text, sizeof(text), "file=%s,format=raw,if=none,id=d", image);
-	kv = keyvals_parse("-drive", text, NULL, &err);
-	backend = block_open_drive(kv, false, &err);
-	assert_non_null(backend);
-	keyvals_free(kv);
+	bare_machine(1 << 20, DISK);
 	return 0;
 }
 
 static int tear_down_pci(void **state)
 {
-	lock();
-	while (!list_empty(&machine.devices))
-		device_destroy(container_of(machine.devices.prev, struct device, link));
-	unlock();
-	bus_unregister(&bus.bus);
-	machine_destroy(&machine);
-	block_close_all();
-	loop_destroy(loop);
-	unlink(image);
+	end_machine();
 	return 0;
 }
 
 static void plug(const struct device_type *type, const char *properties)
 {
-	struct error err;
-
-	pci = (struct pci_device *)create(type, properties, &err);
-	if (!pci)
-		print_message("%s\n", err.text);
-	assert_non_null(pci);
+	pci = (struct pci_device *)add_device(type, properties);
 	lock();
 	pci_config_write(pci, PCI_BAR0, PORT, 4);
 	pci_config_write(pci, PCI_BAR0 + 4, MSIX_TABLE, 4);
@@ -317,8 +273,8 @@ static void nothing_left_is_refused(void **state)
 {
 	struct error err;
 
-	assert_null(
-		create(&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on", &err));
+	assert_null(new_device(
+		&virtio_blk_pci_type, "drive=d,disable-legacy=on,disable-modern=on", &err));
 	assert_non_null(strstr(err.text, "neither modern nor legacy"));
 	plug(&virtio_blk_pci_transitional_type, "drive=d");
 	assert_int_equal(pci_config_read(pci, PCI_DEVICE_ID, 2), 0x1001);

@@ -15,10 +15,9 @@
 
 #include <cmocka.h>
 
-#include "block/block.h"
-#include "block/iothread.h"
-#include "bus/pci.h"
-#include "machine/machine.h"
+#define REQUIRE assert_true
+#include "../bare-machine.h"
+
 #include "virtio/features.h"
 #include "virtio/virtio-types.h"
 
@@ -32,41 +31,14 @@
 #define AVAIL	   0x2000u
 #define USED	   0x3000u
 
-static struct machine machine;
-static struct loop *loop;
-static struct pci_bus bus;
 static struct pci_device *pci;
-static struct block_backend *backend;
-static uint8_t *ram;
-static char image[64];
 static bool pin;
-static unsigned messages;
 static uint16_t want_used;
 
 static void set_pirq(void *opaque, unsigned pirq, bool level)
 {
 	pin = level;
 }
-
-static void send_msi(void *opaque, struct msi_message message)
-{
-	messages++;
-}
-
-static int route_attach(void *opaque, struct irq_route *route, struct error *err)
-{
-	return 0;
-}
-
-static void route_detach(void *opaque, struct irq_route *route)
-{
-}
-
-static const struct irq_chip_ops chip_ops = {
-	.send_msi = send_msi,
-	.route_attach = route_attach,
-	.route_detach = route_detach,
-};
 
 static uint32_t config(unsigned offset, unsigned size)
 {
@@ -88,46 +60,14 @@ static void put(uint64_t address, uint64_t value, unsigned size)
 	space_write(&machine.mmio, address, value, size);
 }
 
-static struct device *create(const struct device_type *type, const char *text, struct error *err)
-{
-	struct keyvals *kv = keyvals_parse("-device", text, NULL, err);
-	struct device *dev = device_create(&machine, type, NULL, kv, err);
-
-	keyvals_free(kv);
-	return dev;
-}
-
 static int set_up(void **state)
 {
-	char text[160];
-	struct error err;
-	struct keyvals *kv;
-	int fd;
-
-	snprintf(image, sizeof(image), "/var/tmp/assay-virtio-XXXXXX");
-	fd = mkstemp(image);
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, 1 << 20), 0);
-	close(fd);
-	loop = loop_create("test", &err);
-	assert_int_equal(machine_init(&machine, loop, &err), 0);
-	machine.irq_chip = (struct irq_chip){.ops = &chip_ops};
-	assert_int_equal(memory_add(&machine.memory, "ram", 0, 1 << 20, false, &err), 0);
-	ram = machine.memory.blocks[0].host;
-	memset(&bus, 0, sizeof(bus));
-	pci_bus_init(&bus, &machine, "pci.0");
+	bare_machine(1 << 20, 1 << 20);
 	bus.set_pirq = set_pirq;
 	pin = false;
-	messages = 0;
 	want_used = 0;
-	snprintf(text, sizeof(text), "file=%s,format=raw,if=none,id=d", image);
-	kv = keyvals_parse("-drive", text, NULL, &err);
-	backend = block_open_drive(kv, false, &err);
-	assert_non_null(backend);
-	keyvals_free(kv);
-	pci = (struct pci_device *)create(
-		&virtio_blk_pci_type, "drive=d,disable-legacy=on,addr=4,num-queues=3", &err);
-	assert_non_null(pci);
+	pci = (struct pci_device *)add_device(
+		&virtio_blk_pci_type, "drive=d,disable-legacy=on,addr=4,num-queues=3");
 	config_write(PCI_BAR0 + 4, MSIX_BAR, 4);
 	config_write(PCI_BAR0 + 16, BAR, 4);
 	config_write(PCI_BAR0 + 20, 0, 4);
@@ -137,15 +77,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	pthread_mutex_lock(&machine.lock);
-	while (!list_empty(&machine.devices))
-		device_destroy(container_of(machine.devices.prev, struct device, link));
-	pthread_mutex_unlock(&machine.lock);
-	bus_unregister(&bus.bus);
-	machine_destroy(&machine);
-	block_close_all();
-	loop_destroy(loop);
-	unlink(image);
+	end_machine();
 	return 0;
 }
 
@@ -156,11 +88,6 @@ static unsigned capability(unsigned type)
 		if (config(at, 1) == PCI_CAP_VENDOR && config(at + 3, 1) == type)
 			return at;
 	return 0;
-}
-
-static void stop_loop(void *opaque)
-{
-	loop_stop(loop);
 }
 
 static void run_for(int64_t ns)
@@ -438,17 +365,18 @@ static void what_is_not_there_is_refused(void **state)
 	struct error err;
 	struct device *second;
 
-	assert_null(create(&virtio_blk_pci_type, "drive=d,disable-legacy=on", &err)); /* in use */
+	assert_null(
+		new_device(&virtio_blk_pci_type, "drive=d,disable-legacy=on", &err)); /* in use */
 	pthread_mutex_lock(&machine.lock);
 	device_destroy(&pci->dev);
 	pthread_mutex_unlock(&machine.lock);
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		err.text[0] = 0;
-		assert_null(create(cases[i].type, cases[i].text, &err));
+		assert_null(new_device(cases[i].type, cases[i].text, &err));
 		if (!strstr(err.text, cases[i].says))
 			fail_msg("%s: %s", cases[i].text, err.text);
 	}
-	second = create(&virtio_blk_pci_non_transitional_type, "drive=d,vectors=0", &err);
+	second = new_device(&virtio_blk_pci_non_transitional_type, "drive=d,vectors=0", &err);
 	assert_non_null(second);
 	pci = (struct pci_device *)second;
 	assert_int_equal(config(PCI_VENDOR_ID, 4), 0x10421af4);

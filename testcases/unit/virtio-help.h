@@ -11,14 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "block/block.h"
+#define REQUIRE assert_true
+#include "../bare-machine.h"
+
 #include "block/iothread.h"
-#include "machine/machine.h"
 #include "virtio/mmio.h"
 #include "virtio/virtio-types.h"
 
@@ -36,12 +36,7 @@
 #define NEXT  1
 #define WRITE 2
 
-static struct machine machine;
-static struct loop *loop;
 static struct device *disk;
-static struct block_backend *backend;
-static uint8_t *ram;
-static char image[64];
 static uint16_t avail_idx;
 static int line_level, line_rises;
 static const char *force_legacy = "off";
@@ -60,21 +55,6 @@ static inline uint32_t reg(unsigned offset)
 static inline void reg_write(unsigned offset, uint32_t value)
 {
 	space_write(&machine.mmio, BASE + 512 * 7 + offset, value, 4);
-}
-
-static inline void lock(void)
-{
-	pthread_mutex_lock(&machine.lock);
-}
-
-static inline void unlock(void)
-{
-	pthread_mutex_unlock(&machine.lock);
-}
-
-static inline void stop_loop(void *opaque)
-{
-	loop_stop(loop);
 }
 
 /* Runs the main loop until `done` says so, or two seconds. */
@@ -136,51 +116,24 @@ static inline void begin(const char *properties)
 	char text[160];
 	struct error err;
 	struct keyvals *kv;
-	int fd;
 
-	snprintf(image, sizeof(image), "/var/tmp/assay-virtio-XXXXXX");
-	fd = mkstemp(image);
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, DISK), 0);
-	close(fd);
-	loop = loop_create("test", &err);
-	assert_int_equal(machine_init(&machine, loop, &err), 0);
-	assert_int_equal(memory_add(&machine.memory, "ram", 0, 1 << 20, false, &err), 0);
-	ram = machine.memory.blocks[0].host;
+	bare_machine(1 << 20, DISK);
 	machine.gsi[GSI + 7] = (struct irq_line){.set = set_line};
 	avail_idx = want_used = 0;
 	line_level = line_rises = 0;
-	snprintf(text, sizeof(text), "file=%s,format=raw,if=none,id=d", image);
-	kv = keyvals_parse("-drive", text, NULL, &err);
-	backend = block_open_drive(kv, false, &err);
-	assert_non_null(backend);
-	keyvals_free(kv);
 	kv = keyvals_parse("-object", "id=t", NULL, &err);
 	assert_int_equal(iothread_create(kv, &err), 0);
 	keyvals_free(kv);
 	device_global_add("virtio-mmio", "force-legacy", force_legacy);
 	assert_int_equal(virtio_mmio_create(&machine, 8, BASE, GSI, &err), 0);
-	snprintf(text, sizeof(text), "virtio-blk-device,drive=d,queue-size=8%s", properties);
-	kv = keyvals_parse("-device", text, "driver", &err);
-	keyvals_take(kv, "driver");
-	disk = device_create(&machine, &virtio_blk_device_type, NULL, kv, &err);
-	if (!disk)
-		print_message("%s\n", err.text);
-	assert_non_null(disk);
-	keyvals_free(kv);
+	snprintf(text, sizeof(text), "drive=d,queue-size=8%s", properties);
+	disk = add_device(&virtio_blk_device_type, text);
 }
 
 static inline void end(void)
 {
-	lock();
-	if (disk)
-		device_destroy(disk);
-	unlock();
-	machine_destroy(&machine);
-	block_close_all();
+	end_machine();
 	iothread_destroy_all();
-	loop_destroy(loop);
-	unlink(image);
 }
 
 static inline int on_main_loop(void **state)
