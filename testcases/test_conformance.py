@@ -136,7 +136,7 @@ class Cells(HTMLParser):
         attrs = dict(attrs)
         if tag == "td" and "v" in attrs.get("class", "").split():
             self.kinds.append(attrs["class"].split()[1])
-        if "src" in attrs or "href" in attrs:
+        if "src" in attrs or not attrs.get("href", "#").startswith("#"):
             self.fetched.append(attrs)
         if tag not in ("meta", "br", "input"):
             self.open.append(tag)
