@@ -9,5 +9,5 @@ $(BUILD)/bare-disk: testcases/bare_disk.c host/host.mk
 	$(CC) $(filter-out -Ihost -MMD -MP,$(HOST_CFLAGS)) -o $@ $< $(call static-if-there,uring)
 
 .PHONY: bench
-bench: all guests $(BUILD)/bare-disk
+bench: all guests $(BUILD)/bare-disk $(BUILD)/unit/test_ring_cost
 	@$(PYTHON) -m harness.bench --vmm $(VMM) $(if $(ALL),--all --ms 2000)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import benchbochs, benchlinux, benchspeed, exact, hostcpu, probe
+from . import benchbochs, benchlinux, benchspeed, benchvirtio, exact, hostcpu, probe
 from .benchstorage import MIB, RAM, BenchError, measure_storage
 from .vmm import Vmm
 
@@ -136,6 +136,7 @@ def main():
     parser.add_argument("--peer", default="qemu-system-x86_64")
     parser.add_argument("--kernel", default="build/kernels/bench.elf")
     parser.add_argument("--bare", default="build/bare-disk", help="the program that measures the disk by itself")
+    parser.add_argument("--ring-cost", default="build/unit/test_ring_cost", help="what callgrind counts")
     parser.add_argument("--speed", default="build/kernels/speed.elf", help="the kernel of integer work")
     parser.add_argument("--runs", type=int, default=5, help="of each kernel of integer work")
     parser.add_argument("--no-bochs", action="store_true", help="leave it out")
@@ -180,6 +181,7 @@ def main():
             report["cache"] = options.cache = "writeback"  # no O_DIRECT on this file system
         report["start"] = measure_start(vmms, folder, options.starts, progress)
         measure_storage(report, vmms, folder, options, progress)
+    report["host_instructions"] = benchvirtio.host_instructions(options.ring_cost)
     progress.say("exact costs on soft", False)
     try:
         report["exact"] = exact.measure_twice(options.vmm, Path(options.kernel).parent)

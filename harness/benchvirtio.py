@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The benchmark's targets of virtio-blk: packed rings beside split ones, ours beside QEMU (docs/performance.md)."""
 
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+RING_REQUESTS = 32 * 100  # of testcases/unit/test_ring_cost.c, by each kind of ring
 PAIRS = {"virtio": "packed", "queues": "packedqueues", "null": "nullpacked"}  # split: packed
 DISK = ("virtio", "packed", "queues", "packedqueues")
 NULL = ("null", "nullpacked")
@@ -61,21 +68,29 @@ def judge_exact(rows):
     )
 
 
-def judge_host_cost(storage):
-    """Where no disk's noise is in it; under `soft` the guest's thread is in it, too.  The rows together:
-    one is too short for a clock to tell a tenth."""
-    ratios = {}
-    for vmm, figure in (("assay", "vmm_us"), ("assay-soft", "total_us")):
-        found = [
-            (split.get(figure), packed.get(figure))
-            for split, packed, name in pairs(storage.get(vmm, {}))
-            if deep(name, NULL)
-        ]
-        if found:
-            known = all(value is not None for pair in found for value in pair)
-            sums = [sum(column) for column in zip(*found)] if known else None
-            ratios[f"no disk, depth 32, on {vmm}"] = ratio(sums[1], sums[0]) if known else None
-    return worst("packed: no more host CPU time an operation than split", ratios, lambda value: value <= 1)
+def host_instructions(program):
+    """{"split": n, "packed": n}: host instructions that a request costs in the device's part of a ring, by
+    callgrind, exact; {} where there is none."""
+    if not shutil.which("valgrind") or not Path(program).exists():
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        profile = f"{folder}/profile"
+        line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", str(program)]
+        subprocess.run(line, check=True, capture_output=True, timeout=120)
+        line = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", profile]
+        told = subprocess.run(line, check=True, capture_output=True, text=True, timeout=120).stdout
+    found = re.findall(r"^ *([\d,]+) .*:(split|packed)_turn ", told, re.M)
+    return {kind: int(count.replace(",", "")) / RING_REQUESTS for count, kind in found}
+
+
+def judge_host_cost(cost):
+    if cost is None:
+        return []
+    name = "packed: no more host instructions an operation than split (exact, by callgrind)"
+    if not {"split", "packed"} <= set(cost):
+        return [(name, "no valgrind here", None)]
+    seen = f"{cost['packed']:.0f} of {cost['split']:.0f}"
+    return [(name, seen, cost["packed"] <= cost["split"])]
 
 
 def judge_events(cells):
@@ -127,7 +142,7 @@ def judge(report):
     """[(name, what was seen, holds or None)]"""
     storage = report["storage"]
     rows = judge_exact(report.get("exact", {}).get("bench", {}))
-    rows += judge_host_cost(storage)
+    rows += judge_host_cost(report.get("host_instructions"))
     rows += judge_events(storage.get("assay", {}))
     for paths, words in ((DISK, "a file behind"), (NULL, "no disk behind")):
         speed = worst(
