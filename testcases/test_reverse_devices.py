@@ -21,6 +21,7 @@ PORT_TESTS = (
     "input_byte_by_byte input_in_buffers input_waits_for_buffers reset_while_input_waits"
 ).split()
 PORT_MACHINES = {"pci": "pc serial-pci", "mmio-packed": "microvm packed serial-mmio"}
+PLUG_TESTS = "plugged_port_is_announced number_is_used_again messages_for_an_unplugged_port".split()
 RNG_TESTS = "fills_a_buffer two_requests_differ one_byte_requests several_in_flight scattered_buffers huge_request".split()
 
 pytestmark = pytest.mark.skipif(not shutil.which("gdb"), reason="no gdb")
@@ -82,34 +83,63 @@ class Recorded(VirtualMachine):
         return super()._start(line)
 
 
-def record_ports(soft, folder, words):
+def record_ports(soft, folder, words, tests=PORT_TESTS):
     """The harness acts at the ports' other ends.  The command line, and the folder of its sockets."""
     images = folder / "images"
     images.mkdir()
     session = Session(
-        "virtio_console", "build/kernels/virtio_console.elf", words, Virtual(soft.path, "soft"), PORT_TESTS, 99,
+        "virtio_console", "build/kernels/virtio_console.elf", words, Virtual(soft.path, "soft"), tests, 99,
         images, control=True, extra_args=icount("record", folder / "log"),
     )  # fmt: skip
-    vm = Recorded(session, images, PORT_TESTS)
+    vm = Recorded(session, images, tests)
     vm.run()
     verdicts = {test: outcome.verdict for test, outcome in session.outcomes.items()}
-    assert verdicts == dict.fromkeys(PORT_TESTS, "PASS"), session.outcomes
+    assert verdicts == dict.fromkeys(tests, "PASS"), session.outcomes
     return vm.line, vm.build.sockets
+
+
+def as_replayed(line, sockets):
+    """Nobody is at its monitor and at its control port."""
+    line = replayed(line)
+    at = line.index("-qmp")
+    del line[at : at + 2]
+    line[line.index(f"socket,id=ctl,path={sockets}/ctl")] = "null,id=ctl"
+    return line
 
 
 @pytest.mark.parametrize("machine", PORT_MACHINES)
 def test_ports(soft, tmp_path, machine):
     """Peers came and went, input waited for buffers and buffers for input; all that again, in both directions."""
     line, sockets = record_ports(soft, tmp_path, PORT_MACHINES[machine])
-    line = replayed(line)
-    at = line.index("-qmp")
-    del line[at : at + 2]
-    line[line.index(f"socket,id=ctl,path={sockets}/ctl")] = "null,id=ctl"
+    line = as_replayed(line, sockets)
     os.makedirs(sockets)
     try:
         again = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
         assert (again.returncode, again.stderr) == (GOOD, b""), again
         there_and_back(tmp_path, line, "build/kernels/virtio_console.elf", again, len(PORT_TESTS))
+    finally:
+        shutil.rmtree(sockets)
+
+
+def test_plugged_ports(soft, tmp_path):
+    """device_add and device_del come from the log. Behind them there is no way back over them, and the end is as recorded."""
+    line, sockets = record_ports(soft, tmp_path, PORT_MACHINES["pci"], PLUG_TESTS)
+    line = as_replayed(line, sockets)
+    os.makedirs(sockets)
+    try:
+        again = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+        assert (again.returncode, again.stderr) == (GOOD, b""), again
+        assert again.stdout.count(b"\nok ") == len(PLUG_TESTS)
+        commands = [f"target remote {tmp_path}/gdb", f"watch {WATCHED}", *["continue"] * len(PLUG_TESTS)]
+        commands += ["delete", "reverse-continue", "continue"]
+        with Running([*line, "-S", "-gdb", f"unix:{tmp_path}/gdb"]) as vm:
+            words = [word for command in commands for word in ("-ex", command)]
+            done = subprocess.run(
+                ["gdb", "-q", "-nx", "-batch", *words, "build/kernels/virtio_console.elf"],
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert vm.wait() == GOOD, (done.stdout + done.stderr, vm.stderr)
+            assert (vm.stdout, vm.stderr) == (again.stdout, b"")
     finally:
         shutil.rmtree(sockets)
 

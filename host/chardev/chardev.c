@@ -171,7 +171,8 @@ void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque)
 	kept_opaque = opaque;
 }
 
-#define KEPT_MAX (64u << 20)
+#define KEPT_ENOUGH (1u << 20) /* who can wait does so now */
+#define KEPT_MAX    (64u << 20)
 
 /* Without memory the rest is lost, as on a line without handshake; so is what is beyond KEPT_MAX.
  */
@@ -190,11 +191,18 @@ static void keep(struct chardev *chr, const uint8_t *data, size_t length)
 	chr->kept_bytes += length;
 }
 
+bool chardev_is_full(struct chardev *chr)
+{
+	chr->awaited = chr->awaited || chr->kept_bytes >= KEPT_ENOUGH;
+	return chr->awaited;
+}
+
 static void release_kept(struct chardev *chr)
 {
 	if (!chr->kept_bytes)
 		return;
 	chr->kept_bytes = 0;
+	chr->awaited = false;
 	free(chr->kept);
 	chr->kept = NULL;
 	if (!--kept_count)
@@ -206,8 +214,12 @@ static void write_kept(struct chardev *chr)
 	size_t done = chr->type->write(chr, chr->kept, chr->kept_bytes);
 
 	if (done == chr->kept_bytes) {
+		bool awaited = chr->awaited;
+
 		release_kept(chr);
 		chardev_accept_input(chr);
+		if (awaited && chr->user)
+			gate_tell(chr->user, CHARDEV_WRITABLE);
 		return;
 	}
 	chr->kept_bytes -= done;

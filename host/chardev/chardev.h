@@ -46,9 +46,13 @@ size_t chardev_write(struct chardev *chr, const uint8_t *data, size_t length);
 /*
  * For a guest that must not see how fast its output is read: from now on chardev_write() takes
  * everything and keeps what the host side does not, and `changed` tells when some is kept and when
- * none is any more.  Whoever asks for it stops the guest meanwhile, which bounds what is kept.
+ * none is any more.  Whoever asks for it stops the guest meanwhile, which bounds what is kept, but
+ * for what one request of a guest holds: a user that has more than a little to write asks
+ * chardev_is_full() before each piece, and if so waits for CHARDEV_WRITABLE.
  */
 void chardev_keep_output(void (*changed)(void *opaque, bool kept), void *opaque);
+
+bool chardev_is_full(struct chardev *chr);
 
 /*
  * What stands between the host's side and the guest's devices, where input is recorded or replayed:

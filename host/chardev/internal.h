@@ -31,6 +31,7 @@ struct chardev {
 	int log_fd;		   /* logfile=, or -1 */
 	uint8_t *kept;		   /* output that waits (chardev_keep_output) */
 	size_t kept_bytes;
+	bool awaited; /* somebody waits until none is kept */
 	struct list link;
 };
 

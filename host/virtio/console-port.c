@@ -92,6 +92,8 @@ static bool transmit(struct console_port *port, const struct queue_request *requ
 			skip -= length;
 			continue;
 		}
+		if (chardev_is_full(port->chr))
+			return false;
 		part = length - skip < room ? length - skip : room;
 		done = chardev_write(port->chr, at + skip, part);
 		machine_note_output(machine, at + skip, done);

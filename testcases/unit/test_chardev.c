@@ -269,6 +269,53 @@ static void test_a_slow_peer_is_told_later(void **state)
 	close(fd);
 }
 
+static void note_kept(void *opaque, bool kept)
+{
+	*(bool *)opaque = kept;
+}
+
+/* What is kept for a guest that must not see a slow reader: nothing is lost, and who asks waits. */
+static void test_kept_output_is_bounded_for_who_asks(void **state)
+{
+	static uint8_t block[65536], back[65536];
+	size_t written = 0, got = 0;
+	bool kept = false;
+	struct probe p;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/kept", dir);
+	assert_int_equal(create("socket,id=s,path=%s,server=on,wait=off", path), 0);
+	attach(&p, "s", 1);
+	chardev_keep_output(note_kept, &kept);
+	fd = connect_to(path);
+	turn();
+	while (!chardev_is_full(chardev_find("s")) && written < (64u << 20)) {
+		memset(block, (int)(written >> 16), sizeof(block));
+		assert_int_equal(
+			chardev_write(chardev_find("s"), block, sizeof(block)), sizeof(block));
+		written += sizeof(block);
+	}
+	assert_in_range(written, 1u << 20, 8u << 20);
+	assert_true(kept);
+	assert_int_equal(p.writable, 0);
+	while (got < written) {
+		ssize_t n = recv(fd, back, sizeof(back), MSG_DONTWAIT);
+
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(back[i], (uint8_t)((got + (size_t)i) >> 16));
+		got += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			turn();
+	}
+	turn();
+	assert_int_equal(p.writable, 1);
+	assert_false(kept);
+	assert_false(chardev_is_full(chardev_find("s")));
+	chardev_keep_output(NULL, NULL);
+	close(fd);
+}
+
 static unsigned terminated;
 
 static void count_termination(void *opaque)
@@ -351,6 +398,7 @@ int main(void)
 		TEST_IN_LOOP(test_socket_server),
 		TEST_IN_LOOP(test_input_waits_for_room),
 		TEST_IN_LOOP(test_a_slow_peer_is_told_later),
+		TEST_IN_LOOP(test_kept_output_is_bounded_for_who_asks),
 		TEST_IN_LOOP(test_mux),
 		TEST_IN_LOOP(test_one_user),
 		TEST_IN_LOOP(test_a_wrong_pipe_and_a_pty),
