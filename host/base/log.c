@@ -16,14 +16,34 @@ static atomic_uint lines_this_second;
 static atomic_long this_second;
 static FILE *log_file;
 
+/* What a guest or a file named must not move the cursor of whoever reads: control characters, those
+ * of ISO 6429 in UTF-8 among them, stand as \xNN. */
+static void put_escaped(const char *text, FILE *to)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	for (; *c; c++) {
+		bool starts_c1 = *c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f;
+
+		if (*c < ' ' || *c == 0x7f || starts_c1)
+			fprintf(to, "\\x%02x", starts_c1 ? *++c : *c);
+		else
+			putc_unlocked(*c, to);
+	}
+}
+
 static void print_line(FILE *to, const char *who, const char *format, va_list args)
 {
 	char text[512];
 
-	/* One write a line: threads do not tear each other's sentences. */
 	vsnprintf(text, sizeof(text), format, args);
-	fprintf(to, "%s: %s\n", who, text);
+	/* Threads do not tear each other's sentences. */
+	flockfile(to);
+	fprintf(to, "%s: ", who);
+	put_escaped(text, to);
+	putc_unlocked('\n', to);
 	fflush(to);
+	funlockfile(to);
 }
 
 void log_error(const char *format, ...)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Assay says on stderr outside of start-up errors.  Silent when all is well.
+ * What Assay says on stderr.  Silent when all is well.  A sentence is one line: control characters
+ * in it stand as \xNN.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

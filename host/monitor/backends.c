@@ -77,10 +77,9 @@ static int put_wait(const json_t *value, struct error *err)
 	return error_set(err, EINVAL, "'wait' is for the command line: the machine exists already");
 }
 
-static int put_all(
-	struct keyvals *kv, const char *backend, const json_t *data, struct error *err)
+static int put_all(struct keyvals *kv, const char *backend, const json_t *data, struct error *err)
 {
-	bool is_socket = !strcmp(backend, "socket"), server = true;
+	bool is_socket = !strcmp(backend, "socket");
 	const char *key;
 	json_t *value;
 	int rc = 0;
@@ -100,10 +99,9 @@ static int put_all(
 	if (!is_socket)
 		return 0;
 	value = json_object_get(data, "server");
-	server = !value || json_is_true(value);
 	if (!value)
 		keyvals_set(kv, "server", "on");
-	if (server)
+	if (!value || json_is_true(value))
 		keyvals_set(kv, "wait", "off");
 	return 0;
 }

@@ -97,8 +97,8 @@ static void do_device_add(struct machine *machine, const char *argument, FILE *o
 }
 
 /* A command whose one argument is an id. */
-static void call_with_id(struct machine *machine, const char *name, qmp_run *run,
-	const char *argument, FILE *out)
+static void call_with_id(
+	struct machine *machine, const char *name, qmp_run *run, const char *argument, FILE *out)
 {
 	if (*argument)
 		json_decref(call(machine, run, json_pack("{s:s}", "id", argument), out));

@@ -185,8 +185,8 @@ static int wrong_type(struct qmp_error *err, const char *path, const char *expec
 	return -EINVAL;
 }
 
-static int check_members(const struct qmp_member *members, const json_t *object, bool more,
-	struct qmp_error *err);
+static int check_members(
+	const struct qmp_member *members, const json_t *object, bool more, struct qmp_error *err);
 
 static int check_builtin(
 	const struct qmp_type *type, const json_t *value, const char *path, struct qmp_error *err)

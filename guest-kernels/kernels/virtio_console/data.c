@@ -34,6 +34,23 @@ TEST(output_of_many_bytes, "", "4096 bytes and 64 KiB in one buffer come out who
 	send_pattern(con, 0, 65536, 2);
 }
 
+/* Memory below 128 MiB, as it lies there. */
+TEST(output_of_80_mib, "VQ-DEV-01",
+	"a request of five buffers of 16 MiB each is carried out, whether somebody reads or not",
+	NEEDS("mem>=128"))
+{
+	struct virtio_console *con = con_plain(false);
+	struct console_buffer buffers[CONSOLE_SEGMENTS];
+	uint32_t length = 1;
+
+	for (unsigned i = 0; i < CONSOLE_SEGMENTS; i++)
+		buffers[i] = (struct console_buffer){
+			(void *)((uintptr_t)(i + 1) << 24), 16u << 20, false};
+	ASSERT_TRUE(console_submit(&con->port[0].tx, buffers, CONSOLE_SEGMENTS) >= 0);
+	ASSERT_TRUE(console_wait(&con->port[0].tx, &length, CONSOLE_WAIT_US) >= 0);
+	EXPECT_EQ(length, 0);
+}
+
 TEST(output_of_a_plain_port, "", "what port 1 sends comes out of its own character device",
 	NEEDS("ctl"), LIFE)
 {

@@ -111,8 +111,7 @@ TEST(plugged_port_is_announced, "CON-DEV-03",
 }
 
 TEST(plugged_port_carries_data, "",
-	"a port that was plugged in carries output and input, and so do the others",
-	NEEDS("ctl"))
+	"a port that was plugged in carries output and input, and so do the others", NEEDS("ctl"))
 {
 	struct virtio_console *con = started();
 
@@ -211,8 +210,7 @@ TEST(plugging_waits_for_a_buffer, "",
 }
 
 TEST(unplugged_before_it_was_announced, "CON-DEV-04",
-	"a port that came and went before the driver could hear of it is not removed",
-	NEEDS("ctl"))
+	"a port that came and went before the driver could hear of it is not removed", NEEDS("ctl"))
 {
 	struct virtio_console *con = without_buffers();
 
