@@ -169,8 +169,7 @@ static int set_up(struct loop *loop, struct error *err)
 	if (rc)
 		return rc;
 	if (options.board.has_seed)
-		machine.random_state =
-			options.board.seed ? options.board.seed : 1; /* 0 would stay 0 */
+		machine.random_state = options.board.seed;
 	monitor_set_names(options.board.name, options.board.uuid);
 	rc = create_chardevs(loop, err);
 	if (!rc)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "base/random.h"
 #include "block/block.h"
 #include "chardev/chardev.h"
 #include "chardev/rng.h"
@@ -19,7 +20,7 @@
 #define BYTES_PER_NS   2
 
 static struct vm_timer io_timer;
-static uint64_t io_random;
+static uint64_t io_random; /* of its own: a guest's RDRAND does not change the times of I/O */
 
 static int64_t now(void *opaque)
 {
@@ -28,13 +29,9 @@ static int64_t now(void *opaque)
 	return vm_clock_now(&machine->clock);
 }
 
-/* xorshift64: of its own, so that a guest's RDRAND does not change the times of I/O. */
 static int64_t delay(void *opaque, uint64_t bytes)
 {
-	io_random ^= io_random << 13;
-	io_random ^= io_random >> 7;
-	io_random ^= io_random << 17;
-	return LATENCY_NS + io_random % LATENCY_SPREAD + bytes / BYTES_PER_NS;
+	return LATENCY_NS + random_next(&io_random) % LATENCY_SPREAD + bytes / BYTES_PER_NS;
 }
 
 static void wake(void *opaque, int64_t due)
@@ -78,9 +75,7 @@ void virtual_time_arrange(struct machine *machine, uint64_t seed)
 
 	if (!machine->clock.source)
 		return;
-	io_random = (seed ^ 0x5851f42d4c957f2d) * 0x9e3779b97f4a7c15;
-	if (!io_random)
-		io_random = 1; /* 0 would stay 0 */
+	io_random = random_of(~seed); /* not the sequence of the turns */
 	schedule = (struct block_schedule){
 		.now = now, .delay = delay, .wake = wake, .outcome = outcome, .opaque = machine};
 	vm_timer_init(&io_timer, &machine->clock, io_due, NULL);

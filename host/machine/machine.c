@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "base/random.h"
 
 /* Neither a refused command line (1) nor what isa-debug-exit can give (odd numbers). */
 #define STATUS_HOST_ERROR 2
@@ -51,7 +52,7 @@ int machine_init(struct machine *machine, struct loop *loop, struct error *err)
 	pthread_mutexattr_t attr;
 	int rc;
 
-	*machine = (struct machine){.loop = loop, .random_state = 0x9e3779b97f4a7c15};
+	*machine = (struct machine){.loop = loop, .random_state = RANDOM_STEP};
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
 	rc = pthread_mutex_init(&machine->lock, &attr);
@@ -247,14 +248,7 @@ void machine_note_output(struct machine *machine, const uint8_t *data, size_t le
 		machine->output_hash = (machine->output_hash ^ data[i]) * 0x100000001b3;
 }
 
-/* xorshift64*: small, seeded, the same on every host. */
 uint64_t machine_random(struct machine *machine)
 {
-	uint64_t x = machine->random_state;
-
-	x ^= x >> 12;
-	x ^= x << 25;
-	x ^= x >> 27;
-	machine->random_state = x;
-	return x * 0x2545f4914f6cdd1d;
+	return random_next(&machine->random_state);
 }

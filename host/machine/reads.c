@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "machine/memory.h"
 
 struct interval {
@@ -176,13 +177,10 @@ static void note(
 
 /* --- changes --- */
 
+/* For all loops. */
 static uint64_t next_random(void)
 {
-	uint64_t x = __atomic_add_fetch(&seed, UINT64_C(0x9e3779b97f4a7c15), __ATOMIC_RELAXED);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
+	return random_of(__atomic_add_fetch(&seed, RANDOM_STEP, __ATOMIC_RELAXED));
 }
 
 static void change_piece(struct reads *log, uint8_t *host, size_t length, bool until_taken)

@@ -50,7 +50,7 @@ static bool valid_offset(const void *state, uint64_t value)
 }
 
 static const struct state_field general_fields[] = {
-	STATE_UINT(struct general, random_state, .min = 1, .max = UINT64_MAX),
+	STATE_UINT(struct general, random_state),
 	STATE_UINT(struct general, vm_time, .valid = valid_time),
 	STATE_UINT(struct general, rtc_offset, .valid = valid_offset),
 	STATE_BOOL(struct general, running),

@@ -5,6 +5,7 @@
  * timer is due, and their lengths follow from the seed: with the same seed and no input from
  * outside, everything happens at the same instruction again.
  */
+#include "base/random.h"
 #include "cpu/soft/soft.h"
 #include "machine/outside.h"
 
@@ -85,7 +86,7 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 
 	time->is_virtual = !config->host_clock;
 	time->shift = config->icount_shift;
-	/* Not a multiple of what draw() adds: seeds would be one sequence, shifted. */
+	/* Not a multiple of RANDOM_STEP: seeds would be one sequence, shifted. */
 	time->random = config->seed * 0xd1342543de82ef95 + 0xd1b54a32d192ed03;
 	time->idle_sleeps = config->idle_sleeps;
 	time->wake = (struct loop_timer){.expired = slept, .opaque = soft};
@@ -96,16 +97,6 @@ void soft_time_init(struct soft_engine *soft, const struct engine_config *config
 	soft_replay_init(soft);
 }
 
-/* splitmix64: of its own, so that what a guest draws (RDRAND) does not move its turns. */
-static uint64_t draw(struct soft_time *time)
-{
-	uint64_t x = time->random += 0x9e3779b97f4a7c15;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-	x = (x ^ x >> 27) * 0x94d049bb133111eb;
-	return x ^ x >> 31;
-}
-
 /* Most turns are long; every fourth is so short that vCPUs interleave within a few instructions. */
 static uint64_t quantum(struct soft_engine *soft)
 {
@@ -113,7 +104,7 @@ static uint64_t quantum(struct soft_engine *soft)
 
 	if (!soft->time.is_virtual || soft->engine.cpus == 1)
 		return SLICE;
-	number = draw(&soft->time);
+	number = random_next(&soft->time.random);
 	return number & 3 ? 1 + (number >> 2) % SLICE : 1 + (number >> 2) % 64;
 }
 
