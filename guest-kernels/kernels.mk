@@ -51,7 +51,7 @@ $(GOUT)/elf/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(GUEST_CFLAGS) -fno-pic -c -o $@ $<
 
-$(GOUT)/elf/%.o: %.asm $(G)/boot/layout.inc $(G)/kernels.mk
+$(GOUT)/elf/%.o: %.asm $(G)/boot/layout.inc $(G)/boot/callee.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -I $(G)/boot/ -o $@ $<
 
@@ -66,7 +66,7 @@ $(GOUT)/efi/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(EFI_CFLAGS) -c -o $@ $<
 
-$(GOUT)/efi/%.o: %.asm $(G)/boot/layout.inc $(G)/kernels.mk
+$(GOUT)/efi/%.o: %.asm $(G)/boot/layout.inc $(G)/boot/callee.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -DEFI -I $(G)/boot/ -o $@ $<
 
@@ -81,9 +81,9 @@ $(GOUT)/32/%.o: %.c $(G)/kernels.mk
 	@mkdir -p $(@D)
 	$(GUEST_CC) $(STAGE_CFLAGS) -c -o $@ $<
 
-$(GOUT)/32/%.o: %.asm $(G)/stage32/layout.inc $(G)/kernels.mk
+$(GOUT)/32/%.o: %.asm $(G)/stage32/layout.inc $(G)/boot/callee.inc $(G)/kernels.mk
 	@mkdir -p $(@D)
-	$(NASM) -f elf32 -I $(G)/stage32/ -o $@ $<
+	$(NASM) -f elf32 -I $(G)/stage32/ -I $(G)/boot/ -o $@ $<
 
 STAGE_SRC := $(wildcard $(G)/stage32/stage32.c $(G)/stage32/start.asm)
 define stage-rules

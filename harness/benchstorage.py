@@ -5,12 +5,12 @@ import os
 import re
 import selectors
 import shutil
-import socket
 import subprocess
 import threading
 from pathlib import Path
 
 from . import exact, hostcpu
+from .listener import Listener
 from .machines import make_image
 from .qmp import Qmp, QmpClosed, QmpError
 
@@ -63,19 +63,10 @@ class Marks:
         self.take = None  # set with `ready`: a guest may be at its first mark before QMP is there
         self.ready = threading.Event()
         self.error = None
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(1)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        self._listener = Listener(path, self._serve)
 
     def close(self):
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
-        self._thread.join(2)
 
     def _answer(self, words):
         if words[2] == "hello":
@@ -87,10 +78,9 @@ class Marks:
             return f"OK {words[1]}"
         return f"NO {words[1]} no verb {words[2]}"
 
-    def _serve(self):
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:
+    def _serve(self, listener):
+        peer = listener.accept()
+        if not peer:
             return
         rest = b""
         with peer:

@@ -8,11 +8,8 @@ Verbs are the rows of VERBS; most are one QMP command.  The harness listens and 
 so that no request is lost, however early the kernel sends it.
 """
 
-import socket
-import threading
-
+from .listener import Listener
 from .portend import ANSWER, PortEnd
-
 from .qmp import QmpClosed, QmpError
 
 LIMIT = 4096
@@ -128,11 +125,7 @@ class ControlPort:
         self._ends = {}
         self._plugged = []  # ids of devices
         self.moved = False  # the guest is at the other end of the next connection
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.path)
-        self._listener.listen(1)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        self._listener = Listener(self.path, self._serve)
 
     def port_end(self, name):
         """The host's end of a virtio port."""
@@ -164,21 +157,11 @@ class ControlPort:
             end.follow()
 
     def close(self):
-        # Ends accept() in the thread; closing alone would not.
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
-        self._thread.join(2)
 
-    def _serve(self):
+    def _serve(self, listener):
         rest = b""
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
+        while peer := listener.accept():
             with peer:
                 try:
                     if self.moved:

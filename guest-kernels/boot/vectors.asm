@@ -7,6 +7,7 @@
 ; In NAME.elf the IDT is data (the stubs stand at a fixed address); NAME.efi builds it at run time.
 
 %include "layout.inc"
+%include "callee.inc"
 default rel
 
 extern trap_dispatch
@@ -135,13 +136,7 @@ context_resume:
 ; Interrupts and traps from there land below the frame kept here (TSS.RSP0).
 global user_enter
 user_enter:
-	push rbx
-	push rbp
-	push r12
-	push r13
-	push r14
-	push r15
-	pushfq
+	keep_callee_saved
 	mov [user_kernel_rsp], rsp
 	mov rax, rsp
 	and rax, -16
@@ -179,13 +174,7 @@ user_return:
 	mov rsp, [user_kernel_rsp]
 	lea rcx, [trap_stack_top]
 	mov [tss + 4], rcx
-	popfq
-	pop r15
-	pop r14
-	pop r13
-	pop r12
-	pop rbp
-	pop rbx
+	restore_callee_saved
 	ret
 
 ; Loads GDT and IDT, TR and the data selectors. Called once on the boot stack.

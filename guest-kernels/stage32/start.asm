@@ -5,6 +5,7 @@
 ; Linked at STAGE_BASE, copied there before each use.
 
 %include "layout.inc"
+%include "callee.inc"
 
 extern stage_tables
 extern stage_trap
@@ -28,13 +29,7 @@ head:
 ; void enter64(uint32_t function): called as a function of the 64-bit kernel.
 bits 64
 enter64:
-	push rbx
-	push rbp
-	push r12
-	push r13
-	push r14
-	push r15
-	pushfq
+	keep_callee_saved
 	cli
 	mov [abs dword saved_rsp], rsp
 	mov [abs dword function], edi
@@ -134,13 +129,7 @@ bits 64
 	push rax
 	retfq
 .kernel:
-	popfq
-	pop r15
-	pop r14
-	pop r13
-	pop r12
-	pop rbp
-	pop rbx
+	restore_callee_saved
 	ret
 
 ; --- traps ---
