@@ -126,13 +126,14 @@ void queue_wrote(struct queue *queue, uint64_t address, uint64_t length)
 
 void queue_stop(struct queue *queue)
 {
+	struct list *pos, *next;
+
 	if (queue->started)
 		queue->ops->stop(queue);
 	queue->started = false;
 	queue->broken = NULL;
-	while (!list_empty(&queue->flying)) {
-		struct queue_request *request =
-			container_of(queue->flying.next, struct queue_request, link);
+	list_for_each_safe (pos, next, &queue->flying) {
+		struct queue_request *request = container_of(pos, struct queue_request, link);
 
 		list_remove(&request->link);
 		request->orphan = true;
@@ -355,12 +356,9 @@ static void retire(struct queue *queue, struct queue_request *request)
 	request_put(queue, request);
 }
 
-static struct queue_request *first_if_done(const struct queue *queue)
+static bool is_done(const struct queue *queue, const struct list *link)
 {
-	struct queue_request *request =
-		container_of(queue->flying.next, struct queue_request, link);
-
-	return !list_empty(&queue->flying) && request->done ? request : NULL;
+	return link != &queue->flying && container_of(link, struct queue_request, link)->done;
 }
 
 /*
@@ -370,17 +368,20 @@ static struct queue_request *first_if_done(const struct queue *queue)
  */
 static void give_in_order(struct queue *queue)
 {
-	struct queue_request *request;
+	struct list *pos, *next;
 	unsigned slots = 0;
 
-	while ((request = first_if_done(queue))) {
+	list_for_each_safe (pos, next, &queue->flying) {
+		struct queue_request *request = container_of(pos, struct queue_request, link);
 		uint32_t id = request->head, written = request->written;
 		uint64_t alone = written != request->in_bytes;
 
+		if (!request->done)
+			return;
 		fault_value("queue-batch-ends", &alone);
 		slots += request->slots;
 		retire(queue, request);
-		if (!alone && first_if_done(queue))
+		if (!alone && is_done(queue, next))
 			continue;
 		publish(queue, id, written, slots);
 		slots = 0;
