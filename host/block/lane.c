@@ -42,6 +42,9 @@ static void start_backlog(struct lane *lane)
 		list_remove(&io->link);
 		start_io(lane, io);
 	}
+	/* Whoever delivers has handed over its batch already. */
+	if (lane->batched)
+		loop_post(lane->loop, &lane->task);
 }
 
 /* Each callback of a request may submit, drain, or close what is not in flight. */

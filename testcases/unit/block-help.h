@@ -86,6 +86,8 @@ struct waiting {
 	int result;
 };
 
+static unsigned awaited; /* the loop stops when so many have finished; 0: never */
+
 static inline void note_done(struct block_request *request, int result)
 {
 	struct waiting *waiting = container_of(request, struct waiting, request);
@@ -93,6 +95,8 @@ static inline void note_done(struct block_request *request, int result)
 	assert_false(waiting->finished);
 	waiting->finished = true;
 	waiting->result = result;
+	if (awaited && --awaited == 0)
+		loop_stop(main_loop);
 }
 
 static inline void start(struct block_backend *blk, struct waiting *waiting,
