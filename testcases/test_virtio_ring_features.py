@@ -12,6 +12,8 @@ MACHINES = {
     "pci-packed": "pc packed " + DISK.format("blk-pci", NAMES),
     "mmio": "microvm " + DISK.format("blk-mmio", ""),
     "mmio-packed": "microvm packed " + DISK.format("blk-mmio", ""),
+    "saved": "pc life:at=1,to=other " + DISK.format("blk-pci", NAMES),
+    "saved-packed": "pc packed life:at=1,to=other " + DISK.format("blk-pci", NAMES),
     "iothread": "pc packed iothread:id=io0 " + DISK.format("blk-pci", NAMES + ",iothread=io0"),
 }
 # QEMU 7.2 has none of these properties but iommu_platform.
