@@ -34,6 +34,11 @@ static void start_io(struct lane *lane, struct io *io)
 	}
 }
 
+static bool must_flush(const struct lane *lane)
+{
+	return lane->batched || !list_empty(&lane->batch);
+}
+
 static void start_backlog(struct lane *lane)
 {
 	while (lane->depth < LANE_DEPTH && !list_empty(&lane->backlog)) {
@@ -43,7 +48,7 @@ static void start_backlog(struct lane *lane)
 		start_io(lane, io);
 	}
 	/* Whoever delivers has handed over its batch already. */
-	if (lane->batched)
+	if (must_flush(lane))
 		loop_post(lane->loop, &lane->task);
 }
 
@@ -61,11 +66,6 @@ void lane_deliver(struct lane *lane)
 		}
 		block_io_done(io);
 	}
-}
-
-static bool must_flush(const struct lane *lane)
-{
-	return lane->batched || !list_empty(&lane->batch);
 }
 
 static void flush(struct lane *lane)
