@@ -8,6 +8,8 @@ MACHINES = {
     "mmio": "microvm serial-mmio",
     "legacy": "pc legacy serial-pci",
     "pci-packed": "pc packed serial-pci",
+    "mmio-packed": "microvm packed serial-mmio",
+    "mmio-legacy": "microvm legacy serial-mmio",
     "saved": "pc life:at=1,to=other serial-pci",
 }
 OURS_ONLY = ("saved",)

@@ -13,6 +13,10 @@ MACHINES = {
     "mmio-packed": "microvm packed rng-mmio",
     "limited": f"pc rng-pci:{LIMIT}",
     "mmio-limited": f"microvm rng-mmio:{LIMIT}",
+    "legacy-limited": f"pc legacy rng-pci:{LIMIT}",
+    "mmio-legacy-limited": f"microvm legacy rng-mmio:{LIMIT}",
+    "pci-packed-limited": f"pc packed rng-pci:{LIMIT}",
+    "mmio-packed-limited": f"microvm packed rng-mmio:{LIMIT}",
     "saved": "pc life:at=1,to=other rng-pci",
     "limited-saved": f"pc life:at=1 rng-pci:{LIMIT}",
 }

@@ -78,6 +78,7 @@ TEST(configuration_bit_alone, "MMIO-DEV-03 MMIO-DEV-04 STAT-DEV-03",
 {
 	struct raw_disk *d = polled();
 
+	raw_may_break(d);
 	raw_publish(&d->ring, d->ring.size);
 	raw_kick(&d->ring);
 	if (!WAIT_UNTIL(get(d, MMIO_INTERRUPT_STATUS) != 0, raw_strict() ? RAW_ANSWER_US : 200000))
