@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # ci/fuzz.sh run SECONDS TARGET...   each target for that long, on from build/fuzz/corpus
 # ci/fuzz.sh keep TARGET...          the corpus of the tree, minimised, with what build/fuzz/corpus adds
+# ci/fuzz.sh cover TARGET...         lines of host/virtio that the corpus of the tree reaches
 # An input that fails is kept in build/fuzz/crashes, with the command that repeats it.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -48,6 +49,26 @@ keep() {
 	echo "fuzz: $target: $(find "$kept" -type f | wc -l) inputs, $(du -sb "$kept" | cut -f1) bytes"
 }
 
+# The profiles of all targets in one table: they share the code, but not their main programs.
+cover() {
+	local target=$1 out=build/fuzz-cover
+	LLVM_PROFILE_FILE=$out/$target.profraw "$out/$target" -runs=0 "testcases/fuzz/corpus/$target" \
+		>"$out/$target.log" 2>&1 || failed=1
+	objects+=(${objects[0]:+-object} "$out/$target")
+}
+
+cover_report() {
+	local out=build/fuzz-cover
+	"$llvm/llvm-profdata" merge -o $out/all.profdata $out/*.profraw
+	"$llvm/llvm-cov" report -instr-profile=$out/all.profdata "${objects[@]}" "$PWD"/host/virtio/*.c "$PWD"/host/migration/*.c |
+		awk '/\.c / { printf "%-20s %5d lines, %5d reached, %s\n", $1, $8, $8 - $9, $10 }'
+	echo "functions of host/virtio that nothing reaches:"
+	"$llvm/llvm-cov" report -show-functions -instr-profile=$out/all.profdata "${objects[@]}" "$PWD"/host/virtio/*.c |
+		awk '/^File/ { file = $2 } $7 == "0.00%" && $1 != "TOTAL" { print "  " file " " $1 }'
+}
+
+llvm=$(clang -print-resource-dir 2>/dev/null)/../../../bin
+objects=()
 what=$1
 shift
 if [ "$what" = run ]; then
@@ -57,4 +78,7 @@ fi
 for target in "$@"; do
 	$what "$target"
 done
+if [ "$what" = cover ]; then
+	cover_report
+fi
 exit $failed

@@ -67,7 +67,7 @@ TARGET ?=
 FUZZ_SECONDS = $(if $(filter environment command% override,$(origin SECONDS)),$(SECONDS),60)
 FUZZ_INSTRUCTIONS ?= 10000000
 INSN_CASES ?= 100000000
-.PHONY: fuzz fuzz-soft fuzz-corpus
+.PHONY: fuzz fuzz-soft fuzz-corpus fuzz-cover
 # The first goal of `make fuzz` without TARGET: rings, transports and devices, then the processor.
 fuzz: $(if $(TARGET),,fuzz-soft)
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-targets
@@ -77,6 +77,11 @@ fuzz: $(if $(TARGET),,fuzz-soft)
 fuzz-corpus:
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-targets
 	@ci/fuzz.sh keep $(or $(TARGET),$(FUZZ_TARGETS))
+
+# Which lines of host/virtio the corpus reaches, and which functions none of it does.
+fuzz-cover:
+	@$(MAKE) --no-print-directory -j$(JOBS) COVER=1 fuzz-targets
+	@ci/fuzz.sh cover $(or $(TARGET),$(FUZZ_TARGETS))
 
 fuzz-soft:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 host unit-tests

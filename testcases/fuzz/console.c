@@ -101,7 +101,7 @@ static void add_ports(void)
 	static const char *const ids[PORTS] = {"c0", "c1"};
 	struct error err;
 
-	for (unsigned i = 0; i < PORTS; i++) {
+	for (unsigned i = 0; i < PORTS && !peers[PORTS - 1]; i++) {
 		struct keyvals *kv = keyvals_parse("-chardev", "", NULL, &err);
 
 		peers[i] = chardev_new(loop, &peer_type, ids[i], kv, &err);
@@ -133,6 +133,33 @@ static void any_message(uint8_t *out, uint8_t kind, uint16_t number)
 	memcpy(out + 6, &value, 2);
 }
 
+/* What a driver does to be told of ports and to open them, or bytes either way. */
+static void speak(struct input *in)
+{
+	uint8_t raw = take(in, 1), queue = take(in, 1) % QUEUES;
+	struct {
+		uint32_t port;
+		uint16_t event, value;
+	} message = {raw & 1, raw >> 5, !(raw & 2)};
+	uint32_t at = DATA + 0x100 * queue, length = 16 + (raw & 0xf0) * (raw & 1);
+	unsigned i = (raw >> 2 & 1) * 4;
+
+	if (raw & 8) {
+		queue = 3;
+		memcpy(ram + at, &message, sizeof(message));
+		length = sizeof(message);
+	}
+	if (packed) {
+		packed_descriptor(queue, at, length, queue & 1 ? 0 : 2);
+	} else {
+		descriptor(queue, i, at, length, queue & 1 ? 0 : 2, 0);
+		publish(queue, i);
+	}
+	kick(queue);
+	if (raw & 0x10)
+		turn(1);
+}
+
 static const struct fuzz_device device_under_test = {
 	.type = &virtio_serial_device_type,
 	.text = "max_ports=3,packed=on,console-size=on",
@@ -145,6 +172,7 @@ static const struct fuzz_device device_under_test = {
 	.judge = nothing_came,
 	.garbage = any_message,
 	.more = add_ports,
+	.sound = speak,
 	.host = peer_acts,
 	.calm = peers_listen,
 };

@@ -11,14 +11,17 @@
 #include "machine.h"
 #include "state.h"
 
-#define QUEUES	   4
+#define QUEUES	   6
 #define QUEUE_SIZE 8
 /* The areas of queue q, 0x1000 apart, lie 0x4000 apart; buffers lie behind them all. */
 #define TABLE(q)  (0x1000u + 0x4000u * (q))
 #define DRIVER(q) (TABLE(q) + (is_legacy() ? 16u * QUEUE_SIZE : 0x1000u))
 #define DEVICE(q) (TABLE(q) + (is_legacy() ? 0x1000u : 0x2000u))
-#define DATA	  0x12000u
+#define DATA	  0x1a000u
 #define DATA_SIZE 0x8000u
+
+static void plug_in(void);
+static void unplug(void);
 
 #define OPERATIONS_MAX 400
 
@@ -35,8 +38,9 @@ struct fuzz_device {
 	void (*before)(void); /* what the device needs; or NULL */
 	void (*more)(void);   /* what the machine has besides; or NULL */
 	void (*garbage)(uint8_t *out, uint8_t kind, uint16_t number); /* a header; or NULL */
-	void (*host)(struct input *in); /* something that the host does; or NULL */
-	void (*calm)(void);		/* the host is as at the start again; or NULL */
+	void (*sound)(struct input *in); /* something that a sound driver does; or NULL */
+	void (*host)(struct input *in);	 /* something that the host does; or NULL */
+	void (*calm)(void);		 /* the host is as at the start again; or NULL */
 };
 
 static const struct fuzz_device *target;
@@ -195,6 +199,8 @@ static void port_access(struct input *in, bool write)
 	uint16_t raw = take(in, 2), port = IO_BAR + (raw & 0x7f);
 	unsigned size = 1u << (raw >> 8) % 3;
 
+	if (raw & 0x8000)
+		port = DOORBELL_PORT;
 	if (!write)
 		(void)get_port(port, size);
 	else
@@ -353,6 +359,47 @@ static void op_host(struct input *in)
 	unlock();
 }
 
+static void op_sound(struct input *in)
+{
+	if (target->sound)
+		target->sound(in);
+}
+
+/* A doorbell that is an eventfd: no exit tells of it. */
+static void op_signal(struct input *in)
+{
+	uint64_t one = 1;
+	struct virtio_queue *vq;
+
+	if (is_pci)
+		return;
+	vq = virtio_queue(
+		container_of(device->bus, struct virtio_mmio, bus)->vdev, take(in, 1) % QUEUES);
+	if (vq)
+		REQUIRE(write(vq->doorbell.fd, &one, sizeof(one)) == sizeof(one));
+}
+
+static void op_queue_reset(struct input *in)
+{
+	write_to(AT_SELECT, take(in, 1) % QUEUES);
+	write_to(AT_RESET, 1);
+}
+
+/* Unplugged as it is, and plugged in again. */
+static void op_replug(struct input *in)
+{
+	lock();
+	unplug();
+	unlock();
+	turn(take(in, 1) & 15);
+	lock();
+	plug_in();
+	device_reset(device);
+	unlock();
+	if (is_pci)
+		place_bars();
+}
+
 static void op_state(struct input *in)
 {
 	save_tamper_load(in);
@@ -375,8 +422,9 @@ static void op_go_on(struct input *in)
 
 /* What others than the driver do has the last of the numbers of an operation. */
 #define OTHERS_FROM 0xe0
-static void (*const others[])(struct input *in) = {
-	op_host, op_host, op_host, op_state, op_host, op_stop, op_host, op_go_on};
+static void (*const others[])(struct input *in) = {op_host, op_sound, op_queue_reset, op_state,
+	op_host, op_stop, op_sound, op_go_on, op_host, op_sound, op_signal, op_state, op_host,
+	op_stop, op_replug, op_go_on};
 
 static void operate(struct input *in)
 {
@@ -425,15 +473,32 @@ static int fuzz_one(const uint8_t *data, size_t size)
 	return 0;
 }
 
+static void plug_in(void)
+{
+	device = add_device(target->type, target->text);
+	if (target->more)
+		target->more();
+}
+
+/* What was plugged into it goes first. */
+static void unplug(void)
+{
+	for (;;) {
+		struct device *last = container_of(machine.devices.prev, struct device, link);
+
+		device_destroy(last);
+		if (last == device)
+			return;
+	}
+}
+
 static void begin(const struct fuzz_device *what)
 {
 	target = what;
 	make_machine(what->interface);
 	if (what->before)
 		what->before();
-	device = add_device(what->type, what->text);
-	if (what->more)
-		what->more();
+	plug_in();
 }
 
 #define FUZZ_DEVICE(what)                                             \

@@ -3,8 +3,10 @@
 # the record of double reads.  `make fuzz` and testcases/test_fuzz.py run them.
 
 FUZZ_CC    := clang
-FUZZ_OUT   := $(BUILD)/fuzz
-FUZZ_SAN   := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# COVER=1: without sanitizers, to see which lines the corpus reaches (make fuzz-cover).
+FUZZ_OUT   := $(BUILD)/fuzz$(if $(COVER),-cover)
+FUZZ_SAN   := $(if $(COVER),-fprofile-instr-generate -fcoverage-mapping,\
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined)
 FUZZ_FLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter -Wno-unused-function \
 	-Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers -O1 -g -pthread \
 	-fno-strict-aliasing -fno-omit-frame-pointer -Ihost -MMD -MP -DASSAY_FAULTS=1

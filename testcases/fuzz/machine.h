@@ -23,17 +23,18 @@
 #include "virtio/mmio.h"
 #include "virtio/virtio-types.h"
 
-#define RAM_SIZE  0x100000u
-#define ROM_SIZE  0x10000u
-#define DISK_SIZE (256u << 10)
-#define SLOTS	  0xfeb00000u /* of virtio-mmio; the device is in the last */
-#define MMIO	  (SLOTS + 7 * 512)
-#define MSIX_BAR  0xd0000000u
-#define BAR	  0xc0000000u
-#define IO_BAR	  0xc000u
-#define ISR	  0x1000u
-#define CONFIG	  0x2000u
-#define DOORBELLS 0x3000u
+#define RAM_SIZE      0x100000u
+#define ROM_SIZE      0x10000u
+#define DISK_SIZE     (256u << 10)
+#define SLOTS	      0xfeb00000u /* of virtio-mmio; the device is in the last */
+#define MMIO	      (SLOTS + 7 * 512)
+#define MSIX_BAR      0xd0000000u
+#define BAR	      0xc0000000u
+#define IO_BAR	      0xc000u
+#define DOORBELL_PORT 0xd000u
+#define ISR	      0x1000u
+#define CONFIG	      0x2000u
+#define DOORBELLS     0x3000u
 
 enum interface { MMIO_MODERN, MMIO_LEGACY, PCI_MODERN, PCI_LEGACY };
 
@@ -189,6 +190,7 @@ static void place_bars(void)
 	put_config(PCI_COMMAND, 0, 2);
 	put_config(PCI_BAR0, IO_BAR, 4);
 	put_config(PCI_BAR0 + 4, MSIX_BAR, 4);
+	put_config(PCI_BAR0 + 8, DOORBELL_PORT, 4);
 	put_config(PCI_BAR0 + 16, BAR, 4);
 	put_config(PCI_BAR0 + 20, 0, 4);
 	put_config(PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
@@ -199,13 +201,16 @@ struct place {
 	uint16_t offset;
 	uint8_t size;
 };
-enum register_name { AT_STATUS, AT_WORD, AT_FEATURES, AT_SELECT, AT_SIZE, AT_NOTIFY };
+enum register_name { AT_STATUS, AT_WORD, AT_FEATURES, AT_SELECT, AT_SIZE, AT_NOTIFY, AT_RESET };
 
-static const struct place places[][AT_NOTIFY + 1] = {
-	[MMIO_MODERN] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4}},
-	[MMIO_LEGACY] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4}},
-	[PCI_MODERN] = {{0x14, 1}, {0x08, 4}, {0x0c, 4}, {0x16, 2}, {0x18, 2}, {DOORBELLS, 2}},
-	[PCI_LEGACY] = {{0x12, 1}, {0, 0}, {0x04, 4}, {0x0e, 2}, {0, 0}, {0x10, 2}},
+static const struct place places[][AT_RESET + 1] = {
+	[MMIO_MODERN] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4},
+		{0xc0, 4}},
+	[MMIO_LEGACY] = {{0x70, 4}, {0x24, 4}, {0x20, 4}, {0x30, 4}, {0x38, 4}, {0x50, 4},
+		{0xc0, 4}},
+	[PCI_MODERN] = {{0x14, 1}, {0x08, 4}, {0x0c, 4}, {0x16, 2}, {0x18, 2}, {DOORBELLS, 2},
+		{0x3a, 2}},
+	[PCI_LEGACY] = {{0x12, 1}, {0, 0}, {0x04, 4}, {0x0e, 2}, {0, 0}, {0x10, 2}, {0, 0}},
 };
 
 static void write_to(enum register_name name, uint32_t value)
@@ -321,7 +326,7 @@ static void reset_machine(void)
 	if (is_pci)
 		place_bars();
 	drain();
-	memset(ram, 0, 0x20000);
+	memset(ram, 0, 0x22000);
 	messages = 0;
 }
 

@@ -13,17 +13,24 @@
 #include "virtio/features.h"
 #include "virtio/queue.h"
 
-#define RAM_SIZE 0x40000u
-#define TABLE	 0x1000u
-#define DRIVER	 0x5000u
-#define DEVICE	 0x6000u
-#define FLYING	 64
+#define RAM_SIZE       0x100000u
+#define TABLE	       0x1000u
+#define DRIVER	       0x5000u
+#define DEVICE	       0x6000u
+#define FLYING	       2048
+#define SIZE_MAX_SMALL 256
+/* Of a queue that may be longer than that: room for QUEUE_SIZE_MAX entries each. */
+#define LARGE_DRIVER 0x90000u
+#define LARGE_DEVICE 0xa8000u
+#define SMALL_END    0x8000u
 
 static struct guest_memory memory;
 static struct queue queue;
 static uint8_t *ram;
 static struct queue_request *flying[FLYING];
 static unsigned flying_count;
+static uint32_t driver_area, device_area;
+static bool is_packed, was_large;
 
 static void in_memory(const struct iovec *iov, unsigned count, uint64_t bytes)
 {
@@ -54,6 +61,7 @@ static void pop(void)
 		return;
 	REQUIRE(!queue.broken);
 	REQUIRE(queue.in_flight <= queue.size);
+	REQUIRE(queue.pinned < QUEUE_PINNED_MAX + 2u * QUEUE_SIZE_MAX);
 	REQUIRE(request->out_count + request->in_count <= 2u * QUEUE_SIZE_MAX);
 	in_memory(request->out, request->out_count, request->out_bytes);
 	in_memory(request->in, request->in_count, request->in_bytes);
@@ -105,10 +113,47 @@ static void publish(uint16_t head, uint16_t more)
 {
 	uint16_t index;
 
-	memcpy(&index, ram + DRIVER + 2, 2);
-	memcpy(ram + DRIVER + 4 + 2 * (index % (queue.size ? queue.size : 1)), &head, 2);
+	memcpy(&index, ram + driver_area + 2, 2);
+	memcpy(ram + driver_area + 4 + 2 * (index % (queue.size ? queue.size : 1)), &head, 2);
 	index += more;
-	memcpy(ram + DRIVER + 2, &index, 2);
+	memcpy(ram + driver_area + 2, &index, 2);
+}
+
+/* Many buffers of one descriptor at once, as far as the ring goes. */
+static void publish_many(struct input *in)
+{
+	unsigned count = take(in, 2) % (queue.size + 1u);
+	uint64_t address = 0x20000u + take(in, 2);
+	uint32_t length = take(in, 1);
+	uint16_t flags = take(in, 1), index;
+
+	memcpy(&index, ram + driver_area + 2, 2);
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t slot = (index + i) % queue.size, wrap = flags & 2 ? 0x80 : 0x8000;
+		uint16_t packed[2] = {slot, (flags & 2) | wrap};
+		uint8_t *at = ram + TABLE + 16 * slot;
+
+		memcpy(at, &address, 8);
+		memcpy(at + 8, &length, 4);
+		memcpy(at + 12, is_packed ? packed : (uint16_t[]){flags & 2, 0}, 4);
+		if (!is_packed)
+			memcpy(ram + driver_area + 4 + 2 * slot, &slot, 2);
+	}
+	index += count;
+	if (!is_packed)
+		memcpy(ram + driver_area + 2, &index, 2);
+}
+
+/* Takes and returns many, the last or the first of them first. */
+static void serve_many(struct input *in)
+{
+	unsigned count = take(in, 2) % (FLYING + 1);
+	uint8_t how = take(in, 1);
+
+	for (unsigned i = 0; i < count; i++)
+		pop();
+	for (unsigned i = 0; i < count; i++)
+		push(how & 1 ? flying_count - 1 : how & 2 ? i * 7 : 0, how & 4 ? 0 : how);
 }
 
 static void start(struct input *in, uint64_t features)
@@ -118,10 +163,17 @@ static void start(struct input *in, uint64_t features)
 	while (flying_count)
 		push(0, 0);
 	queue_stop(&queue);
+	is_packed = features & FEATURE(VIRTIO_F_RING_PACKED);
+	driver_area = kind & 8 ? LARGE_DRIVER : DRIVER;
+	device_area = kind & 8 ? LARGE_DEVICE : DEVICE;
+	was_large |= kind & 8;
+	queue.size_max = kind & 8 ? QUEUE_SIZE_MAX : SIZE_MAX_SMALL;
 	queue.size = size & 0x80 ? size * 3 % 257 : 1u << size % 9;
+	if (kind & 8)
+		queue.size = size & 0x80 ? size * 0x101 & 0x7fff : 1u << size % 16;
 	queue.descriptor_area = kind & 1 ? take(in, 3) : TABLE;
-	queue.driver_area = kind & 2 ? take(in, 3) : DRIVER;
-	queue.device_area = kind & 4 ? take(in, 3) : DEVICE;
+	queue.driver_area = kind & 2 ? take(in, 3) : driver_area;
+	queue.device_area = kind & 4 ? take(in, 3) : device_area;
 	if (kind & 0x20)
 		features |= FEATURE(VIRTIO_F_INDIRECT_DESC);
 	if (kind & 0x40)
@@ -149,6 +201,12 @@ static void operate(struct input *in, uint64_t features)
 	case 10: queue_kicks_off(&queue); break;
 	case 11: (void)queue_kicks_on(&queue); break;
 	case 12: queue_stop(&queue); break;
+	case 13:
+		if (raw & 0x80)
+			publish_many(in);
+		else
+			serve_many(in);
+		break;
 	default: publish(raw >> 4, 1); pop();
 	}
 	if (!queue.started) /* orphans: only released */
@@ -160,7 +218,8 @@ static int fuzz_ring(const uint8_t *data, size_t size, uint64_t features)
 {
 	struct input in = {data, size};
 
-	memset(ram, 0, 0x8000);
+	memset(ram, 0, was_large ? RAM_SIZE : SMALL_END);
+	was_large = false;
 	start(&in, features);
 	for (unsigned i = 0; in.left && i < 1000; i++)
 		operate(&in, features);
@@ -180,7 +239,7 @@ static void make_ring(void)
 	REQUIRE(memory_add(&memory, "ram", 0, RAM_SIZE, false, &err) == 0);
 	REQUIRE(memory_add(&memory, "rom", RAM_SIZE, 0x10000, true, &err) == 0);
 	ram = memory.blocks[0].host;
-	queue_init(&queue, &memory, "fuzz", 0, 256, sizeof(struct queue_request));
+	queue_init(&queue, &memory, "fuzz", 0, QUEUE_SIZE_MAX, sizeof(struct queue_request));
 }
 
 #define FUZZ_RING(features)                                           \

@@ -8,6 +8,14 @@
 
 static int source[2]; /* a pipe: its bytes are the entropy */
 
+static void empty_it(void)
+{
+	uint8_t bytes[ENOUGH];
+
+	while (read(source[0], bytes, sizeof(bytes)) > 0)
+		;
+}
+
 static void send_bytes(size_t count)
 {
 	static const uint8_t bytes[ENOUGH];
@@ -19,16 +27,15 @@ static void source_acts(struct input *in)
 {
 	uint8_t raw = take(in, 1);
 
+	if (raw < 0x10)
+		empty_it();
 	send_bytes(raw & 0x80 ? raw << 4 & 0xfff : raw);
 }
 
 /* What a source sent before, nobody took: it has `ENOUGH`, not more. */
 static void source_is_there(void)
 {
-	uint8_t bytes[ENOUGH];
-
-	while (read(source[0], bytes, sizeof(bytes)) > 0)
-		;
+	empty_it();
 	send_bytes(ENOUGH);
 }
 
