@@ -14,6 +14,7 @@ struct peer {
 };
 
 static struct chardev *peers[PORTS];
+static struct device *ports[PORTS]; /* NULL: unplugged */
 
 static int peer_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 {
@@ -56,6 +57,23 @@ static void give_room(struct chardev *chr, size_t room)
 	chardev_tell(chr, CHARDEV_WRITABLE);
 }
 
+static void add_port(unsigned i)
+{
+	ports[i] = i ? add_device(&virtserialport_type, "chardev=c1,id=p1,name=org.assay.fuzz")
+		     : add_device(&virtconsole_type, "chardev=c0,id=p0");
+}
+
+/* device_del and device_add */
+static void replug_port(unsigned i)
+{
+	if (!ports[i]) {
+		add_port(i);
+		return;
+	}
+	device_destroy(ports[i]);
+	ports[i] = NULL;
+}
+
 /* Input: as much as the port takes, in pieces that the peer chooses. */
 static void send_bytes(struct chardev *chr, size_t wanted)
 {
@@ -79,7 +97,12 @@ static void peer_acts(struct input *in)
 	switch (raw >> 1 & 7) {
 	case 0: chardev_set_opened(chr, value & 1); break;
 	case 1: chardev_resize(chr, value, value * 0x101); break;
-	case 2: chardev_tell(chr, CHARDEV_BREAK); break;
+	case 2:
+		if (value & 1)
+			replug_port(raw % PORTS);
+		else
+			chardev_tell(chr, CHARDEV_BREAK);
+		break;
 	case 3: give_room(chr, value & 0x80 ? value << 10 : value); break;
 	case 4: give_room(chr, 0); break;
 	default: send_bytes(chr, value & 0x80 ? value << 5 : value); break;
@@ -90,6 +113,8 @@ static void peer_acts(struct input *in)
 static void peers_listen(void)
 {
 	for (unsigned i = 0; i < PORTS; i++) {
+		if (!ports[i])
+			add_port(i);
 		chardev_set_opened(peers[i], true);
 		give_room(peers[i], SIZE_MAX);
 		chardev_resize(peers[i], 80, 25);
@@ -108,8 +133,8 @@ static void add_ports(void)
 		REQUIRE(peers[i]);
 		keyvals_free(kv);
 	}
-	add_device(&virtconsole_type, "chardev=c0,id=p0");
-	add_device(&virtserialport_type, "chardev=c1,id=p1,name=org.assay.fuzz");
+	for (unsigned i = 0; i < PORTS; i++)
+		add_port(i);
 }
 
 static void a_byte(uint8_t *out)
