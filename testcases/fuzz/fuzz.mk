@@ -13,7 +13,7 @@ FUZZ_FLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter
 # What a device on a bus needs: no engine, no board, no monitor.
 FUZZ_ROOMS   := base block bus chardev machine virtio
 FUZZ_LIB_SRC := $(shell find $(FUZZ_ROOMS:%=host/%) -name '*.c' | sort) \
-	host/migration/fields.c host/migration/stream.c
+	host/migration/fields.c host/migration/stream.c host/monitor/json-stream.c
 FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OUT)/obj/%.o,$(FUZZ_LIB_SRC))
 FUZZ_TARGETS := $(patsubst testcases/fuzz/%.c,%,$(sort $(wildcard testcases/fuzz/*.c)))
 

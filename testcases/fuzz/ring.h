@@ -82,6 +82,68 @@ static void push(unsigned which, uint32_t length)
 	queue_push(&queue, request, length);
 }
 
+static void place_again(const struct split_ring *split, const struct packed_ring *packed)
+{
+	queue.packed.avail = packed->avail;
+	queue.packed.used = packed->used;
+	queue.packed.unsignalled = packed->unsignalled;
+	queue.split.avail_next = queue.split.avail_seen = split->avail_next;
+	queue.split.used_next = split->used_next;
+	queue.split.used_signalled = split->used_signalled;
+}
+
+/* What is in flight goes and comes back as state, which may be another's then. */
+static void hold_again(struct input *in)
+{
+	struct queue_held held = {.requests = NULL};
+	uint8_t kind = take(in, 1);
+	struct split_ring split = queue.split;
+	struct packed_ring packed = queue.packed;
+	unsigned before = flying_count;
+	struct list *pos;
+
+	if (!queue.started || queue.broken)
+		return;
+	queue_held_note(&held, &queue);
+	REQUIRE(!held.counts.lost);
+	for (unsigned i = kind & 3; i; i--) {
+		uint16_t which = take(in, 2), value = take(in, 2);
+		struct held_request *request = held.requests + which % (held.counts.requests + 1);
+		struct held_piece *piece = held.pieces + which % (held.counts.pieces + 1);
+
+		switch (value & 7) {
+		case 0: request->head = value >> 3; break;
+		case 1: request->slots = value >> 3; break;
+		case 2: request->done = value >> 3 & 1; break;
+		case 3: request->written = (uint32_t)value << 8; break;
+		case 4: request->pieces = value & 0x80 ? UINT32_MAX - value : value >> 3; break;
+		case 5:
+			piece->address = value & 8 ? UINT64_MAX - value : (uint64_t)value << 5;
+			break;
+		case 6: piece->length = value & 8 ? UINT32_MAX - value : value; break;
+		default: piece->writable = value >> 3 & 1; break;
+		}
+	}
+	queue_stop(&queue);
+	while (flying_count)
+		push(0, 0);
+	if (queue_start(&queue, queue.features) == 0) {
+		place_again(&split, &packed);
+		(void)queue_held_restore(&held, &queue);
+		list_for_each (pos, &queue.flying) {
+			struct queue_request *request =
+				container_of(pos, struct queue_request, link);
+
+			if (request->done)
+				continue;
+			REQUIRE(flying_count < FLYING);
+			flying[flying_count++] = request;
+		}
+	}
+	REQUIRE(kind & 3 || (!queue.broken && flying_count == before));
+	queue_held_clear(&held);
+}
+
 static void put_descriptor(struct input *in)
 {
 	uint8_t which = take(in, 1), kind = take(in, 1);
@@ -206,6 +268,12 @@ static void operate(struct input *in, uint64_t features)
 			publish_many(in);
 		else
 			serve_many(in);
+		break;
+	case 14:
+		if (raw & 0x80)
+			hold_again(in);
+		else
+			pop();
 		break;
 	default: publish(raw >> 4, 1); pop();
 	}
