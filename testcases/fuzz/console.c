@@ -169,6 +169,8 @@ static void speak(struct input *in)
 	uint32_t at = DATA + 0x100 * queue, length = 16 + (raw & 0xf0) * (raw & 1);
 	unsigned i = (raw >> 2 & 1) * 4;
 
+	if (queue & 1 && raw & 0x40)
+		length <<= 12; /* more than goes out at once */
 	if (raw & 8) {
 		queue = 3;
 		memcpy(ram + at, &message, sizeof(message));
