@@ -14,8 +14,9 @@
 
 #include "block/internal.h"
 
-/* The first request of a merged operation completes with its last: not too many of them. */
-#define MERGED_MAX (1u << 20)
+/* The first request of a merged operation completes with its last: not too much of it.  (QEMU's
+ * virtio-blk knows no bound in bytes.) */
+#define MERGED_MAX (4u << 20)
 
 /* An operation that stands for several. */
 struct merged {

@@ -99,15 +99,15 @@ static void neighbours_and_nobody_else(void **state)
 	merge_free(&lane);
 }
 
-static void no_more_than_a_mebibyte(void **state)
+static void no_more_than_four_mebibytes(void **state)
 {
 	struct io io[3];
 
 	begin();
-	add(&io[0], IO_READ, 0, 0, 512 << 10);
-	add(&io[1], IO_READ, 0, 512 << 10, 512 << 10);
-	add(&io[2], IO_READ, 0, 1 << 20, PAGE);
-	expect(&io[0], 1 << 20, 2);
+	add(&io[0], IO_READ, 0, 0, 2 << 20);
+	add(&io[1], IO_READ, 0, 2 << 20, 2 << 20);
+	add(&io[2], IO_READ, 0, 4 << 20, PAGE);
+	expect(&io[0], 4 << 20, 2);
 	expect(&io[2], PAGE, 1);
 	merge_free(&lane);
 }
@@ -258,7 +258,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbours_and_nobody_else),
-		cmocka_unit_test(no_more_than_a_mebibyte),
+		cmocka_unit_test(no_more_than_four_mebibytes),
 		cmocka_unit_test(a_short_one_falls_apart),
 		WITH_LOOP(each_keeps_its_data),
 		WITH_LOOP(beyond_the_end_of_the_file),
