@@ -8,6 +8,7 @@ import pytest
 from harness import probe
 from harness.process import Running
 from harness.qmp import QmpError
+from harness.session import Session, VirtualMachine
 
 SERIAL = "-device virtio-serial-pci,id=vs,max_ports=4 -device virtconsole,chardev=c0,id=p0"
 BACKENDS = "-chardev null,id=c0 -chardev null,id=c1 -chardev null,id=c2"
@@ -178,3 +179,20 @@ def test_a_state_with_a_plugged_port_wants_that_port(ours, start, tmp_path):
         running = start("-incoming", f"file:{state}", *more)
         assert running.wait() == 1
         assert line in running.stderr.decode()
+
+
+WAITING = "removal_waits_for_a_buffer"
+CHECKPOINT = 11  # of that TEST: before it there are one after set-up and one for each message that it sends
+
+
+def test_an_end_that_was_not_told_is_saved(ours, tmp_path):
+    """The port has gone, its number is the driver's still: the other engine tells it."""
+    words = f"pc life:at={CHECKPOINT},to=other serial-pci"
+    image = "build/kernels/virtio_console.elf"
+    session = Session("virtio_console", image, words, ours, [WAITING], 99, tmp_path / "run", control=True)
+    (tmp_path / "run").mkdir()
+    vm = VirtualMachine(session, tmp_path / "run", [WAITING])
+    vm.run()
+    outcome = session.outcomes[WAITING]
+    assert outcome.verdict == "PASS", outcome
+    assert vm._lives == 1, "the checkpoint has another number now"

@@ -273,7 +273,7 @@ static bool owes_an_end(const void *state)
 {
 	const struct console *console = state;
 
-	return memchr(console->gone, true, console->max_ports);
+	return memchr(console->gone, 1, console->max_ports);
 }
 
 static const struct state_field gone_fields[] = {

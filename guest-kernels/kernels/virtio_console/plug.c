@@ -209,6 +209,33 @@ TEST(plugging_waits_for_a_buffer, "",
 	expect_carried(con, 24);
 }
 
+/* Each opening and each closing is told, and the driver takes no message meanwhile. */
+static void use_up_buffers(struct virtio_console *con)
+{
+	for (unsigned i = 0; i < CONSOLE_BUFFERS; i++)
+		con_host(1, i % 2 ? "close" : "open");
+}
+
+TEST(removal_waits_for_a_buffer, "CON-DEV-04",
+	"while the driver gives no buffer for messages, that of an unplugged port waits",
+	NEEDS("ctl"), LIFE)
+{
+	struct virtio_console *con = started();
+	struct console_message m;
+
+	plug();
+	open_spare(con);
+	use_up_buffers(con);
+	unplug();
+	checkpoint();
+	expect_message(con, CONSOLE_DEVICE_REMOVE);
+	EXPECT_EQ(con->unknown, 0);
+	plug();
+	ASSERT_TRUE(console_await(con, SPARE, CONSOLE_DEVICE_ADD, &m));
+	EXPECT_EQ(con->port[SPARE].removes, 1);
+	EXPECT_EQ(con->port[SPARE].adds, 2);
+}
+
 TEST(unplugged_before_it_was_announced, "CON-DEV-04",
 	"a port that came and went before the driver could hear of it is not removed", NEEDS("ctl"))
 {
