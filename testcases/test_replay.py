@@ -70,12 +70,12 @@ class Machine:
         line += ["-icount", f"shift=3,sleep=off,rr={mode},rrfile={log or self.log}"]
         return [*map(str, line), *map(str, more), "-kernel", str(self.kernel)]
 
-    def start(self, mode, *more, **options):
+    def start(self, mode, *more, env=None, **options):
         self.count += 1
         qmp = self.folder / f"qmp{self.count}"
         line = self.line(mode, "-qmp", f"unix:{qmp},server=on,wait=off", *more, **options)
         line.remove("-no-reboot")
-        return Running(line, qmp, stdin=subprocess.PIPE)
+        return Running(line, qmp, stdin=subprocess.PIPE, env=env)
 
     def run(self, mode, *more, log=None, given=b"", env=None):
         line = self.line(mode, "-monitor", "none", *more, log=log)
@@ -181,6 +181,25 @@ def test_the_end(machine):
         assert vm.qmp.command("query-status")["status"] == "paused"
         vm.qmp.command("quit")
         assert vm.wait() == 0
+
+
+def test_a_guest_that_switches_itself_off(machine):
+    """Under -no-shutdown it stood still until it was reset, and was ended by its monitor the second time."""
+    with machine.start("record", "-no-shutdown", "-d", "hash") as vm:
+        vm.wait_text(b">")
+        type_in(vm, b"as")
+        vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "shutdown")
+        vm.qmp.command("system_reset")
+        vm.qmp.command("cont")
+        vm.wait_for(lambda: vm.stdout.count(b">") == 2)
+        type_in(vm, b"bs")
+        vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "shutdown")
+        vm.qmp.command("quit")
+        assert vm.wait() == 0
+        recorded = vm.stdout, final(vm)
+    with machine.start("replay", "-no-shutdown", "-d", "hash") as vm:
+        assert vm.wait() == 0, vm.stderr
+        assert (vm.stdout, final(vm)) == recorded
 
 
 def refused(machine, *more, log=None, status=REFUSED):
@@ -338,6 +357,32 @@ def test_errors_of_the_disk(soft, disk, tmp_path):
     assert b"not ok 1 write_read_back" in recorded.stdout, recorded
     assert (replayed.stdout, replayed.stderr) == (recorded.stdout, b"")
     assert b"\nok 1 write_read_back" in machine.run("record", *drive).stdout
+
+
+def test_a_disk_that_waited_for_room(soft, disk, tmp_path):
+    """werror=stop: it stood still until there was room and it was continued; a replay tries again where that was."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small tmpfs")
+    machine = Machine(soft, "build/kernels/ata_dma.elf", tmp_path)
+    drive = ["-drive", f"if=ide,format=raw,werror=stop,file={disk}", "-append", "run=write_read_back", "-d", "hash"]
+    try:
+        (folder / "ballast").write_bytes(bytes(64 << 10))
+        with machine.start("record", *drive, env={**os.environ, "TMPDIR": str(folder)}) as vm:
+            for again in range(2):
+                vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "io-error")
+                if again:
+                    subprocess.run(["mount", "-o", "remount,size=16m", str(folder)], check=True)
+                vm.qmp.command("cont")
+            assert vm.wait() == GOOD, vm.stderr
+            recorded = vm.stdout, final(vm)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+    with machine.start("replay", *drive) as vm:
+        assert vm.wait() == GOOD, vm.stderr
+        assert (vm.stdout, final(vm)) == recorded
 
 
 def test_stops_are_not_seen(soft, disk, tmp_path):

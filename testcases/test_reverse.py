@@ -134,6 +134,23 @@ def test_serial_input(soft, tmp_path):
 
 
 @needs_gdb
+def test_translations_stay(soft, tmp_path):
+    """Watchpoints that come and go do not make the processor forget translations: the guest would see it. What the
+    probe device counts goes back, too."""
+    subprocess.run(["nasm", "-f", "bin", "-o", tmp_path / "tlb", "testcases/tlb.asm"], check=True)
+    image = tmp_path / "tlb.elf"
+    image.write_bytes(probe.pvh_elf((tmp_path / "tlb").read_bytes()))
+    session = Session(soft, image, ["-m", "32"], tmp_path)
+    seen = (tmp_path / "tlb").read_bytes().index(b"\x89\x1d\x00\x00\x50\x00")  # mov [0x500000], ebx
+    out = session.gdb(
+        f"break *{probe.LOAD + seen}", "continue", "continue", "delete", "watch *(int *)0x500000", *["stepi"] * 12,
+        "delete", *["stepi"] * 12, "watch *(int *)0x402000", *["stepi"] * 12, "delete", *["stepi"] * 12,
+        "watch *(int *)0x500000", "continue", "reverse-continue",
+    )  # fmt: skip
+    assert "Remote failure" not in out and out.count("Old value") == 3, out
+
+
+@needs_gdb
 @pytest.mark.parametrize("change", ["set $rax = 1", "set var *(char *)0x100000 = 1"])
 def test_nothing_is_changed(session, change):
     """Registers and memory are the recorded run's. (An error ends gdb's script, and gdb lets go.)"""

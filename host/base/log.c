@@ -82,6 +82,11 @@ uint64_t log_guest_error_count(void)
 	return atomic_load(&guest_errors);
 }
 
+void log_recall_guest_errors(uint64_t count)
+{
+	atomic_store(&guest_errors, count);
+}
+
 void log_want(enum log_item item)
 {
 	wanted[item] = true;

@@ -20,6 +20,7 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_guest_error(const char *device, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 uint64_t log_guest_error_count(void);
+void log_recall_guest_errors(uint64_t count); /* of a machine that goes back */
 
 /* What -d asks for. */
 enum log_item {

@@ -116,6 +116,7 @@ void block_forget_observers(void);
 
 /* Submits all held requests again, each on its loop.  Any thread. */
 void block_retry_all(void);
+bool block_holds_any(void); /* and is there something to be tried again */
 
 /*
  * I/O in virtual time.  With a schedule an operation is done when it is due, by block_run_due() and

@@ -139,6 +139,15 @@ void policy_lane_init(struct lane *lane)
 	lane->retry_task = (struct loop_task){.run = retry_lane, .opaque = lane};
 }
 
+bool block_holds_any(void)
+{
+	for (struct block_backend *blk = block_next(NULL); blk; blk = block_next(blk))
+		for (struct lane *lane = atomic_load(&blk->lanes); lane; lane = lane->next)
+			if (!list_empty(&lane->held))
+				return true;
+	return false;
+}
+
 void block_retry_all(void)
 {
 	for (struct block_backend *blk = block_next(NULL); blk; blk = block_next(blk))

@@ -24,6 +24,7 @@
 #include "chardev/chardev.h"
 #include "cpu/engine.h"
 #include "devices/devices.h"
+#include "machine/outside.h"
 
 #define GIB	     (1ULL << 30)
 #define LOW_END	     0xa0000ULL	   /* above: the VGA window */
@@ -263,14 +264,29 @@ static void drive_failed(void *opaque, const struct block_failure *failure)
 {
 	struct machine *machine = opaque;
 
-	if (failure->action == ON_ERROR_STOP && machine->state == RUN_STATE_RUNNING)
+	/* Replayed: what became of it then stands in the log, at this very place. */
+	if (failure->action == ON_ERROR_STOP && machine->state == RUN_STATE_RUNNING &&
+		outside_mode() != OUTSIDE_REPLAY)
 		machine_stop(machine, RUN_STATE_IO_ERROR);
 }
 
+static int retry(void *opaque, const uint8_t *payload, size_t length)
+{
+	block_retry_all();
+	return 0;
+}
+
+static struct outside_source retries = {.name = "retry", .apply = retry};
+
+/* A stop is not seen by the guest, but that a request is tried again is. */
 static void machine_changed(void *opaque, const char *name, enum shutdown_cause cause)
 {
-	if (!strcmp(name, "RESUME"))
-		block_retry_all();
+	if (strcmp(name, "RESUME") != 0)
+		return;
+	if (outside_mode() != OUTSIDE_LIVE &&
+		(!block_holds_any() || !outside_enter(&retries, NULL, 0)))
+		return;
+	block_retry_all();
 }
 
 static void watch_drives(struct machine *machine)
@@ -278,6 +294,7 @@ static void watch_drives(struct machine *machine)
 	static struct block_observer drives = {.failed = drive_failed};
 	static struct machine_observer observer = {.event = machine_changed};
 
+	outside_add(&retries);
 	drives.opaque = machine;
 	block_observe(machine->loop, &drives);
 	machine_observe(machine, &observer);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "machine/outside.h"
 
 /* Neither a refused command line (1) nor what isa-debug-exit can give (odd numbers). */
 #define STATUS_HOST_ERROR 2
@@ -127,6 +128,22 @@ void machine_request_debug(struct machine *machine)
 	loop_post(machine->loop, &machine->request_task);
 }
 
+static bool ends_by_host(enum shutdown_cause cause)
+{
+	return cause == CAUSE_HOST_QMP_QUIT || cause == CAUSE_HOST_SIGNAL || cause == CAUSE_HOST_UI;
+}
+
+void machine_forget_requests(struct machine *machine)
+{
+	machine->reset_requested = machine->powerdown_requested = false;
+	machine->exit_requested = machine->debug_requested = false;
+	machine->shutdown_requested &= ends_by_host(machine->shutdown_cause) ||
+				       machine->shutdown_cause == CAUSE_HOST_ERROR;
+	loop_cancel(machine->loop, &machine->request_task);
+	if (machine->shutdown_requested)
+		loop_post(machine->loop, &machine->request_task);
+}
+
 bool machine_request_pending(const struct machine *machine)
 {
 	return machine->exit_requested || machine->shutdown_requested || machine->reset_requested ||
@@ -195,18 +212,19 @@ static void end(struct machine *machine, int status)
 
 static void shut_down(struct machine *machine)
 {
-	bool by_host = machine->shutdown_cause == CAUSE_HOST_QMP_QUIT ||
-		       machine->shutdown_cause == CAUSE_HOST_SIGNAL ||
-		       machine->shutdown_cause == CAUSE_HOST_UI;
+	bool error = machine->shutdown_cause == CAUSE_HOST_ERROR;
 
 	machine_emit(machine, "SHUTDOWN", machine->shutdown_cause);
-	if (machine->no_shutdown && !by_host) {
-		machine_stop(machine, machine->shutdown_cause == CAUSE_HOST_ERROR
-					      ? RUN_STATE_INTERNAL_ERROR
-					      : RUN_STATE_SHUTDOWN);
+	if (machine->no_shutdown && !ends_by_host(machine->shutdown_cause)) {
+		/* Replayed: what went on from there stands in the log, at this very place. */
+		if (outside_mode() == OUTSIDE_REPLAY && !error) {
+			machine->vcpus.start(machine->vcpus.opaque);
+			return;
+		}
+		machine_stop(machine, error ? RUN_STATE_INTERNAL_ERROR : RUN_STATE_SHUTDOWN);
 		return;
 	}
-	end(machine, machine->shutdown_cause == CAUSE_HOST_ERROR ? STATUS_HOST_ERROR : 0);
+	end(machine, error ? STATUS_HOST_ERROR : 0);
 }
 
 static void carry_out_requests(void *opaque)

@@ -201,7 +201,8 @@ int machine_save(struct machine *machine, struct stream *s, bool running,
 	general.random_state = machine->random_state;
 	save_header(s, machine);
 	save_section(s, general_table.name, 0, &general_table, &general);
-	save_memory(s, &machine->memory, counts);
+	if (counts)
+		save_memory(s, &machine->memory, counts);
 	save_devices(s, machine);
 	rc = save_chips(s, machine, err);
 	for (unsigned i = 0; i < machine->engine->cpus && rc == 0; i++)
@@ -232,7 +233,7 @@ struct load {
 	struct general general;
 	struct chips_state chips;
 	struct cpu_context *cpus;
-	bool ram_loaded[RAM_BLOCKS_MAX];
+	bool without_memory, ram_loaded[RAM_BLOCKS_MAX];
 	struct place *places;
 	unsigned count;
 };
@@ -403,7 +404,7 @@ static void load_end(struct load *load)
 			stream_fail(s, EINVAL, "section %s/%u: missing", load->places[i].name,
 				load->places[i].instance);
 	for (unsigned i = 0; i < load->machine->memory.count && !s->rc; i++)
-		if (!load->ram_loaded[i])
+		if (!load->without_memory && !load->ram_loaded[i])
 			stream_fail(s, EINVAL, "section ram/%u: missing", i);
 }
 
@@ -435,6 +436,7 @@ int machine_load(struct machine *machine, struct stream *s, bool *running, struc
 {
 	struct load load = {.machine = machine,
 		.s = s,
+		.without_memory = !running,
 		.general = {.rtc_start = machine->clock.rtc_start,
 			.wall_ahead = machine->clock.wall_ahead}};
 	int rc = check_able(machine, err);
@@ -448,7 +450,8 @@ int machine_load(struct machine *machine, struct stream *s, bool *running, struc
 		rc = s->rc ? error_set(err, -s->rc, "%s", s->err.text) : apply(&load, err);
 		tell_listener(&machine->memory);
 	}
-	*running = load.general.running;
+	if (running)
+		*running = load.general.running;
 	free(load.places);
 	free(load.cpus);
 	return rc;

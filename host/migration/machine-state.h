@@ -10,12 +10,13 @@ struct migration_counts {
 	uint64_t zero_pages, normal_pages;
 };
 
-/* 0 or -errno with a sentence that names the section. */
+/* 0 or -errno with a sentence that names the section.  counts NULL: without memory, for who keeps
+ * that himself. */
 int machine_save(struct machine *machine, struct stream *s, bool running,
 	struct migration_counts *counts, struct error *err);
 
-/* Into a machine that has not run.  After a failure it must not run.  *running: was the saved one?
- */
+/* Into a machine that has not run, or whose devices were reset.  After a failure it must not run.
+ * *running: was the saved one?  NULL: the stream has no memory, what the machine has is right. */
 int machine_load(struct machine *machine, struct stream *s, bool *running, struct error *err);
 
 /* ram.c: one block as a section of its own kind. */

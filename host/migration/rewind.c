@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/count.h"
 #include "base/log.h"
 #include "block/block.h"
 #include "board/virtual-time.h"
@@ -22,19 +23,28 @@
 
 #define PAGE	   4096u
 #define PLACES_MAX 24
+#define ROUNDS_MAX 64	   /* of tasks that post one another */
 #define EVERY	   4000000 /* instructions; doubled when there are too many places */
 
+/* Places that follow one another share those that are the same. */
 struct page {
-	uint64_t block, offset;
+	unsigned users, block;
+	uint64_t offset;
 	uint8_t bytes[PAGE];
+};
+
+/* What the probe device shows beside the engine's counters. */
+struct counts {
+	uint64_t kicks, interrupts, guest_errors, of_kind[COUNT_KINDS];
 };
 
 struct place {
 	uint64_t instructions, random, output_hash, io_random;
 	uint64_t *cpu_instructions;
-	int state;	    /* a file in memory */
-	struct page *pages; /* that are not zero */
+	int state;	     /* a file in memory */
+	struct page **pages; /* that are not zero, in their order */
 	size_t page_count;
+	struct counts counts;
 	void *engine;
 	struct vm_clock_memory *clock;
 	struct block_memory *blocks;
@@ -58,6 +68,9 @@ static void place_free(struct place *place)
 	if (place->state >= 0)
 		close(place->state);
 	free(place->cpu_instructions);
+	for (size_t i = 0; i < place->page_count; i++)
+		if (!--place->pages[i]->users)
+			free(place->pages[i]);
 	free(place->pages);
 	free(place->engine);
 	free(place->clock);
@@ -71,35 +84,77 @@ static bool is_zero(const uint8_t *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
 }
 
-static int keep_memory(struct place *place)
+/* The page of the place before, if that has one there; *next goes on behind it. */
+static struct page *page_before(
+	const struct place *before, unsigned block, uint64_t at, size_t *next)
+{
+	while (before && *next < before->page_count) {
+		struct page *page = before->pages[*next];
+
+		if (page->block > block || (page->block == block && page->offset > at))
+			return NULL;
+		++*next;
+		if (page->block == block && page->offset == at)
+			return page;
+	}
+	return NULL;
+}
+
+static struct page *keep_page(struct page *before, unsigned block, uint64_t at, const void *bytes)
+{
+	struct page *page = before;
+
+	if (!page || memcmp(page->bytes, bytes, PAGE) != 0) {
+		page = malloc(sizeof(*page));
+		if (!page)
+			return NULL;
+		page->users = 0;
+		page->block = block;
+		page->offset = at;
+		memcpy(page->bytes, bytes, PAGE);
+	}
+	page->users++;
+	return page;
+}
+
+static int add_page(struct place *place, struct page *page, size_t *room)
+{
+	struct page **pages = place->pages;
+
+	if (page && place->page_count == *room) {
+		*room = *room ? *room * 2 : 256;
+		pages = realloc(pages, *room * sizeof(struct page *));
+		if (pages)
+			place->pages = pages;
+	}
+	if (page && pages) {
+		pages[place->page_count++] = page;
+		return 0;
+	}
+	if (page && !--page->users)
+		free(page);
+	return -ENOMEM;
+}
+
+static int keep_memory(struct place *place, const struct place *before)
 {
 	const struct guest_memory *memory = &back.machine->memory;
-	size_t room = 0;
+	size_t room = 0, next = 0;
 
-	for (uint64_t b = 0; b < memory->count; b++)
+	for (unsigned b = 0; b < memory->count; b++)
 		for (uint64_t at = 0; at < memory->blocks[b].size; at += PAGE) {
-			struct page *page;
+			const uint8_t *host = memory->blocks[b].host + at;
+			struct page *was = page_before(before, b, at, &next);
 
-			if (is_zero(memory->blocks[b].host + at))
-				continue;
-			if (place->page_count == room) {
-				room = room ? room * 2 : 256;
-				page = realloc(place->pages, room * sizeof(*page));
-				if (!page)
-					return -ENOMEM;
-				place->pages = page;
-			}
-			page = &place->pages[place->page_count++];
-			page->block = b;
-			page->offset = at;
-			memcpy(page->bytes, memory->blocks[b].host + at, PAGE);
+			if (!is_zero(host) &&
+				add_page(place, keep_page(was, b, at, host), &room) < 0)
+				return -ENOMEM;
 		}
 	return 0;
 }
 
 static int keep_state(struct place *place, struct error *err)
 {
-	struct migration_counts counts = {0};
 	struct stream s;
 	int rc;
 
@@ -108,7 +163,7 @@ static int keep_state(struct place *place, struct error *err)
 		return -errno;
 	rc = stream_init(&s, place->state, true, err);
 	if (rc == 0)
-		rc = machine_save(back.machine, &s, true, &counts, err);
+		rc = machine_save(back.machine, &s, true, NULL, err);
 	stream_destroy(&s);
 	return rc;
 }
@@ -122,7 +177,18 @@ static uint64_t executed(unsigned cpu)
 	return counters.instructions;
 }
 
-static struct place *make_place(void)
+static void keep_counts(struct counts *counts)
+{
+	const struct machine *machine = back.machine;
+
+	counts->kicks = machine->kicks;
+	counts->interrupts = machine->interrupts;
+	counts->guest_errors = log_guest_error_count();
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		counts->of_kind[kind] = count_sum(kind);
+}
+
+static struct place *make_place(const struct place *before)
 {
 	struct machine *machine = back.machine;
 	struct cpu_engine *engine = machine->engine;
@@ -142,10 +208,11 @@ static struct place *make_place(void)
 	place->blocks = block_remember();
 	place->outside = outside_remember();
 	if (!place->cpu_instructions || !place->engine || !place->clock || !place->blocks ||
-		!place->outside || keep_memory(place) < 0 || keep_state(place, &err) < 0) {
+		!place->outside || keep_state(place, &err) < 0 || keep_memory(place, before) < 0) {
 		place_free(place);
 		return NULL;
 	}
+	keep_counts(&place->counts);
 	for (unsigned i = 0; i < engine->cpus; i++)
 		place->cpu_instructions[i] = executed(i);
 	return place;
@@ -178,7 +245,7 @@ static void checked(void *opaque)
 		return;
 	if (back.count == PLACES_MAX)
 		thin_out();
-	place = make_place();
+	place = make_place(back.count ? back.places[back.count - 1] : NULL);
 	if (place)
 		back.places[back.count++] = place;
 	else if (!back.count)
@@ -220,10 +287,11 @@ static void recall_memory(const struct place *place)
 
 	for (uint64_t b = 0; b < memory->count; b++)
 		for (uint64_t at = 0; at < memory->blocks[b].size; at += PAGE) {
-			const struct page *page = &place->pages[next];
+			const struct page *page =
+				next < place->page_count ? place->pages[next] : NULL;
 			uint8_t *host = memory->blocks[b].host + at;
 
-			if (next < place->page_count && page->block == b && page->offset == at) {
+			if (page && page->block == b && page->offset == at) {
 				memcpy(host, page->bytes, PAGE);
 				next++;
 			} else if (!is_zero(host)) {
@@ -235,40 +303,70 @@ static void recall_memory(const struct place *place)
 static int load_state(const struct place *place, struct error *err)
 {
 	struct stream s;
-	bool running;
 	int rc = lseek(place->state, 0, SEEK_SET) < 0 ? -errno : 0;
 
 	if (rc == 0)
 		rc = stream_init(&s, place->state, false, err);
 	if (rc < 0)
 		return rc;
-	rc = machine_load(back.machine, &s, &running, err);
+	rc = machine_load(back.machine, &s, NULL, err);
 	stream_destroy(&s);
 	return rc;
 }
 
-/* What is in flight now belongs to a future that is given up: it ends, and is then undone. */
+static void recall_counts(const struct counts *counts)
+{
+	struct machine *machine = back.machine;
+
+	machine->kicks = counts->kicks;
+	machine->interrupts = counts->interrupts;
+	log_recall_guest_errors(counts->guest_errors);
+	for (unsigned kind = 0; kind < COUNT_KINDS; kind++)
+		count_add(kind, counts->of_kind[kind] - count_sum(kind));
+}
+
+/* Tasks that wait are the host's, too (a monitor's), so they run.  What those of devices do is
+ * undone with the rest; one that always comes again is cut off. */
+static void run_tasks(struct machine *machine)
+{
+	machine_forget_requests(machine);
+	for (unsigned i = 0; i < ROUNDS_MAX && loop_has_tasks(machine->loop); i++)
+		loop_run_tasks(machine->loop);
+	machine_forget_requests(machine);
+}
+
+/*
+ * What is in flight now belongs to a future that is given up: it ends, and is then undone. Counters
+ * and memory are right before devices look at them, and again when all have done what they do.
+ */
 static int recall(const struct place *place, struct error *err)
 {
 	struct machine *machine = back.machine;
+	struct cpu_engine *engine = machine->engine;
 	struct list *pos;
 	int rc;
 
+	run_tasks(machine);
 	list_for_each (pos, &machine->devices)
 		device_reset(container_of(pos, struct device, link));
-	loop_forget_tasks(machine->loop);
+	run_tasks(machine);
 	vm_clock_recall(&machine->clock, NULL);
 	rc = block_recall(place->blocks);
 	if (rc < 0)
 		return error_set_errno(err, -rc, "the disks");
+	recall_memory(place);
+	recall_counts(&place->counts);
+	engine->ops->recall(engine, place->engine);
 	rc = load_state(place, err);
 	if (rc < 0)
 		return rc;
 	machine_emit(machine, "RECALL", CAUSE_HOST_UI); /* devices serve again */
-	loop_forget_tasks(machine->loop);
+	loop_forget_tasks(machine->loop); /* what they have left now, at the place nobody had */
+	machine_forget_requests(machine); /* a request of the host's is posted again */
 	recall_memory(place);
 	vm_clock_recall(&machine->clock, NULL);
-	machine->engine->ops->recall(machine->engine, place->engine);
+	engine->ops->recall(engine, place->engine);
+	recall_counts(&place->counts);
 	vm_clock_recall(&machine->clock, place->clock);
 	machine->random_state = place->random;
 	machine->output_hash = place->output_hash;

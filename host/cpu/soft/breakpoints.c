@@ -32,7 +32,7 @@ int soft_set_debug(struct cpu_engine *engine, const struct cpu_debug *debug)
 		 * is frozen: it ends behind the next instruction of the run. */
 		c->debug_step = steps && !soft_replay_rules();
 		c->stop_at = steps && soft_replay_rules() ? c->instructions + 1 : UINT64_MAX;
-		soft_debug_changed(&soft->cpus[i]);
+		soft_points_changed(&soft->cpus[i]);
 	}
 	return 0;
 }

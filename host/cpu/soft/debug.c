@@ -43,23 +43,37 @@ static unsigned length_of(const struct soft_cpu *c, unsigned n)
 	return lengths[c->dr[7] >> (18 + n * 4) & 3];
 }
 
-void soft_debug_changed(struct soft_cpu *c)
+static void look_at_points(struct soft_cpu *c)
 {
-	bool had_data = c->debug_data;
-
 	c->debug_execute = soft_break_armed(c, false);
-	c->debug_data = soft_break_armed(c, true);
-	c->debug_ports = false;
+	c->debug_own_data = c->debug_ports = false;
 	for (unsigned n = 0; n < 4; n++) {
 		int kind = armed_for(c, n);
 
 		c->debug_execute |= kind == ON_EXECUTE;
-		c->debug_data |= kind == ON_WRITE || kind == ON_ACCESS;
+		c->debug_own_data |= kind == ON_WRITE || kind == ON_ACCESS;
 		c->debug_ports |= kind == ON_PORT;
 	}
-	if (had_data || c->debug_data)
-		soft_tlb_flush(c, true); /* direct tags come and go with breakpoints */
+	c->debug_data = c->debug_own_data || soft_break_armed(c, true);
 	c->break_block = true;
+}
+
+void soft_debug_changed(struct soft_cpu *c)
+{
+	bool had_data = c->debug_own_data;
+
+	look_at_points(c);
+	if (had_data || c->debug_own_data)
+		soft_tlb_flush(c, true); /* direct tags come and go with breakpoints */
+}
+
+void soft_points_changed(struct soft_cpu *c)
+{
+	bool had_data = c->debug_data;
+
+	look_at_points(c);
+	if (had_data || c->debug_data)
+		soft_tlb_look_again(c);
 }
 
 bool soft_debug_watches(const struct soft_cpu *c, uint64_t page)

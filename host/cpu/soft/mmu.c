@@ -331,6 +331,30 @@ void soft_tlb_flush_page(struct soft_cpu *c, uint64_t linear)
 	soft_new_generation(c);
 }
 
+static void look_again(struct soft_cpu *c, struct tlb_entry *e, bool user)
+{
+	uint64_t page = e->checked_read, physical = e->physical;
+	struct ram_block *block = page == TLB_INVALID ? NULL : block_of(c, physical);
+	bool direct = block && !needs_look(c, page, user);
+
+	if (!block)
+		return;
+	e->read = direct ? page : TLB_INVALID;
+	e->write = direct && e->checked_write == page && !block->readonly &&
+				   !soft_is_code(c->engine, physical)
+			   ? page
+			   : TLB_INVALID;
+	set_fast(c, e);
+}
+
+void soft_tlb_look_again(struct soft_cpu *c)
+{
+	for (unsigned user = 0; user < 2; user++)
+		for (unsigned i = 0; i < TLB_ENTRIES; i++)
+			look_again(c, &c->tlb[user][i], user);
+	soft_new_generation(c);
+}
+
 void soft_tlb_forget_writes(struct soft_cpu *c, uint64_t physical)
 {
 	for (unsigned user = 0; user < 2; user++)

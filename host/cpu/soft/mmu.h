@@ -14,6 +14,9 @@ bool soft_span_allowed(
 	struct soft_cpu *c, unsigned segment, uint64_t offset, unsigned size, bool write);
 
 /* --- mmu.c --- */
+/* The debugger's watchpoints have changed: which pages may be accessed directly.  What was
+ * translated stays, or the guest could tell. */
+void soft_tlb_look_again(struct soft_cpu *c);
 uint64_t soft_load_slow(struct soft_cpu *c, uint64_t linear, unsigned size, bool rmw);
 void soft_store_slow(struct soft_cpu *c, uint64_t linear, uint64_t value, unsigned size);
 /* As the processor itself, at privilege 0 (descriptor tables, TSS). */

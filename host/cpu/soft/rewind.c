@@ -72,7 +72,7 @@ static void recall_cpu(struct soft_cpu *c, const struct one_cpu *from)
 	c->debug_hits &= ~SOFT_WATCH_HIT;
 	soft_tlb_flush(c, true);
 	soft_new_generation(c);
-	soft_debug_changed(c);
+	soft_points_changed(c);
 }
 
 void soft_recall(struct cpu_engine *engine, const void *memory)
@@ -131,6 +131,9 @@ int soft_run_until(struct cpu_engine *engine, const struct cpu_goal *goal)
 	while (!rc && !machine->debug_requested && !soft_goal_reached(soft)) {
 		loop_cancel(machine->loop, &soft->slice_task); /* it is done here */
 		soft_run_turns(soft);
+		/* A reset, or a shutdown that the recorded run outlived. */
+		if (machine_request_pending(machine) && !machine->debug_requested)
+			loop_run_tasks(machine->loop);
 		if (!soft_goal_reached(soft) &&
 			(!soft->running ||
 				(machine_request_pending(machine) && !machine->debug_requested)))

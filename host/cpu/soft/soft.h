@@ -103,7 +103,8 @@ struct soft_cpu {
 	uint8_t inhibit;   /* INHIBIT_x: what is held back for one instruction */
 	uint8_t after;	   /* AFTER_x: what the instruction says of its end */
 	bool debug_execute, debug_data, debug_ports; /* breakpoints of that kind are armed */
-	bool debug_step;			     /* the debugger's (breakpoints.c) */
+	bool debug_own_data; /* the guest has those on data, not the debugger */
+	bool debug_step;     /* the debugger's (breakpoints.c) */
 	uint64_t watch_hit;  /* address of the debugger's watchpoint, with SOFT_WATCH_HIT */
 	uint32_t debug_hits; /* bits of DR6 that wait for the end of the instruction */
 	bool halted, waits_for_sipi;
@@ -292,7 +293,8 @@ void soft_drop_inner_segments(struct soft_cpu *c);
 
 /* --- debug.c --- */
 #define DR6_BT (1u << 15)
-void soft_debug_changed(struct soft_cpu *c); /* after DR0 to DR3, DR7 or CR4.DE changed */
+void soft_debug_changed(struct soft_cpu *c);  /* after DR0 to DR3, DR7 or CR4.DE changed */
+void soft_points_changed(struct soft_cpu *c); /* after the debugger's changed */
 /* Of an armed breakpoint: is this page watched; an access to it; a port; the instruction at RIP
  * (faults). */
 bool soft_debug_watches(const struct soft_cpu *c, uint64_t page);
