@@ -163,7 +163,7 @@ def blk_mmio(build, parameters):
     virtio(build, "virtio-blk-device", drive=drive, **common_properties(parameters, *BLK))
 
 
-RING = ("event_idx", "indirect_desc", "packed", "queue_reset", "vectors", "addr")
+RING = ("event_idx", "indirect_desc", "packed", "in_order", "queue_reset", "vectors", "addr")
 
 
 def entropy(build, parameters):

@@ -10,6 +10,7 @@ MACHINES = {
     "pci-packed": "pc packed serial-pci",
     "mmio-packed": "microvm packed serial-mmio",
     "mmio-legacy": "microvm legacy serial-mmio",
+    "in-order": "pc serial-pci:in_order=on",
     "saved": "pc life:at=1,to=other serial-pci",
 }
-OURS_ONLY = ("saved",)
+OURS_ONLY = ("saved", "in-order")
