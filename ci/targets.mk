@@ -20,7 +20,7 @@ PYTEST = $(PYTHON) -m pytest -p no:cacheprovider -q -rfEX --tb=short --vmm=$(VMM
 
 # By default the tests of our own VMM; the peer runs the same kernels beside it, which proves them.
 CHECKED = $(if $(OWN),testcases,$(wildcard testcases/test_*.py))
-CHECK_BUILDS = all guests $(if $(OWN),unit-tests faults-build fuzz-targets)
+CHECK_BUILDS = all guests $(if $(OWN),unit-tests faults-build fuzz-targets $(BUILD)/bare-disk)
 
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
