@@ -18,7 +18,10 @@ extern struct ata_disk disk, other;
 /* The disk's channel after a reset: there is a bus master, and its interrupt bit is clear. */
 struct ata_channel *open_disk(struct ata_disk *d, unsigned channel, unsigned unit);
 struct ata_prd *new_table(unsigned entries);
-/* A whole transfer with a table of one's own; the bus master is left as it ended. */
+/* A command with a table of one's own, and the start of the bus master. */
+void start_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
+	uint64_t lba, uint32_t count);
+/* A whole transfer with such a table; the bus master is left as it ended. */
 int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
 	uint64_t lba, uint32_t count);
 /* The controller after whatever a TEST did to it reads sector 3 of `disk` right. */

@@ -20,7 +20,7 @@ struct ata_prd *new_table(unsigned entries)
 	return arena_alloc(entries * sizeof(struct ata_prd), 4096);
 }
 
-int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
+void start_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
 	uint64_t lba, uint32_t count)
 {
 	struct ata_channel *c = d->channel;
@@ -28,7 +28,13 @@ int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_directio
 	ata_dma_table(c, table, direction);
 	ata_dma_command(d, direction, lba, count);
 	ata_dma_start(c, direction);
-	return ata_irq(c, ATA_LIMIT) ? 0 : ATA_TIMEOUT;
+}
+
+int run_table(struct ata_disk *d, const struct ata_prd *table, enum ata_direction direction,
+	uint64_t lba, uint32_t count)
+{
+	start_table(d, table, direction, lba, count);
+	return ata_irq(d->channel, ATA_LIMIT) ? 0 : ATA_TIMEOUT;
 }
 
 void expect_usable(struct ata_channel *c)

@@ -39,9 +39,7 @@ TEST(smaller_table, "",
 	uint32_t before = ata_irqs(c);
 
 	table[0] = prd(data, 512, true);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 30, 4);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 30, 4);
 	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), SOON_US));
 	delay_us(QUIET);
 	EXPECT_EQ(ata_bm_status(c) & (BM_INTR | BM_ACTIVE | BM_ERROR), 0);
@@ -58,9 +56,7 @@ TEST(no_whole_sector, "",
 	uint32_t before = ata_irqs(c);
 
 	table[0] = prd(data, 2, true);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 30, 1);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 30, 1);
 	EXPECT_TRUE(WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), SOON_US));
 	EXPECT_EQ(ata_irqs(c), before);
 	EXPECT_TRUE(guarded_check());
@@ -78,9 +74,7 @@ TEST(unterminated_table, "",
 	table[0] = prd(data, 2, false);
 	for (unsigned have = 8; have < 0x10000; have *= 2)
 		memcpy((uint8_t *)table + have, table, have);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 30, 256);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 30, 256);
 	WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE), 100000);
 	expect_usable(c);
 }
@@ -94,9 +88,7 @@ TEST(prd_outside_memory, "",
 	struct ata_prd *table = new_table(1);
 
 	table[0] = (struct ata_prd){NOWHERE, 512, PRD_END};
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 30, 1);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 30, 1);
 	EXPECT_TRUE(WAIT_UNTIL(ata_bm_status(c) & BM_ERROR, SOON_US));
 	EXPECT_EQ(ata_bm_status(c) & BM_ACTIVE, 0);
 	outb(c->bm + BM_STATUS, BM_ERROR | BM_CAPABLE);
@@ -131,9 +123,7 @@ TEST(prd_at_ioapic, "", "a disk read aimed at the I/O APIC changes no register o
 	ASSERT_EQ(ata_dma_write(&disk, SCRATCH + 130, 1, data), 0);
 	before = ioapic_read(0x38);
 	table[0] = (struct ata_prd){IOAPIC_BASE, 512, PRD_END};
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, SCRATCH + 130, 1);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, SCRATCH + 130, 1);
 	WAIT_UNTIL(!(ata_bm_status(c) & BM_ACTIVE) || (ata_bm_status(c) & BM_INTR), 100000);
 	after = ioapic_read(0x38);
 	EXPECT_EQ(after, before);
@@ -153,9 +143,7 @@ TEST(no_master_no_access, "",
 
 	table[0] = prd(data, 512, true);
 	pci_write16(f, PCI_COMMAND, command & ~PCI_COMMAND_MASTER);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 31, 1);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 31, 1);
 	delay_us(QUIET);
 	EXPECT_TRUE(memory_is(data, 0, 512, NULL));
 	pci_write16(f, PCI_COMMAND, command | PCI_COMMAND_MASTER);
@@ -195,25 +183,36 @@ TEST(start_before_command, "",
 	EXPECT_TRUE(is_sector(data, 32));
 }
 
-TEST(stop_ends_access, "", "after start was cleared no byte of memory changes any more (2.1)",
-	ATA_DMA)
+/* 256 sectors into the memory that is returned; it may be ended before it is done. */
+static uint8_t *start_long_read(void)
 {
-	struct ata_channel *c = open_disk(&disk, 0, 0);
 	struct ata_prd *table = new_table(2);
 	uint8_t *data = guarded_alloc_aligned(0x20000, 0x10000);
 
 	table[0] = prd(data, 0, false);
 	table[1] = prd(data + 0x10000, 0, true);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 1500, 256);
-	ata_dma_start(c, ATA_READ);
-	ata_dma_stop(c);
-	EXPECT_EQ(ata_bm_status(c) & BM_ACTIVE, 0);
+	start_table(&disk, table, ATA_READ, 1500, 256);
+	return data;
+}
+
+static void expect_untouched(uint8_t *data)
+{
 	for (unsigned i = 0; i < 256; i++)
 		data[i * 512] = 0x5a;
 	delay_us(QUIET);
 	for (unsigned i = 0; i < 256; i++)
 		ASSERT_EQ(data[i * 512], 0x5a);
+}
+
+TEST(stop_ends_access, "", "after start was cleared no byte of memory changes any more (2.1)",
+	ATA_DMA)
+{
+	struct ata_channel *c = open_disk(&disk, 0, 0);
+	uint8_t *data = start_long_read();
+
+	ata_dma_stop(c);
+	EXPECT_EQ(ata_bm_status(c) & BM_ACTIVE, 0);
+	expect_untouched(data);
 	expect_usable(c);
 }
 
@@ -221,20 +220,10 @@ TEST(reset_ends_access, "",
 	"after SRST during a transfer no byte of memory changes any more (ATA 9.2)", ATA_DMA)
 {
 	struct ata_channel *c = open_disk(&disk, 0, 0);
-	struct ata_prd *table = new_table(2);
-	uint8_t *data = guarded_alloc_aligned(0x20000, 0x10000);
+	uint8_t *data = start_long_read();
 
-	table[0] = prd(data, 0, false);
-	table[1] = prd(data + 0x10000, 0, true);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 1500, 256);
-	ata_dma_start(c, ATA_READ);
 	ASSERT_TRUE(ata_soft_reset(c));
-	for (unsigned i = 0; i < 256; i++)
-		data[i * 512] = 0x5a;
-	delay_us(QUIET);
-	for (unsigned i = 0; i < 256; i++)
-		ASSERT_EQ(data[i * 512], 0x5a);
+	expect_untouched(data);
 	expect_usable(c);
 }
 

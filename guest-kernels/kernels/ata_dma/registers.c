@@ -92,9 +92,7 @@ TEST(nien_hides_interrupt, "",
 
 	table[0] = prd(data, 512, true);
 	ata_control(c, ATA_NIEN);
-	ata_dma_table(c, table, ATA_READ);
-	ata_dma_command(&disk, ATA_READ, 6, 1);
-	ata_dma_start(c, ATA_READ);
+	start_table(&disk, table, ATA_READ, 6, 1);
 	EXPECT_TRUE(WAIT_UNTIL(!(ata_alternate(c) & (ATA_BSY | ATA_DRQ)), ATA_LIMIT));
 	EXPECT_EQ(ata_result(c), 0);
 	EXPECT_EQ(ata_bm_status(c) & BM_INTR, 0);

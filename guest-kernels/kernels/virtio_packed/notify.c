@@ -3,6 +3,7 @@
  * Event suppression of the packed ring, both ways (virtio 1.4, 2.8.10 and 2.8.14), with interrupts
  * that are counted where they arrive.
  */
+#include "kernels/blk-batches.h"
 #include "packed.h"
 
 static void read_one(struct raw_disk *d)
@@ -201,9 +202,6 @@ TEST(needless_doorbells, "PKD-DRV-05",
 static void batches(uint64_t without)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);
-	struct virtio_blk_done done[16];
-	uint8_t *buffer = guarded_alloc(16 * 512), *expected = arena_alloc(16 * 512, 64);
-	unsigned in = 0, out = 0;
 
 	if (!virtio_blk_open(disk,
 		    &(struct virtio_blk_options){
@@ -212,26 +210,7 @@ static void batches(uint64_t without)
 		SKIP("no writable disk");
 	if (!virtio_has(&disk->dev, VIRTIO_F_RING_PACKED))
 		SKIP("the disk offers no packed ring");
-	raw_pattern(expected, 16 * 512, 15);
-	ASSERT_EQ(virtio_blk_write(disk, RAW_SCRATCH, expected, 16 * 512), BLK_S_OK);
-	ASSERT_EQ(virtio_blk_flush(disk), BLK_S_OK);
-	while (out < 64) {
-		unsigned n;
-
-		while (in < 64 && virtio_blk_submit(disk, RAW_SCRATCH + in % 16,
-					  buffer + in % 16 * 512, 512, false, NULL))
-			in++;
-		virtio_blk_kick(disk);
-		if (!WAIT_UNTIL((n = virtio_blk_reap(disk, done, 16)) > 0, RAW_ANSWER_US))
-			FAIL("%u of %u requests came back", out, in);
-		for (unsigned i = 0; i < n; i++) {
-			EXPECT_EQ(done[i].status, BLK_S_OK);
-			EXPECT_EQ(done[i].length, 513);
-		}
-		out += n;
-	}
-	EXPECT_MEM(buffer, expected, 16 * 512);
-	EXPECT_LE(disk->vq.kicks, 66);
+	blk_moves_in_batches(disk);
 }
 
 TEST(driver_in_batches, "", "the driver library moves 64 requests in batches of 16, data compared",

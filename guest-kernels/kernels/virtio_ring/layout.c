@@ -3,6 +3,7 @@
  * The split ring (virtio 1.4, 2.7): layouts of descriptors, indices, indirect tables. The requests
  * are those of a block device, whose answers can be compared byte by byte.
  */
+#include "kernels/blk-batches.h"
 #include "runtime/memory.h"
 #include "runtime/test.h"
 #include "runtime/time.h"
@@ -511,33 +512,11 @@ TEST(driver_in_batches, "VQ-DEV-13",
 	"the driver library moves 64 requests in batches of 16, by polling, data compared", DISK)
 {
 	struct virtio_blk *disk = arena_alloc(sizeof(*disk), 64);
-	struct virtio_blk_done done[16];
-	uint8_t *buffer = guarded_alloc(16 * 512), *expected = arena_alloc(16 * 512, 64);
-	unsigned in = 0, out = 0;
 
 	if (!virtio_blk_open(disk, &(struct virtio_blk_options){.depth = 16, .polling = true}) ||
 		disk->read_only)
 		SKIP("no writable disk");
-	raw_pattern(expected, 16 * 512, 15);
-	ASSERT_EQ(virtio_blk_write(disk, RAW_SCRATCH, expected, 16 * 512), BLK_S_OK);
-	ASSERT_EQ(virtio_blk_flush(disk), BLK_S_OK);
-	while (out < 64) {
-		unsigned n;
-
-		while (in < 64 && virtio_blk_submit(disk, RAW_SCRATCH + in % 16,
-					  buffer + in % 16 * 512, 512, false, NULL))
-			in++;
-		virtio_blk_kick(disk);
-		if (!WAIT_UNTIL((n = virtio_blk_reap(disk, done, 16)) > 0, RAW_ANSWER_US))
-			FAIL("%u of %u requests came back", out, in);
-		for (unsigned i = 0; i < n; i++) {
-			EXPECT_EQ(done[i].status, BLK_S_OK);
-			EXPECT_EQ(done[i].length, 513);
-		}
-		out += n;
-	}
-	EXPECT_MEM(buffer, expected, 16 * 512);
-	EXPECT_LE(disk->vq.kicks, 66);
+	blk_moves_in_batches(disk);
 }
 
 TEST(driver_by_interrupts, "VQ-DEV-11 VQ-DEV-09",
