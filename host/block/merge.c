@@ -131,10 +131,9 @@ void merge_undo(struct io *io, struct list *finished, struct list *again)
 
 void merge_free(struct lane *lane)
 {
-	while (!list_empty(&lane->merged_free)) {
-		struct list *link = lane->merged_free.next;
+	struct list *pos, *next;
 
-		list_remove(link);
-		free(container_of(link, struct merged, io.link));
-	}
+	list_for_each_safe (pos, next, &lane->merged_free)
+		free(container_of(pos, struct merged, io.link));
+	list_init(&lane->merged_free);
 }

@@ -97,18 +97,6 @@ TEST(lapic_one_shot, "", "the one-shot timer interrupts once and stands at 0")
 	EXPECT_EQ(irq_count(vector), 1);
 }
 
-static volatile uint64_t last_tick, closest;
-
-static void note_tick(unsigned vector)
-{
-	uint64_t now = rdtsc();
-
-	if (irq_count(vector) > 1 && now - last_tick < closest)
-		closest = now - last_tick;
-	last_tick = now;
-	lapic_eoi();
-}
-
 /*
  * A busy host makes interrupts late and lets some merge. Late ones do not come in excess of the
  * time since the start, and the closest two of many are a period apart or less.
@@ -121,15 +109,14 @@ TEST(lapic_periodic, "", "the periodic timer interrupts at its rate until it is 
 	uint64_t start, us;
 
 	timer_rate();
-	closest = ~0ull;
-	irq_handler(vector, note_tick);
+	ticks_note(vector);
 	start = rdtsc();
 	timer_start(vector, LAPIC_LVT_PERIODIC, DIVIDE_BY_1, timer_counts(period));
 	ASSERT_TRUE(WAIT_UNTIL(irq_count(vector) >= 10, SOON_US));
 	seen = irq_count(vector);
 	us = tsc_to_ns(rdtsc() - start) / 1000;
 	EXPECT_GE(us, seen * period * 95 / 100);
-	EXPECT_LE(tsc_to_ns(closest) / 1000, 20 * period);
+	EXPECT_LE(ticks_closest_us(), 20 * period);
 	lapic_write(LAPIC_TIMER_INITIAL, 0);
 	seen = irq_count(vector);
 	delay_us(20 * period);

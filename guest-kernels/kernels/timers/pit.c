@@ -28,18 +28,6 @@ static unsigned pit_vector(void)
 
 #define SILENT_US 45000
 
-static volatile uint64_t last_tick, closest;
-
-static void note_tick(unsigned vector)
-{
-	uint64_t now = rdtsc();
-
-	if (irq_count(vector) > 1 && now - last_tick < closest)
-		closest = now - last_tick;
-	last_tick = now;
-	lapic_eoi();
-}
-
 /*
  * From the load on there are not more interrupts than periods, although those that a host lost may
  * be made up for in a hurry; and of many the closest two are not further apart than a period.
@@ -53,8 +41,7 @@ TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate
 
 	WITHIN_US (SILENT_US) {
 		vector = pit_vector();
-		closest = ~0ull;
-		irq_handler(vector, note_tick);
+		ticks_note(vector);
 		start = rdtsc();
 		pit_load(0, 2, divisor);
 	}
@@ -63,7 +50,7 @@ TEST(pit_mode2_rate, "", "mode 2 interrupts once a period, at the divisor's rate
 	/* Mode 0 held OUT low and mode 2 begins high (231164, "Mode 2"): that may be an edge too.
 	 */
 	EXPECT_GE(us, pit_us(9 * divisor) * 95 / 100);
-	EXPECT_LE(tsc_to_ns(closest) / 1000, pit_us(divisor) * 20);
+	EXPECT_LE(ticks_closest_us(), pit_us(divisor) * 20);
 	test_metric("us_for_10_periods", us);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "kernels/timers/sources.h"
 #include "runtime/io.h"
+#include "runtime/irq.h"
 #include "runtime/test.h"
 #include "runtime/time.h"
 
@@ -85,4 +86,27 @@ void sources_ready(void)
 
 	test_reset_hook(&hook);
 	tsc_per_us(); /* it is measured with counter 2, so not in the middle of a TEST */
+}
+
+static volatile uint64_t last_tick, closest;
+
+static void note_tick(unsigned vector)
+{
+	uint64_t now = rdtsc();
+
+	if (irq_count(vector) > 1 && now - last_tick < closest)
+		closest = now - last_tick;
+	last_tick = now;
+	lapic_eoi();
+}
+
+void ticks_note(unsigned vector)
+{
+	closest = ~0ull;
+	irq_handler(vector, note_tick);
+}
+
+uint64_t ticks_closest_us(void)
+{
+	return tsc_to_ns(closest) / 1000;
 }

@@ -36,6 +36,11 @@ void in_one_period(void (*measure)(uint16_t *values), uint16_t *values);
 void uart_line_raise(void);
 void uart_line_drop(void);
 
+/* From now on each interrupt of the vector is noted, and acknowledged; of all since, how far apart
+ * the closest two came. */
+void ticks_note(unsigned vector);
+uint64_t ticks_closest_us(void);
+
 /* Registers the hook that silences all of these before each TEST; every TEST calls it first. */
 void sources_ready(void);
 

@@ -165,7 +165,7 @@ struct soft_time {
 	uint64_t trail;	       /* a hash of how each turn ended, under rr= */
 	uint64_t instructions; /* of all vCPUs, when the turn began */
 	uint64_t hashed;       /* the same when the hash was printed last */
-	uint64_t random; /* of its own: what a guest draws (RDRAND) does not move its turns */
+	uint64_t random;       /* of its own: what a guest draws (RDRAND) does not move its turns */
 	struct vm_clock_source source;
 	bool idle_sleeps;
 	struct loop_timer wake; /* the end of such a sleep */
