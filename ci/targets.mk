@@ -109,6 +109,7 @@ help:
 	@echo "make soak          the same with nothing sampled, and 100 million single instructions"
 	@echo "make fuzz          garbage for rings, transports, devices and -accel soft, with the sanitizers"
 	@echo "                   (TARGET=blk: one target of testcases/fuzz; SECONDS=60: for each)"
+	@echo "make fuzz-corpus   keep in the tree, minimised, what a long run of make fuzz found"
 	@echo "make guests        fetch Debian's kernel and busybox for the tests of Linux (check does)"
 	@echo "make bench         virtio-blk against ATA on ours and QEMU, and start-up (ALL=1: more)"
 	@echo "make gate          kernels under soft, and exact costs against ci/baselines (CI; VMM=: ratios)"
