@@ -96,7 +96,8 @@ static bool set_up(char **argv)
 		size < (off_t)job.bytes)
 		return false;
 	job.places = size / job.bytes;
-	job.memory = aligned_alloc(2 << 20, ((size_t)job.depth * job.bytes + (2 << 20)) & ~0x1ffffful);
+	job.memory =
+		aligned_alloc(2 << 20, ((size_t)job.depth * job.bytes + (2 << 20)) & ~0x1ffffful);
 	if (!job.memory)
 		return false;
 	memset(job.memory, 0, (size_t)job.depth * job.bytes);
@@ -109,7 +110,8 @@ int main(int argc, char **argv)
 	uint64_t operations = 0;
 
 	if (argc != 7 || !set_up(argv)) {
-		fprintf(stderr, "usage: bare-disk FILE read|write random|sequential BYTES DEPTH MS\n");
+		fprintf(stderr,
+			"usage: bare-disk FILE read|write random|sequential BYTES DEPTH MS\n");
 		return 2;
 	}
 	cpu = cpu_us();

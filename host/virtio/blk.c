@@ -68,7 +68,7 @@ struct blk_request {
 	struct segment segments[VIRTIO_BLK_SEGMENTS_MAX];
 	unsigned segment_count, segment_next;
 	uint64_t segment_done; /* bytes of segment_next */
-	bool flush_after; /* write-through: stable before it completes */
+	bool flush_after;      /* write-through: stable before it completes */
 };
 
 size_t virtio_blk_request_size(void)

@@ -123,8 +123,8 @@ static int fetch(
 }
 
 /* `before`: buffers of the chain that were not in a table. */
-static int enter_indirect(struct queue *queue, struct table *table, const struct descriptor *desc,
-	unsigned before)
+static int enter_indirect(
+	struct queue *queue, struct table *table, const struct descriptor *desc, unsigned before)
 {
 	uint64_t flags = desc->flags | (uint64_t)before << 16;
 
@@ -226,7 +226,8 @@ static void split_give(struct queue *queue, uint32_t head, uint32_t length, unsi
 	ring->used_next += slots;
 	__atomic_store_n(&ring->used[RING_IDX], ring->used_next, __ATOMIC_RELEASE);
 	mark_written(queue, &ring->used[RING_IDX], 2);
-	fault_table("split-descriptors", (void *)ring->table, DESCRIPTOR_SIZE * (size_t)queue->size);
+	fault_table(
+		"split-descriptors", (void *)ring->table, DESCRIPTOR_SIZE * (size_t)queue->size);
 }
 
 /*

@@ -210,7 +210,8 @@ void virtio_queue_set_size(struct virtio_queue *vq, uint32_t size);
 /* Low or high half of an area's address; ignored while the queue is enabled. */
 void virtio_queue_set_address(struct virtio_queue *vq, uint64_t *area, bool high, uint32_t value);
 void virtio_queue_enable(struct virtio_queue *vq);
-/* True, but for a planted fault: a reset or a disabling is then said to be over, and nothing ends. */
+/* True, but for a planted fault: a reset or a disabling is then said to be over, and nothing ends.
+ */
 bool virtio_queues_end(void);
 /* Requests in flight are finished, but not returned to the driver.  Size and addresses stay. */
 void virtio_queue_disable(struct virtio_queue *vq);
