@@ -202,6 +202,37 @@ def test_a_guest_that_switches_itself_off(machine):
         assert (vm.stdout, final(vm)) == recorded
 
 
+def test_places_in_the_run(machine):
+    """replay-seek and replay-break: forward, back, and forward again to the same registers and the recorded end."""
+    recorded = record_session(machine)
+    with machine.start("replay", "-d", "hash", "-S") as vm:
+
+        def at(icount):
+            vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "paused")
+            assert vm.qmp.command("query-replay")["icount"] == icount
+            return vm.qmp.command("human-monitor-command", **{"command-line": "info registers"})
+
+        with pytest.raises(QmpError, match="no earlier place|in the past"):
+            vm.qmp.command("replay-break", icount=0)
+        vm.qmp.command("replay-seek", icount=1234567)
+        there = at(1234567)
+        vm.qmp.command("replay-break", icount=2345678)
+        vm.qmp.command("cont")
+        beyond = at(2345678)
+        vm.qmp.command("replay-seek", icount=1234567)
+        assert at(1234567) == there
+        vm.qmp.command("human-monitor-command", **{"command-line": "replay_seek 2345678"})
+        assert at(2345678) == beyond != there
+        vm.qmp.command("replay-break", icount=2400000)
+        vm.qmp.command("replay-delete-break")
+        vm.qmp.command("cont")
+        assert vm.wait() == GOOD, vm.stderr
+        assert (vm.stdout, final(vm)) == recorded
+    with machine.start("record") as vm:
+        with pytest.raises(QmpError, match="play mode"):
+            vm.qmp.command("replay-seek", icount=1)
+
+
 def refused(machine, *more, log=None, status=REFUSED):
     """The one line that it says."""
     done = machine.run("replay", *more, log=log)

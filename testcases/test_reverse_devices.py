@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 
+from harness.portend import PortEnd
 from harness.process import Running
 from harness.session import Session, VirtualMachine
 from harness.vmm import Vmm
@@ -107,9 +109,21 @@ def as_replayed(line, sockets):
     return line
 
 
+def late(act):
+    """Buffers wait for input so long that places to go back to lie there."""
+
+    def waits(*words):
+        time.sleep(0.1)
+        return act(*words)
+
+    return waits
+
+
 @pytest.mark.parametrize("machine", PORT_MACHINES)
-def test_ports(soft, tmp_path, machine):
+def test_ports(soft, tmp_path, machine, monkeypatch):
     """Peers came and went, input waited for buffers and buffers for input; all that again, in both directions."""
+    monkeypatch.setattr(PortEnd, "send", late(PortEnd.send))
+    monkeypatch.setattr(PortEnd, "pour", late(PortEnd.pour))
     line, sockets = record_ports(soft, tmp_path, PORT_MACHINES[machine])
     line = as_replayed(line, sockets)
     os.makedirs(sockets)

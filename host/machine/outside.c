@@ -30,7 +30,10 @@ static struct {
 	uint64_t furthest; /* instructions, when it went back */
 	unsigned rounds;   /* the loop's, at the entry or the turn before */
 	uint64_t next_check, next_memory;
-} outside = {.sources = {&outside.sources, &outside.sources}, .writer = {.fd = -1}};
+	uint64_t break_at; /* instructions; UINT64_MAX: nowhere */
+} outside = {.sources = {&outside.sources, &outside.sources},
+	.writer = {.fd = -1},
+	.break_at = UINT64_MAX};
 
 enum outside_mode outside_mode(void)
 {
@@ -309,6 +312,16 @@ static bool replay_here(void)
 	return false;
 }
 
+static uint64_t log_ahead(void);
+
+static void stop_at_break(void)
+{
+	if (outside.failed || now().instructions < outside.break_at)
+		return;
+	outside.break_at = UINT64_MAX;
+	machine_stop(outside.machine, RUN_STATE_PAUSED);
+}
+
 bool outside_arrive(void)
 {
 	bool entered = false;
@@ -320,13 +333,15 @@ bool outside_arrive(void)
 	else
 		entered = replay_here();
 	if (!entered && !outside.failed && outside.has_entry && outside.entry.kind == RLOG_ANSWER &&
-		outside_ahead() == 0)
+		log_ahead() == 0)
 		differs("the log has an answer that nobody asked for");
 	take_rounds();
+	if (!entered)
+		stop_at_break();
 	return entered;
 }
 
-uint64_t outside_ahead(void)
+static uint64_t log_ahead(void)
 {
 	struct outside_position position;
 	struct rlog_entry entry = outside.entry;
@@ -342,6 +357,22 @@ uint64_t outside_ahead(void)
 		entry.instructions < position.instructions)
 		return UINT64_MAX;
 	return entry.instructions - position.instructions;
+}
+
+uint64_t outside_ahead(void)
+{
+	uint64_t due = log_ahead(), at, left;
+
+	if (outside.break_at == UINT64_MAX)
+		return due;
+	at = now().instructions;
+	left = outside.break_at > at ? outside.break_at - at : 0;
+	return left < due ? left : due;
+}
+
+void outside_break(uint64_t instructions)
+{
+	outside.break_at = instructions;
 }
 
 void outside_stuck(void)

@@ -104,6 +104,9 @@ struct outside_info outside_info(void);
  * ending as the recorded one did. */
 void outside_stay_at_end(bool stay);
 
+/* Replaying: the machine stops once when so many instructions were executed; UINT64_MAX: not. */
+void outside_break(uint64_t instructions);
+
 /* Replaying: is told behind each comparison that was good: a place to go back to. */
 void outside_on_check(void (*checked)(void *opaque), void *opaque);
 

@@ -381,6 +381,7 @@ static int go_to_place(const struct place *place)
 	struct error err = {.text = ""};
 	int rc;
 
+	outside_break(UINT64_MAX); /* that is no debugger's point */
 	outside_suspend(true);
 	chardev_mute(true);
 	rc = recall(place, &err);

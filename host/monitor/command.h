@@ -94,6 +94,7 @@ qmp_run query_version, query_commands, query_schema, query_status, query_kvm, qu
 	query_machines, query_current_machine, query_iothreads, query_list_properties,
 	query_list_types, query_cpu_definitions;
 qmp_run query_stats, query_stats_schemas, query_replay;
+qmp_run run_replay_break, run_replay_delete_break, run_replay_seek;
 qmp_run run_device_add, run_device_del, run_chardev_add, run_chardev_remove;
 qmp_run run_migrate, run_migrate_cancel, run_migrate_incoming, run_migrate_set_capabilities,
 	query_migrate, query_migrate_capabilities;

@@ -56,6 +56,30 @@ FORWARD(do_stop, run_stop)
 FORWARD(do_powerdown, run_system_powerdown)
 FORWARD(do_reset, run_system_reset)
 
+FORWARD(do_replay_delete_break, run_replay_delete_break)
+
+static void with_icount(struct machine *machine, qmp_run *run, const char *argument, FILE *out)
+{
+	unsigned long long icount;
+	char rest;
+
+	if (sscanf(argument, "%llu %c", &icount, &rest) != 1)
+		fprintf(out, "an instruction count is expected\r\n");
+	else
+		json_decref(
+			call(machine, run, json_pack("{s:I}", "icount", (json_int_t)icount), out));
+}
+
+static void do_replay_break(struct machine *machine, const char *argument, FILE *out)
+{
+	with_icount(machine, run_replay_break, argument, out);
+}
+
+static void do_replay_seek(struct machine *machine, const char *argument, FILE *out)
+{
+	with_icount(machine, run_replay_seek, argument, out);
+}
+
 static void do_block_resize(struct machine *machine, const char *argument, FILE *out)
 {
 	char device[128] = "", size[64] = "";
@@ -386,6 +410,9 @@ static const struct hmp_command commands[] = {
 		do_migrate_incoming},
 	{"nmi", NULL, "", "inject an NMI", do_nmi},
 	{"quit", "q", "", "end the VM", do_quit},
+	{"replay_break", NULL, "icount", "stop a replay at an instruction count", do_replay_break},
+	{"replay_delete_break", NULL, "", "do not stop it there", do_replay_delete_break},
+	{"replay_seek", NULL, "icount", "go to an instruction count of a replay", do_replay_seek},
 	{"stop", "s", "", "stop the guest", do_stop},
 	{"system_powerdown", NULL, "", "press the power button", do_powerdown},
 	{"system_reset", NULL, "", "reset the machine", do_reset},
