@@ -138,7 +138,7 @@ void machine_request_debug(struct machine *machine);
 /* isa-debug-exit: the process ends with `status` at once; no SHUTDOWN policy applies. */
 void machine_request_exit(struct machine *machine, int status);
 
-/* The machine goes back: what the guest asked for and nobody has carried out yet is forgotten.  What
+/* The machine goes back: what the guest asked for and nobody has carried out yet is forgotten. What
  * the host asked for (its end) stays. */
 void machine_forget_requests(struct machine *machine);
 
