@@ -131,7 +131,8 @@ class KernelItem(pytest.Item):
             outcome.reason = f"passed, but {table} expects a failure"
             return "XPASS"
         if row:
-            outcome.reason = f"{verdict} as expected: {row.link}"
+            came = f"; {outcome.reason}" if outcome.reason else ""
+            outcome.reason = f"{verdict} as expected: {row.link}{came}"
             return "XFAIL"
         for clause in set(outcome.clauses) | set(self.test.clauses):
             if verdict in ("FAIL", "DEVIATES") and clause in bench.ambiguous:
