@@ -136,6 +136,29 @@ TEST(invlpg_of_a_large_page, "", "INVLPG with an address within a large page for
 	EXPECT_EQ(read_at(AT + 9), 1);
 }
 
+/* Who keeps in a translation whether the page holds code, renews it when the code is gone. */
+TEST(invlpg_of_a_large_page_that_held_code, "",
+	"a large page whose code was executed and written over is still forgotten as a whole")
+{
+	uint8_t *memory = arena_alloc_raw(4 << 20, 4096);
+	uint64_t base = (phys(memory) + 0x1fffff) & ~0x1fffffull;
+	struct walk w = walk_make();
+	uint64_t small = *w.level[1];
+
+	w.page[9] = 1;
+	*w.level[1] = base | ALL | PAGE_LARGE;
+	flush();
+	mmio_write8((void *)AT, 0xc3); /* RET */
+	EXPECT_EQ(attempt(FETCH, false, AT), NO_FAULT);
+	read_at(AT);
+	for (unsigned i = 0; i < 3; i++)
+		mmio_write8((void *)(AT + 9), 2);
+	EXPECT_EQ(read_at(AT + 9), 2);
+	*w.level[1] = small;
+	invlpg((void *)(AT + 0x5000));
+	EXPECT_EQ(read_at(AT + 9), 1);
+}
+
 TEST(invlpg_not_canonical, "", "INVLPG of a non-canonical address does nothing, and does not trap")
 {
 	struct walk w = walk_make();

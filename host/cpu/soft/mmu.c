@@ -100,6 +100,7 @@ static struct tlb_entry *look_up(
 		if (write && e->read == page && e->write != page) {
 			w.physical = e->physical;
 			w.global = e->global;
+			w.shift = e->large;
 			fill(c, &w, e);
 		}
 		return e;
