@@ -81,14 +81,19 @@ TEST(event_inside_a_batch, "", "an event that a batch passes over brings an inte
 {
 	struct raw_disk *d = packed_disk(RAW_DEFAULT | RAW_EVENT_IDX, 0);
 
+	/* QEMU interrupts at the first decision, whatever the event is (finding 015). */
+	ask(d, packed_event(0, 1));
+	read_one(d);
+	if (!raw_interrupts(d, 1))
+		test_leave();
 	ask(d, packed_event(9, 1));
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 1; i <= 6; i++) {
 		raw_request(d, 3 * i, BLK_T_IN, 0, d->data, 512);
 		raw_publish(&d->ring, 3 * i);
 	}
 	raw_kick(&d->ring);
 	ASSERT_TRUE(raw_used(&d->ring, 6));
-	raw_interrupts(d, 1);
+	raw_interrupts(d, 2);
 }
 
 TEST(event_of_a_reserved_kind, "",
