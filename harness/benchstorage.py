@@ -254,10 +254,20 @@ def bare(image, names, row, options):
         command = [options.bare, image, row.split("_")[0], kind, size, depth, options.ms]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=SILENCE)
         if done.returncode:
-            raise BenchError(f"the host's disk by itself: {done.stderr.strip()}")
+            raise BenchError(done.stderr.strip() or f"status {done.returncode}")
         operations, ns, cpu = (int(word) for word in done.stdout.split())
         result[depth] = {"iops": operations * 1e9 / ns, "cpu_us": cpu / operations}
     return result
+
+
+def measure_bare(report, row, image, names, options, progress):
+    if report["cache"] != "none" or "disk" in report["left_out"]:
+        return
+    progress.say(f"the host's disk by itself: {row}")
+    try:
+        report["disk"][row] = bare(image, names, row, options)
+    except (BenchError, OSError, subprocess.SubprocessError) as error:
+        report["left_out"]["disk"] = f"the host's disk by itself: {error}"
 
 
 def measure_storage(report, vmms, folder, options, progress):
@@ -267,9 +277,7 @@ def measure_storage(report, vmms, folder, options, progress):
     report["disk"] = {}
     for row in ROWS:
         chosen = [name for name in names if CELL.match(name).group(2) == row]
-        if report["cache"] == "none":
-            progress.say(f"the host's disk by itself: {row}")
-            report["disk"][row] = bare(images.bare, chosen, row, options)
+        measure_bare(report, row, images.bare, chosen, options, progress)
         for key, vmm in vmms.items():
             if key in report["left_out"]:
                 continue

@@ -70,9 +70,18 @@ def judge_exact(rows):
 
 def host_instructions(program):
     """{"split": n, "packed": n}: host instructions that a request costs in the device's part of a ring, by
-    callgrind, exact; {} where there is none."""
-    if not shutil.which("valgrind") or not Path(program).exists():
-        return {}
+    callgrind, exact; {"failed": why} where it does not come to that."""
+    if not shutil.which("valgrind"):
+        return {"failed": "no valgrind here"}
+    if not Path(program).exists():
+        return {"failed": f"no {program}"}
+    try:
+        return counted(program)
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"failed": str(error)}
+
+
+def counted(program):
     with tempfile.TemporaryDirectory() as folder:
         profile = f"{folder}/profile"
         line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", str(program)]
@@ -88,7 +97,7 @@ def judge_host_cost(cost):
         return []
     name = "packed: no more host instructions an operation than split (exact, by callgrind)"
     if not {"split", "packed"} <= set(cost):
-        return [(name, "no valgrind here", None)]
+        return [(name, cost.get("failed", "callgrind did not see both"), None)]
     seen = f"{cost['packed']:.0f} of {cost['split']:.0f}"
     return [(name, seen, cost["packed"] <= cost["split"])]
 

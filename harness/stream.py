@@ -90,6 +90,21 @@ def sealed(data):
     return bytes(data[:-4]) + struct.pack("<I", crc)
 
 
+def with_part(data, section, part, values):
+    """The stream with one more subsection, at the end of a section: {field: value of a byte}."""
+    found = [field for field in fields(data) if field.section == section]
+    start, end = found[0].at, found[-1].end
+
+    def name(text):
+        return bytes([len(text)]) + text.encode()
+
+    more = name(f"{part}.") + bytes([SUBSECTION]) + struct.pack("<I", 1)
+    for field, value in values.items():
+        more += name(f"{part}.{field}") + b"\1" + struct.pack("<I", 1) + bytes([value])
+    length = struct.pack("<I", end - start + len(more))
+    return sealed(data[: start - 4] + length + data[start:end] + more + data[end:])
+
+
 def main():
     with open(sys.argv[1], "rb") as file:
         data = file.read()

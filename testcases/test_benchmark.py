@@ -232,11 +232,32 @@ def test_a_missing_figure_is_not_judged(virtio):
     assert virtio_verdicts(virtio)[2] is None
 
 
+def test_what_cannot_be_counted_says_why(virtio, tmp_path):
+    virtio["host_instructions"] = benchvirtio.host_instructions(tmp_path / "absent")
+    assert [(seen, holds) for name, seen, holds in benchvirtio.judge(virtio) if "host instructions" in name] in (
+        [(f"no {tmp_path / 'absent'}", None)],
+        [("no valgrind here", None)],
+    )
+
+
+def test_a_disk_that_cannot_be_measured_is_left_out(tmp_path):
+    class Options:
+        bare, ms = "/bin/false", 1
+
+    class Silent:
+        def say(self, text):
+            pass
+
+    report = {"cache": "none", "left_out": {}, "disk": {}}
+    benchstorage.measure_bare(report, "read_4k", tmp_path / "image", ["virtio_read_4k_1"], Options, Silent())
+    assert report["disk"] == {} and "status 1" in report["left_out"]["disk"]
+
+
 def test_a_packed_ring_costs_no_more_host_instructions(vmm):
     """Counted, not timed: the device's part of the same requests through both kinds of ring."""
     if vmm.is_qemu:
         pytest.skip("counted in Assay's own code")
     cost = benchvirtio.host_instructions(HERE / "build/unit/test_ring_cost")
-    if not cost:
-        pytest.skip("no valgrind, or no unit tests were built")
+    if "failed" in cost:
+        pytest.skip(cost["failed"])
     assert 500 < cost["packed"] <= cost["split"] < 3000, cost

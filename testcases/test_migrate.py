@@ -217,6 +217,21 @@ def run_stream(vmm, machine, path, words=("quit",)):
     )
 
 
+PARTS_OF_A_REPLAY = [("virtio-rng-pci/0", "rng.wait", "user.waits"), ("virtserialport/0", "peer", "host_open")]
+
+
+@pytest.mark.parametrize("section, part, field", PARTS_OF_A_REPLAY)
+def test_parts_of_a_replayed_run_are_refused(start, tmp_path, section, part, field):
+    """Only a machine that goes back may hear of them: elsewhere the device would wait for what never comes."""
+    devices = ["-object", "rng-builtin,id=r", "-device", "virtio-rng-pci,rng=r", "-device", "virtio-serial-pci"]
+    devices += ["-chardev", "null,id=n", "-device", "virtserialport,chardev=n"]
+    running = start(*devices)
+    path = tmp_path / "state"
+    assert save(running, path)["status"] == "completed"
+    path.write_bytes(stream.with_part(path.read_bytes(), section, part, {field: 1}))
+    assert "of a run that was replayed" in refused(start(*devices, "-incoming", f"file:{path}"))
+
+
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 def test_old_streams_load(ours, path):
     done = run_stream(ours, path.stem.split("-")[0], path, ("query-status", "quit"))

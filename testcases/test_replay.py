@@ -202,6 +202,41 @@ def test_a_guest_that_switches_itself_off(machine):
         assert (vm.stdout, final(vm)) == recorded
 
 
+@pytest.mark.skipif(not shutil.which("gdb"), reason="no gdb")
+def test_a_step_over_the_end(machine, tmp_path):
+    """gdb's step of the instruction that switches the machine off, in a run that went on: one step, and it stands."""
+    with machine.start("record", "-no-shutdown") as vm:
+        vm.wait_text(b">")
+        type_in(vm, b"s")
+        vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "shutdown")
+        vm.qmp.command("system_reset")
+        vm.qmp.command("cont")
+        vm.wait_for(lambda: vm.stdout.count(b">") == 2)
+        vm.qmp.command("quit")
+        assert vm.wait() == 0
+    off = probe.LOAD + (tmp_path / "echo").read_bytes().index(b"\x66\xef")  # out dx, ax
+    with machine.start("replay", "-no-shutdown", "-S", "-gdb", f"unix:{tmp_path}/gdb"):
+        words = ["set confirm off", f"target remote {tmp_path}/gdb", f"break *{off}", "continue", "stepi", "print $pc"]
+        words += ["monitor info status", "kill"]
+        line = ["gdb", "-q", "-nx", "-batch", *[word for text in words for word in ("-ex", text)], str(machine.kernel)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert f"= (void (*)()) {off + 2:#x}" in said and "paused (debug)" in said, said
+
+
+def test_a_guest_that_ended_itself_is_looked_at(machine):
+    """Recorded without -no-shutdown, replayed with it: the machine stands still where the guest switched it off."""
+    with machine.start("record") as vm:
+        vm.wait_text(b">")
+        type_in(vm, b"as")
+        assert vm.wait() == 0
+    with machine.start("replay", "-no-shutdown") as vm:
+        vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "shutdown")
+        vm.qmp.command("quit")
+        assert vm.wait() == 0
+        assert not vm.stderr
+
+
 def test_places_in_the_run(machine):
     """replay-seek and replay-break: forward, back, and forward again to the same registers and the recorded end."""
     recorded = record_session(machine)
@@ -231,6 +266,24 @@ def test_places_in_the_run(machine):
     with machine.start("record") as vm:
         with pytest.raises(QmpError, match="play mode"):
             vm.qmp.command("replay-seek", icount=1)
+
+
+def test_counts_go_back(soft, disk, tmp_path):
+    """What query-stats counts is at a place what it was there the first time."""
+    machine = Machine(soft, "build/kernels/virtio_blk.elf", tmp_path)
+    words = MACHINES["virtio_blk"].format(disk=disk).split()
+    assert machine.run("record", *words).returncode in (1, 3)
+    with machine.start("replay", *words, "-S") as vm:
+
+        def at(icount):
+            vm.qmp.command("replay-seek", icount=icount)
+            vm.wait_for(lambda: vm.qmp.command("query-replay")["icount"] == icount)
+            vm.wait_for(lambda: vm.qmp.command("query-status")["status"] == "paused")
+            return [vm.qmp.command("query-stats", target=target) for target in ("vm", "vcpu")]
+
+        early, late = at(500000), at(1200000)
+        assert at(500000) == early != late
+        assert at(1200000) == late
 
 
 def refused(machine, *more, log=None, status=REFUSED):

@@ -217,8 +217,9 @@ static void shut_down(struct machine *machine)
 	machine_emit(machine, "SHUTDOWN", machine->shutdown_cause);
 	if (machine->no_shutdown && !ends_by_host(machine->shutdown_cause)) {
 		/* Replayed: what went on from there stands in the log, at this very place. */
-		if (outside_mode() == OUTSIDE_REPLAY && !error) {
-			machine->vcpus.start(machine->vcpus.opaque);
+		if (outside_goes_on() && !error) {
+			if (machine->state == RUN_STATE_RUNNING)
+				machine->vcpus.start(machine->vcpus.opaque);
 			return;
 		}
 		machine_stop(machine, error ? RUN_STATE_INTERNAL_ERROR : RUN_STATE_SHUTDOWN);

@@ -375,6 +375,26 @@ void outside_break(uint64_t instructions)
 	outside.break_at = instructions;
 }
 
+bool outside_goes_on(void)
+{
+	struct rlog_entry entry = outside.entry;
+	bool has = outside.has_entry;
+	size_t at = outside.next;
+
+	if (outside.mode != OUTSIDE_REPLAY)
+		return false;
+	while (has && entry.kind == RLOG_CHECK && entry.instructions == now().instructions)
+		has = rlog_next(&outside.reader, &at, &entry);
+	return !has || entry.kind != RLOG_END || (entry.length && entry.payload[0]);
+}
+
+int outside_part_loaded(void *state, unsigned version, struct error *err)
+{
+	if (outside.mode == OUTSIDE_LIVE)
+		return error_set(err, EINVAL, "of a run that was replayed");
+	return 0;
+}
+
 void outside_stuck(void)
 {
 	if (outside.mode == OUTSIDE_REPLAY && outside.begun)

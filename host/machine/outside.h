@@ -110,6 +110,13 @@ void outside_break(uint64_t instructions);
 /* Replaying: is told behind each comparison that was good: a place to go back to. */
 void outside_on_check(void (*checked)(void *opaque), void *opaque);
 
+/* Replaying: the log has more than that the guest ended itself here. */
+bool outside_goes_on(void);
+
+/* The post_load of parts of a saved state that only a machine which goes back may have: elsewhere
+ * nobody has what they tell of.  0, or -EINVAL where the run is not replayed. */
+int outside_part_loaded(void *state, unsigned version, struct error *err);
+
 /* Where the log goes on, for a machine that goes back.  Between the two calls of
  * outside_suspend() nothing enters and nothing is asked. */
 struct outside_memory;

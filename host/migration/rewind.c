@@ -325,8 +325,8 @@ static void recall_counts(const struct counts *counts)
 		count_add(kind, counts->of_kind[kind] - count_sum(kind));
 }
 
-/* Tasks that wait are the host's, too (a monitor's), so they run.  What those of devices do is
- * undone with the rest; one that always comes again is cut off. */
+/* Tasks that wait may be anyone's, so they run.  What those of devices do is undone with the rest;
+ * one that always comes again is cut off. */
 static void run_tasks(struct machine *machine)
 {
 	machine_forget_requests(machine);

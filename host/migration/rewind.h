@@ -9,11 +9,12 @@
 #include "cpu/engine.h"
 #include "machine/machine.h"
 
-/* Keeps places from now on; before the machine runs, and only when it replays. */
+/* Keeps places from the next comparison with the log on; only when the machine replays. */
 void rewind_prepare(struct machine *machine);
 bool rewind_is_there(void);
 void rewind_forget(void);
-/* Devices came or went: what was kept is of another machine, and this is the beginning now. */
+/* Devices came or went: what was kept is of another machine.  The next comparison is the first
+ * place then. */
 void rewind_begin_anew(void);
 
 /* Back, or forward within what was executed already, to `goal`.  0; -ENOENT: that is before the

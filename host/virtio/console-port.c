@@ -396,8 +396,11 @@ static const struct state_field peer_fields[] = {
 	STATE_END,
 };
 
-static const struct state_table peer_table = {
-	.name = "peer", .version = 1, .fields = peer_fields, .needed = is_replayed};
+static const struct state_table peer_table = {.name = "peer",
+	.version = 1,
+	.fields = peer_fields,
+	.needed = is_replayed,
+	.post_load = outside_part_loaded};
 
 static const struct state_table *const port_subsections[] = {&peer_table, NULL};
 

@@ -169,8 +169,8 @@ static inline bool queue_has_room(const struct queue *queue)
  * Visible to the driver at once, with IN_ORDER at the next queue_wants_interrupt(). */
 void queue_push(struct queue *queue, struct queue_request *request, uint32_t written);
 
-/* Puts a request back as if it had never been taken; it must be the only one of its queue in
- * flight, and the last that was taken.  The request is gone afterwards. */
+/* Puts a request back as if it had never been taken; it must be the last one that was
+ * taken, and the only one of its queue that is not done.  The request is gone afterwards. */
 void queue_untake(struct queue *queue, struct queue_request *request);
 
 /* Once after a batch of queue_push(), which with IN_ORDER it hands over: does the driver want an

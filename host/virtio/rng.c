@@ -223,8 +223,11 @@ static const struct state_field wait_fields[] = {
 	STATE_END,
 };
 
-static const struct state_table wait_table = {
-	.name = "wait", .version = 1, .fields = wait_fields, .needed = is_replayed};
+static const struct state_table wait_table = {.name = "wait",
+	.version = 1,
+	.fields = wait_fields,
+	.needed = is_replayed,
+	.post_load = outside_part_loaded};
 
 static const struct state_table *const rng_subsections[] = {&wait_table, NULL};
 

@@ -57,10 +57,11 @@ static bool is_live(const void *state)
 static int live_loaded(void *state, unsigned version, struct error *err)
 {
 	/* Nobody would have those requests: only a machine that goes back hears of RECALL. */
-	if (outside_mode() == OUTSIDE_LIVE)
-		return error_set(err, EINVAL, "held: of a run that was replayed");
-	((struct virtio_queue *)state)->live.is_there = true;
-	return 0;
+	int rc = outside_part_loaded(state, version, err);
+
+	if (rc == 0)
+		((struct virtio_queue *)state)->live.is_there = true;
+	return rc;
 }
 
 static unsigned held_requests(const void *state)

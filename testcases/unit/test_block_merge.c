@@ -189,6 +189,12 @@ static void each_mode(void (*run)(struct block_backend *blk, unsigned char *memo
 		blk = drive(modes[i]);
 		assert_non_null(blk);
 		run(blk, memory);
+		/* The engine that was asked for served, and there was something merged. */
+		assert_non_null(atomic_load(&blk->lanes));
+		if (atomic_load(&blk->lanes)->engine)
+			assert_false(list_empty(&atomic_load(&blk->lanes)->merged_free));
+		else
+			print_message("%s: no such engine here\n", modes[i]);
 		block_close(blk);
 		unlink(image);
 	}
