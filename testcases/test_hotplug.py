@@ -2,6 +2,8 @@
 """Ports of a virtio console that come and go by the monitor: what is refused and how, ids and events, and what
 that means for a saved state and for a recorded run.  What the guest sees of it are TESTs of kernel virtio_console."""
 
+import os
+import socket
 
 import pytest
 
@@ -32,6 +34,13 @@ def start(vmm, tmp_path):
     yield begin
     for running in started:
         running.__exit__()
+
+
+@pytest.fixture
+def ours(vmm):
+    if vmm.is_qemu:
+        pytest.skip("what is each VMM's own, and where QEMU waits")
+    return vmm
 
 
 def add(qmp, **properties):
@@ -117,6 +126,40 @@ def test_people_plug_in_too(start):
     assert "string expected" in say("device_del")
 
 
+def test_a_line_may_have_any_letters_but_must_be_utf8(ours, start, tmp_path):
+    """Bytes from 0x80 on belong to the line, one letter is rubbed out as one, and no other code has a place in JSON."""
+    path = tmp_path / "people"
+    running = start("-chardev", f"socket,id=m,path={path},server=on,wait=off", "-mon", "chardev=m,mode=readline")
+    running.wait_text(b"ready")
+    with socket.socket(socket.AF_UNIX) as people:
+        people.settimeout(20)
+        people.connect(str(path))
+        told = b""
+
+        def say(line):
+            nonlocal told
+            people.sendall(line + b"\r")
+            while told.count(b"(qemu) ") < 2:
+                told += people.recv(4096)
+            answer, _, told = told.rpartition(b"(qemu) ")
+            told = b"(qemu) "
+            return answer.split(b"\r\n")[-2]
+
+        while b"(qemu) " not in told:
+            told += people.recv(4096)
+        told = b"(qemu) "
+        utf8 = "id=ö".encode()
+        assert say(b"device_del " + utf8) == "Error: Device 'id=ö' not found".encode()
+        assert say("device_del xö\x7fy".encode()) == b"Error: Device 'xy' not found"
+        assert say("nö".encode() + b"\x15device_del x") == b"Error: Device 'x' not found"
+        for line in (b"device_del \xff", b"device_add virtserialport,id=\xe9", b"info st\xc3", b"migrate file:\xe9"):
+            assert say(line) == b"Error: the line is not UTF-8"
+    for prefix in ("", "info "):  # a long name is not cut in the middle of a letter
+        unknown = prefix + "x" * 62 + "ö"
+        told = running.qmp.command("human-monitor-command", **{"command-line": unknown})
+        assert told == f"unknown command: '{unknown}'\r\n"
+
+
 def test_character_devices_come_and_go(start, tmp_path):
     qmp = start().qmp
 
@@ -145,32 +188,25 @@ def test_character_devices_come_and_go(start, tmp_path):
         qmp.command("chardev-remove", id="r")
 
 
-@pytest.fixture
-def ours(vmm):
-    if vmm.is_qemu:
-        pytest.skip("states and recorded runs are each VMM's own")
-    return vmm
-
-
-def goes_on(qmp):
-    while (status := qmp.command("query-status")["status"]) == "inmigrate":
-        pass
-    assert status == "running"
+def goes_on(running):
+    running.wait_for(lambda: running.qmp.command("query-status")["status"] != "inmigrate")
+    assert running.qmp.command("query-status")["status"] == "running"
 
 
 def test_a_state_with_a_plugged_port_wants_that_port(ours, start, tmp_path):
     """It fits a machine that has it, from its command line or plugged in, and no other."""
-    state, qmp = tmp_path / "state", start().qmp
+    state, first = tmp_path / "state", start()
+    qmp = first.qmp
     add(qmp, id="x", nr=3, name="a")
     qmp.command("migrate", uri=f"file:{state}")
-    while qmp.command("query-migrate")["status"] not in ("completed", "failed"):
-        pass
+    first.wait_for(lambda: qmp.command("query-migrate")["status"] in ("completed", "failed"))
+    assert qmp.command("query-migrate")["status"] == "completed"
     add(qmp, id="y")  # postmigrate: nothing is being saved any more
     port = "virtserialport,id=x,nr=3,name=a"
-    goes_on(start("-incoming", f"file:{state}", "-device", port).qmp)
-    late = start("-incoming", "defer").qmp
-    add(late, id="x", nr=3, name="a")
-    late.command("migrate-incoming", uri=f"file:{state}")
+    goes_on(start("-incoming", f"file:{state}", "-device", port))
+    late = start("-incoming", "defer")
+    add(late.qmp, id="x", nr=3, name="a")
+    late.qmp.command("migrate-incoming", uri=f"file:{state}")
     goes_on(late)
     for more, line in (
         ([], "section virtserialport/0: this machine has no such device"),
@@ -179,6 +215,117 @@ def test_a_state_with_a_plugged_port_wants_that_port(ours, start, tmp_path):
         running = start("-incoming", f"file:{state}", *more)
         assert running.wait() == 1
         assert line in running.stderr.decode()
+
+
+def unix(path="/tmp/never", **more):
+    return {"addr": {"type": "unix", "data": {"path": path, **more}}}
+
+
+def inet(port, **more):
+    return {"addr": {"type": "inet", "data": {"host": "127.0.0.1", "port": str(port), **more}}}
+
+
+WRONG_DATA = [
+    ("socket", {**unix(), "server": "on"}, "Invalid parameter type for '(.*)server', expected: boolean"),
+    ("socket", {**unix(), "wait": 1}, "Invalid parameter type for '(.*)wait', expected: boolean"),
+    ("socket", unix(wait="on"), "Parameter '(.*)wait' is unexpected"),
+    ("socket", unix(server="on"), "Parameter '(.*)server' is unexpected"),
+    ("socket", unix(host="h"), "Parameter '(.*)host' is unexpected"),
+    ("socket", inet(0, path="p"), "Parameter '(.*)path' is unexpected"),
+    ("socket", inet(0, ipv4="on"), "Invalid parameter type for '(.*)ipv4', expected: boolean"),
+    ("socket", {"addr": {"type": "unix", "data": {}}}, "Parameter '(.*)path' is missing"),
+    ("socket", {"addr": 1}, "Invalid parameter type for '(.*)addr', expected: object"),
+    ("socket", {"path": "/tmp/never"}, "Parameter '(.*)(addr|path)' is (missing|unexpected)"),
+    ("socket", {**unix(), "reconnect": "1"}, "Invalid parameter type for '(.*)reconnect', expected: integer"),
+    ("file", {"path": "/tmp/never"}, "Parameter '(.*)(out|path)' is (missing|unexpected)"),
+    ("file", {"out": "/tmp/never", "append": "on"}, "Invalid parameter type for '(.*)append', expected: boolean"),
+    ("pipe", {"device": "/tmp/never", "path": "/tmp/never"}, "Parameter '(.*)path' is unexpected"),
+    ("ringbuf", {"size": "4096"}, "Invalid parameter type for '(.*)size', expected: integer"),
+    ("null", {"id": "other"}, "Parameter '(.*)id' is unexpected"),
+    ("null", {"backend": "file"}, "Parameter '(.*)backend' is unexpected"),
+    ("null", {"mux": True}, "Parameter '(.*)mux' is unexpected"),
+    ("null", {"logappend": "on"}, "Invalid parameter type for '(.*)logappend', expected: boolean"),
+    ("null", [], "Invalid parameter type for 'backend.data', expected: object"),
+]
+
+
+def test_a_backends_members_are_qapis(start):
+    """Each wrong one is refused, at once, and nothing is left of it."""
+    qmp = start().qmp
+    for kind, data, text in WRONG_DATA:
+        with pytest.raises(QmpError, match=text):
+            qmp.command("chardev-add", id="x", backend={"type": kind, "data": data})
+    assert "x" not in {entry["label"] for entry in qmp.command("query-chardev")}
+
+
+def test_a_server_that_is_added_waits_for_nobody(ours, start, tmp_path):
+    running = start()
+    for name, data in (("a", {}), ("b", {"server": True}), ("c", {"server": True, "wait": False})):
+        data.update(unix(str(tmp_path / name)))
+        running.qmp.command("chardev-add", id=name, backend={"type": "socket", "data": data})
+    with pytest.raises(QmpError, match="'wait' is for the command line"):
+        data = {**unix(str(tmp_path / "w")), "wait": True}
+        running.qmp.command("chardev-add", id="w", backend={"type": "socket", "data": data})
+    assert running.end() == 0
+
+
+def test_a_fifo_that_nobody_reads_is_refused(ours, start, tmp_path):
+    running, fifo = start(), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for kind, data in (("file", {"out": str(fifo)}), ("null", {"logfile": str(fifo)})):
+        with pytest.raises(QmpError, match="Failed to add chardev 'x': .*fifo'?: No such device or address"):
+            running.qmp.command("chardev-add", id="x", backend={"type": kind, "data": data})
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    running.qmp.command("chardev-add", id="x", backend={"type": "file", "data": {"out": str(fifo)}})
+    os.close(reader)
+    assert running.end() == 0
+
+
+def full_listener():
+    """A port that lets nobody more in, and those who fill it: the next one's connection does not come about."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = []
+    for _ in range(3):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(listener.getsockname())
+    return listener, waiting
+
+
+def test_a_client_that_is_added_waits_for_nobody(ours, start):
+    """It is connected when the peer lets it in; a refusal that is there at once is the command's."""
+    running = start()
+
+    def filename():
+        return {entry["label"]: entry["filename"] for entry in running.qmp.command("query-chardev")}["x"]
+
+    listener, waiting = full_listener()
+    port = listener.getsockname()[1]
+    data = {**inet(port), "server": False}
+    running.qmp.socket.settimeout(20)
+    running.qmp.command("chardev-add", id="x", backend={"type": "socket", "data": data})
+    assert filename() == f"disconnected:tcp:127.0.0.1:{port}"
+    running.qmp.command("chardev-remove", id="x")
+    running.qmp.command("chardev-add", id="x", backend={"type": "socket", "data": data})
+    listener.setblocking(False)
+
+    def let_in():
+        try:
+            waiting.append(listener.accept()[0])
+        except BlockingIOError:
+            pass
+        return not filename().startswith("disconnected")
+
+    running.wait_for(let_in)
+    assert filename() == f"tcp:127.0.0.1:{port}"
+    running.qmp.command("chardev-remove", id="x")
+    for end in (*waiting, listener):
+        end.close()
+    with pytest.raises(QmpError, match=f"Failed to connect to '127.0.0.1:{port}': Connection refused"):
+        running.qmp.command("chardev-add", id="x", backend={"type": "socket", "data": data})
+    assert running.end() == 0
 
 
 WAITING = "removal_waits_for_a_buffer"

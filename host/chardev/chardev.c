@@ -315,6 +315,11 @@ int chardev_take_bool(
 	return value ? parse_bool(key, value, out, err) : 0;
 }
 
+int chardev_open_flags(const struct chardev *chr)
+{
+	return O_CLOEXEC | (chr->plugged ? O_NONBLOCK : 0);
+}
+
 static int open_log(struct chardev *chr, struct keyvals *kv, struct error *err)
 {
 	const char *path = keyvals_take(kv, "logfile");
@@ -323,8 +328,8 @@ static int open_log(struct chardev *chr, struct keyvals *kv, struct error *err)
 
 	if (rc || !path)
 		return rc;
-	chr->log_fd =
-		open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+	chr->log_fd = open(path,
+		O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC) | chardev_open_flags(chr), 0666);
 	if (chr->log_fd < 0)
 		return error_set_errno(err, errno, "Unable to open logfile %s", path);
 	return 0;
@@ -341,8 +346,8 @@ static void chardev_free(struct chardev *chr)
 	free(chr);
 }
 
-struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, const char *id,
-	struct keyvals *kv, struct error *err)
+static struct chardev *make(struct loop *loop, const struct chardev_type *type, const char *id,
+	struct keyvals *kv, bool plugged, struct error *err)
 {
 	const char *left;
 	struct chardev *chr;
@@ -359,6 +364,7 @@ struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, 
 	}
 	chr->type = type;
 	chr->loop = loop;
+	chr->plugged = plugged;
 	chr->log_fd = -1;
 	list_init(&chr->link);
 	if (open_log(chr, kv, err) || type->open(chr, kv, err)) {
@@ -375,6 +381,12 @@ struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, 
 	}
 	list_add_tail(&all, &chr->link);
 	return chr;
+}
+
+struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, const char *id,
+	struct keyvals *kv, struct error *err)
+{
+	return make(loop, type, id, kv, false, err);
 }
 
 struct chardev *chardev_mux_over(
@@ -410,22 +422,45 @@ static struct chardev *create_maybe_mux(struct loop *loop, const struct chardev_
 	return base ? chardev_mux_over(loop, id, base, err) : NULL;
 }
 
-int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err)
+/* What -chardev begins with.  0 or -errno. */
+static int take_head(
+	struct keyvals *kv, const char **id, const struct chardev_type **found, struct error *err)
 {
 	const char *backend = keyvals_take(kv, "backend");
-	const char *id = keyvals_take(kv, "id");
-	const struct chardev_type *type;
 
+	*id = keyvals_take(kv, "id");
 	if (!backend)
-		return error_set(err, EINVAL, "chardev: \"%s\" missing backend", id ? id : "");
-	if (!id)
+		return error_set(err, EINVAL, "chardev: \"%s\" missing backend", *id ? *id : "");
+	if (!*id)
 		return error_set(err, EINVAL, "chardev: no id specified");
-	if (!id_is_wellformed(id))
+	if (!id_is_wellformed(*id))
 		return error_set(err, EINVAL, "Parameter 'id' expects an identifier");
-	type = find_type(backend);
-	if (!type)
+	*found = find_type(backend);
+	if (!*found)
 		return error_set(err, EINVAL, "'%s' is not a valid char driver name", backend);
+	return 0;
+}
+
+int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err)
+{
+	const struct chardev_type *type;
+	const char *id;
+	int rc = take_head(kv, &id, &type, err);
+
+	if (rc)
+		return rc;
 	return create_maybe_mux(loop, type, id, kv, err) ? 0 : -EINVAL;
+}
+
+int chardev_plug(struct loop *loop, struct keyvals *kv, struct error *err)
+{
+	const struct chardev_type *type;
+	const char *id;
+	int rc = take_head(kv, &id, &type, err);
+
+	if (rc)
+		return rc;
+	return make(loop, type, id, kv, true, err) ? 0 : -EINVAL;
 }
 
 /* The short forms: a prefix, the backend it means, and the key that the rest is for. */

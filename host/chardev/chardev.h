@@ -91,6 +91,11 @@ void chardev_resize(struct chardev *chr, uint16_t cols, uint16_t rows);
  * reconnect), udp no, ringbuf, serial, mux=on.  `kv` has "backend" and the rest.  0 or -errno. */
 int chardev_create(struct loop *loop, struct keyvals *kv, struct error *err);
 
+/* The same while the machine runs: nothing is waited for but the resolution of a host's name.  A
+ * FIFO that nobody reads is refused (ENXIO), a TCP connection comes about later; mux=on is refused,
+ * and wait=on is the caller's to leave out. */
+int chardev_plug(struct loop *loop, struct keyvals *kv, struct error *err);
+
 /* 0; -ENOENT: there is none of that id; -EBUSY: it has a user, or is one of a mux. */
 int chardev_remove(const char *id);
 

@@ -128,6 +128,7 @@ static int file_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 {
 	struct fd_chardev *fd = container_of(chr, struct fd_chardev, chr);
 	const char *path;
+	int flags = O_WRONLY | O_CREAT | chardev_open_flags(chr);
 	bool append;
 	int out, rc;
 
@@ -136,12 +137,11 @@ static int file_open(struct chardev *chr, struct keyvals *kv, struct error *err)
 		rc = chardev_take_bool(kv, "append", false, &append, err);
 	if (rc)
 		return rc;
-	out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (append ? O_APPEND : 0), 0666);
+	out = open(path, flags | O_EXCL | (append ? O_APPEND : 0), 0666);
 	if (out >= 0)
 		fd->made = strdup(path);
 	else
-		out = open(
-			path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+		out = open(path, flags | (append ? O_APPEND : O_TRUNC), 0666);
 	if (out < 0)
 		return error_set_errno(err, errno, "Could not open '%s'", path);
 	fd_pair_init(&fd->pair, chr, -1, out);

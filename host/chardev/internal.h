@@ -28,6 +28,7 @@ struct chardev {
 	struct chardev_user *user; /* NULL: nobody listens */
 	bool opened;		   /* a peer is there */
 	uint16_t cols, rows;	   /* of the terminal; 0: not known */
+	bool plugged;		   /* made while the machine runs: its opening must not wait */
 	int log_fd;		   /* logfile=, or -1 */
 	uint8_t *kept;		   /* output that waits (chardev_keep_output) */
 	size_t kept_bytes;
@@ -67,6 +68,10 @@ int chardev_take_bool(
 /* Makes a device of `type` and registers it under `id`, which must be free.  NULL with `err`. */
 struct chardev *chardev_new(struct loop *loop, const struct chardev_type *type, const char *id,
 	struct keyvals *kv, struct error *err);
+
+/* For open(2): a FIFO without a reader makes a machine's start wait, as in QEMU, and nothing else.
+ */
+int chardev_open_flags(const struct chardev *chr);
 
 /* A mux named `id` over `base`. */
 struct chardev *chardev_mux_over(

@@ -2,6 +2,7 @@
 /*
  * Stream sockets, unix and tcp, as listener (server=on, one peer at a time, a new one may come when
  * the old one has gone) or as client (reconnect=seconds).  With nobody connected output is dropped.
+ * Only a start waits for a connection; later the loop hears when it has come about.
  * Left out: telnet, websocket and TLS, which are refused with one line.
  */
 #include <errno.h>
@@ -31,9 +32,11 @@ struct socket_chardev {
 	bool abstract, made_path;
 	char *host, *port; /* tcp */
 	bool nodelay;
-	uint64_t reconnect; /* s; 0: never */
-	bool blocked;	    /* a write was cut short */
-	struct loop_watch listen_watch, peer_watch;
+	uint64_t reconnect;		   /* s; 0: never */
+	bool blocked;			   /* a write was cut short */
+	bool hurried;			   /* the loop runs, and must not wait for a connection */
+	struct addrinfo *addresses, *next; /* of a connection that is coming about */
+	struct loop_watch listen_watch, peer_watch, pending_watch;
 	struct loop_timer reconnect_timer;
 };
 
@@ -73,26 +76,22 @@ static void name_address(struct socket_chardev *s)
 		chardev_set_filename(&s->chr, "%sfd%s", gone, server);
 }
 
-/* Runs `each` on the addresses of host:port until one succeeds; its descriptor or -errno. */
-static int each_address(const struct socket_chardev *s, bool passive,
-	int (*each)(const struct addrinfo *address), struct error *err)
+/* The addresses of host:port, for freeaddrinfo().  0 or -errno. */
+static int resolve(
+	const struct socket_chardev *s, bool passive, struct addrinfo **found, struct error *err)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0};
-	struct addrinfo *found, *at;
-	int fd = -EADDRNOTAVAIL, rc;
+	int rc;
 
 	/* QEMU's wildcard is IPv4's unless a host is named. */
 	if (passive && !*s->host)
 		hints.ai_family = AF_INET;
 	rc = getaddrinfo(
-		*s->host ? s->host : (passive ? "0.0.0.0" : "localhost"), s->port, &hints, &found);
+		*s->host ? s->host : (passive ? "0.0.0.0" : "localhost"), s->port, &hints, found);
 	if (rc)
 		return error_set(err, EINVAL, "address resolution failed for %s:%s: %s", s->host,
 			s->port, gai_strerror(rc));
-	for (at = found; at && fd < 0; at = at->ai_next)
-		fd = each(at);
-	freeaddrinfo(found);
-	return fd;
+	return 0;
 }
 
 static int listen_on(const struct addrinfo *address)
@@ -111,18 +110,75 @@ static int listen_on(const struct addrinfo *address)
 	return fd;
 }
 
-static int connect_to(const struct addrinfo *address)
+/* How a connection that was begun has ended: 0, -errno, or -EINPROGRESS. */
+static int connection_outcome(int fd)
 {
-	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	socklen_t length = sizeof(int);
+	int code = 0;
+
+	if (poll(&p, 1, 0) < 1)
+		return -EINPROGRESS;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) ? -errno : -code;
+}
+
+/* The descriptor or -errno; -EINPROGRESS: connection_ready() hears of it. */
+static int connect_to(struct socket_chardev *s, const struct addrinfo *address)
+{
+	int flags = SOCK_STREAM | SOCK_CLOEXEC | (s->hurried ? SOCK_NONBLOCK : 0), rc;
+	int fd = socket(address->ai_family, flags, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, address->ai_addr, address->ai_addrlen)) {
-		int code = errno;
-
-		close(fd);
-		return -code;
+	rc = connect(fd, address->ai_addr, address->ai_addrlen) ? -errno : 0;
+	if (rc == -EINPROGRESS)
+		rc = connection_outcome(fd); /* this host's own answer is there already */
+	if (rc == -EINPROGRESS) {
+		s->pending_watch.fd = fd;
+		rc = loop_watch(s->chr.loop, &s->pending_watch, EPOLLOUT);
+		if (!rc)
+			return -EINPROGRESS;
+		s->pending_watch.fd = -1;
 	}
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static void forget_addresses(struct socket_chardev *s)
+{
+	if (s->addresses)
+		freeaddrinfo(s->addresses);
+	s->addresses = s->next = NULL;
+}
+
+/* The addresses that are left, until one succeeds or takes its time.  As connect_to(). */
+static int connect_next(struct socket_chardev *s)
+{
+	int fd = -EADDRNOTAVAIL;
+
+	while (s->next && fd < 0 && fd != -EINPROGRESS) {
+		fd = connect_to(s, s->next);
+		s->next = s->next->ai_next;
+	}
+	if (fd != -EINPROGRESS)
+		forget_addresses(s);
+	return fd;
+}
+
+static int open_tcp_listener(struct socket_chardev *s, struct error *err)
+{
+	struct addrinfo *found, *at;
+	int fd = -EADDRNOTAVAIL, rc = resolve(s, true, &found, err);
+
+	if (rc)
+		return rc;
+	for (at = found; at && fd < 0; at = at->ai_next)
+		fd = listen_on(at);
+	freeaddrinfo(found);
+	if (fd < 0)
+		error_set_errno(err, -fd, "Failed to bind socket to %s:%s", s->host, s->port);
 	return fd;
 }
 
@@ -132,13 +188,8 @@ static int open_listener(struct socket_chardev *s, struct error *err)
 	socklen_t length;
 	int fd, rc;
 
-	if (!s->path) {
-		fd = each_address(s, true, listen_on, err);
-		if (fd < 0 && !err->text[0])
-			error_set_errno(
-				err, -fd, "Failed to bind socket to %s:%s", s->host, s->port);
-		return fd;
-	}
+	if (!s->path)
+		return open_tcp_listener(s, err);
 	rc = unix_address(s, &address, &length, err);
 	if (rc)
 		return rc;
@@ -157,29 +208,29 @@ static int open_listener(struct socket_chardev *s, struct error *err)
 	return fd;
 }
 
+/* The descriptor or -errno; -EINPROGRESS, of a hurried one only: connection_ready() follows. */
 static int open_client(struct socket_chardev *s, struct error *err)
 {
 	struct sockaddr_un address;
-	socklen_t length;
+	struct addrinfo unix_way = {.ai_family = AF_UNIX, .ai_addr = (struct sockaddr *)&address};
 	int fd, rc;
 
-	if (!s->path) {
-		fd = each_address(s, false, connect_to, err);
-		if (fd < 0 && !err->text[0])
-			error_set_errno(err, -fd, "Failed to connect to '%s:%s'", s->host, s->port);
+	if (s->path) {
+		rc = unix_address(s, &address, &unix_way.ai_addrlen, err);
+		if (rc)
+			return rc;
+		fd = connect_to(s, &unix_way);
+		if (fd < 0)
+			error_set_errno(err, -fd, "Failed to connect to '%s'", s->path);
 		return fd;
 	}
-	rc = unix_address(s, &address, &length, err);
+	rc = resolve(s, false, &s->addresses, err);
 	if (rc)
 		return rc;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return error_set_errno(err, errno, "Failed to create Unix socket");
-	if (connect(fd, (struct sockaddr *)&address, length)) {
-		rc = error_set_errno(err, errno, "Failed to connect to '%s'", s->path);
-		close(fd);
-		return rc;
-	}
+	s->next = s->addresses;
+	fd = connect_next(s);
+	if (fd < 0 && fd != -EINPROGRESS)
+		error_set_errno(err, -fd, "Failed to connect to '%s:%s'", s->host, s->port);
 	return fd;
 }
 
@@ -239,7 +290,30 @@ static void reconnect_now(void *opaque)
 
 	if (fd >= 0)
 		have_peer(s, fd);
-	else
+	else if (fd != -EINPROGRESS)
+		wait_for_peer(s);
+}
+
+/* A connection that took its time is there, or has failed. */
+static void connection_ready(void *opaque, uint32_t events)
+{
+	struct socket_chardev *s = opaque;
+	int fd = s->pending_watch.fd, rc = connection_outcome(fd);
+
+	if (rc == -EINPROGRESS)
+		return;
+	loop_unwatch(s->chr.loop, &s->pending_watch);
+	s->pending_watch.fd = -1;
+	if (!rc) {
+		forget_addresses(s);
+		have_peer(s, fd);
+		return;
+	}
+	close(fd);
+	fd = connect_next(s);
+	if (fd >= 0)
+		have_peer(s, fd);
+	else if (fd != -EINPROGRESS)
 		wait_for_peer(s);
 }
 
@@ -454,6 +528,8 @@ static int open_ends(
 	fd = s->peer >= 0 ? s->peer : open_client(s, err);
 	if (fd >= 0) {
 		have_peer(s, fd);
+	} else if (fd == -EINPROGRESS) {
+		return 0;
 	} else if (s->reconnect) {
 		wait_for_peer(s);
 	} else {
@@ -470,6 +546,11 @@ static void socket_close(struct chardev *chr)
 	loop_unwatch(chr->loop, &s->listen_watch);
 	loop_unwatch(chr->loop, &s->peer_watch);
 	loop_timer_cancel(chr->loop, &s->reconnect_timer);
+	loop_unwatch(chr->loop, &s->pending_watch);
+	if (s->pending_watch.fd >= 0)
+		close(s->pending_watch.fd);
+	s->pending_watch.fd = -1;
+	forget_addresses(s);
 	if (s->peer >= 0) {
 		/* Input left unread would make TCP reset the connection and lose our last words. */
 		while (recv(s->peer, unread, sizeof(unread), MSG_DONTWAIT) > 0)
@@ -495,6 +576,8 @@ static int socket_open(struct chardev *chr, struct keyvals *kv, struct error *er
 	s->listener = s->peer = -1;
 	s->listen_watch = (struct loop_watch){.fd = -1, .ready = listener_ready, .opaque = s};
 	s->peer_watch = (struct loop_watch){.fd = -1, .ready = peer_ready, .opaque = s};
+	s->pending_watch = (struct loop_watch){.fd = -1, .ready = connection_ready, .opaque = s};
+	s->hurried = chr->plugged;
 	s->reconnect_timer = (struct loop_timer){.expired = reconnect_now, .opaque = s};
 	rc = take_wishes(s, kv, &wishes, err);
 	if (!rc)
@@ -506,6 +589,7 @@ static int socket_open(struct chardev *chr, struct keyvals *kv, struct error *er
 		rc = open_ends(s, &wishes, err);
 	if (rc)
 		socket_close(chr);
+	s->hurried = true; /* whoever is sought from now on */
 	return rc;
 }
 

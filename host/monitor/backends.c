@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Character devices that come and go while the machine runs: chardev-add and chardev-remove.  A
- * backend's members are turned into the pairs that -chardev has for it.  Left out: a mux, and what
- * -chardev leaves out.
+ * backend's members are QAPI's, and are turned into the pairs that -chardev has for them.  Left
+ * out: a mux (QAPI's mux is over another device), TLS, and what -chardev leaves out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,25 +12,49 @@
 #include "chardev/chardev.h"
 #include "monitor/command.h"
 
-/* Where QAPI has another name than -chardev. */
-static const struct renamed {
-	const char *backend, *member, *key;
-} renamed[] = {
-	{"file", "out", "path"},
-	{"pipe", "device", "path"},
-	{"serial", "device", "path"},
-	{"tty", "device", "path"},
+#define MEMBERS(...) ((const struct qmp_member[]){__VA_ARGS__, {NULL, NULL, false}})
+
+/* A backend's own members, each with a comma behind it, and those that all have. */
+#define WITH_LOG(...) MEMBERS(__VA_ARGS__{"logfile", "str", true}, {"logappend", "bool", true})
+
+/* A backend's members.  Where -chardev has another name for one, `key` is that. */
+static const struct backend {
+	const char *type;
+	const struct qmp_member *members;
+	const char *member, *key;
+} backends[] = {
+	{"file", WITH_LOG({"out", "str"}, {"append", "bool", true}, ), "out", "path"},
+	{"null", WITH_LOG()},
+	{"pipe", WITH_LOG({"device", "str"}, ), "device", "path"},
+	{"pty", WITH_LOG()},
+	{"ringbuf", WITH_LOG({"size", "int", true}, )},
+	{"serial", WITH_LOG({"device", "str"}, ), "device", "path"},
+	{"socket", WITH_LOG({"addr", "any"}, {"server", "bool", true}, {"wait", "bool", true},
+			   {"nodelay", "bool", true}, {"telnet", "bool", true},
+			   {"websocket", "bool", true}, {"reconnect", "int", true}, )},
+	{"tty", WITH_LOG({"device", "str"}, ), "device", "path"},
 };
 
-static const char *key_of(const char *backend, const char *member)
+/* A socket's addresses. */
+static const struct backend addresses[] = {
+	{"inet", MEMBERS({"host", "str"}, {"port", "str"}, {"ipv4", "bool", true},
+			 {"ipv6", "bool", true})},
+	{"unix", MEMBERS({"path", "str"}, {"abstract", "bool", true})},
+};
+
+static const struct qmp_member *const address_members = MEMBERS({"type", "str"}, {"data", "any"});
+
+static const struct backend *find(const struct backend *table, size_t length, const char *type)
 {
-	for (size_t i = 0; i < sizeof(renamed) / sizeof(renamed[0]); i++)
-		if (!strcmp(renamed[i].backend, backend) && !strcmp(renamed[i].member, member))
-			return renamed[i].key;
-	return member;
+	for (size_t i = 0; i < length; i++)
+		if (!strcmp(table[i].type, type))
+			return &table[i];
+	return NULL;
 }
 
-static int put(struct keyvals *kv, const char *key, const json_t *value, struct error *err)
+#define FIND(table, type) find(table, sizeof(table) / sizeof((table)[0]), type)
+
+static void put(struct keyvals *kv, const char *key, const json_t *value)
 {
 	char number[32];
 
@@ -38,72 +62,80 @@ static int put(struct keyvals *kv, const char *key, const json_t *value, struct 
 		keyvals_set(kv, key, json_string_value(value));
 	} else if (json_is_boolean(value)) {
 		keyvals_set(kv, key, json_is_true(value) ? "on" : "off");
-	} else if (json_is_integer(value)) {
+	} else {
 		snprintf(
 			number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		keyvals_set(kv, key, number);
-	} else {
-		return error_set(err, EINVAL, "Invalid parameter type for '%s'", key);
+	}
+}
+
+/* All members of `data`, which is of that type, but those that are not scalar.  0 or -EINVAL. */
+static int put_all(struct keyvals *kv, const struct backend *backend, const json_t *data,
+	const char *path, struct qmp_error *err)
+{
+	const char *key;
+	json_t *value;
+
+	if (qmp_check_object(backend->members, data, path, err))
+		return -EINVAL;
+	json_object_foreach((json_t *)data, key, value)
+	{
+		bool renamed = backend->member && !strcmp(key, backend->member);
+
+		if (!json_is_object(value))
+			put(kv, renamed ? backend->key : key, value);
 	}
 	return 0;
 }
 
 /* "addr" of a socket: {"type": "unix", "data": {"path": ...}} or "inet" with host and port. */
-static int put_address(struct keyvals *kv, const json_t *address, struct error *err)
+static int put_address(struct keyvals *kv, const json_t *address, struct qmp_error *err)
 {
-	const char *type = json_string_value(json_object_get(address, "type"));
-	json_t *data = json_object_get(address, "data"), *value;
-	const char *key;
-	int rc = 0;
+	const struct backend *found;
+	const char *type;
 
-	if (!type || !json_is_object(data))
-		return error_set(err, EINVAL, "Parameter 'addr' expects a type and its data");
-	if (strcmp(type, "unix") != 0 && strcmp(type, "inet") != 0)
-		return error_set(err, EINVAL, "Parameter 'type' does not accept value '%s'", type);
-	json_object_foreach(data, key, value)
-	{
-		rc = put(kv, key, value, err);
-		if (rc)
-			break;
-	}
-	return rc;
+	if (qmp_check_object(address_members, address, "addr", err))
+		return -EINVAL;
+	type = json_string_value(json_object_get(address, "type"));
+	found = FIND(addresses, type);
+	if (found)
+		return put_all(kv, found, json_object_get(address, "data"), "addr.data", err);
+	qmp_fail(err, QMP_GENERIC, "Parameter 'type' does not accept value '%s'", type);
+	return -EINVAL;
 }
 
-/* The main loop serves everybody, and waits for nobody. */
-static int put_wait(const json_t *value, struct error *err)
+/* The main loop serves everybody, and so no server waits for its first client. */
+static int put_socket(struct keyvals *kv, const json_t *data, struct qmp_error *err)
 {
-	if (json_is_false(value))
-		return 0;
-	return error_set(err, EINVAL, "'wait' is for the command line: the machine exists already");
-}
+	const json_t *server = json_object_get(data, "server");
 
-static int put_all(struct keyvals *kv, const char *backend, const json_t *data, struct error *err)
-{
-	bool is_socket = !strcmp(backend, "socket");
-	const char *key;
-	json_t *value;
-	int rc = 0;
-
-	json_object_foreach((json_t *)data, key, value)
-	{
-		if (is_socket && !strcmp(key, "addr"))
-			rc = put_address(kv, value, err);
-		else if (is_socket && !strcmp(key, "wait"))
-			rc = put_wait(value, err);
-		else
-			rc = put(kv, key_of(backend, key), value, err);
-		if (rc)
-			return rc;
+	if (put_address(kv, json_object_get(data, "addr"), err))
+		return -EINVAL;
+	if (json_is_true(json_object_get(data, "wait"))) {
+		qmp_fail(err, QMP_GENERIC,
+			"'wait' is for the command line: the machine exists already");
+		return -EINVAL;
 	}
 	/* QAPI's default is a server, -chardev's a client. */
-	if (!is_socket)
-		return 0;
-	value = json_object_get(data, "server");
-	if (!value)
+	if (!server || json_is_true(server)) {
 		keyvals_set(kv, "server", "on");
-	if (!value || json_is_true(value))
 		keyvals_set(kv, "wait", "off");
+	}
 	return 0;
+}
+
+static int put_backend(
+	struct keyvals *kv, const char *type, const json_t *data, struct qmp_error *err)
+{
+	const struct backend *backend = FIND(backends, type);
+
+	if (!backend) {
+		qmp_fail(err, QMP_GENERIC, "Parameter 'type' does not accept value '%s'", type);
+		return -EINVAL;
+	}
+	if (put_all(kv, backend, data, "backend.data", err))
+		return -EINVAL;
+	return strcmp(type, "socket") ? 0 : put_socket(kv, data, err);
 }
 
 struct wanted {
@@ -143,16 +175,15 @@ json_t *run_chardev_add(struct machine *machine, const json_t *args, struct qmp_
 
 	if (chardev_find(id))
 		return qmp_fail(err, QMP_GENERIC, "Chardev with id '%s' already exists", id);
-	if (!json_is_object(data))
-		return qmp_fail(err, QMP_GENERIC,
-			"Invalid parameter type for 'backend.data', expected: object");
 	kv = keyvals_new("chardev-add");
-	rc = put_all(kv, type, data, &why);
-	if (rc == 0) {
-		keyvals_set(kv, "backend", type);
-		keyvals_set(kv, "id", id);
-		rc = chardev_create(machine->loop, kv, &why);
+	rc = put_backend(kv, type, data, err);
+	if (rc) {
+		keyvals_free(kv);
+		return NULL;
 	}
+	keyvals_set(kv, "backend", type);
+	keyvals_set(kv, "id", id);
+	rc = chardev_plug(machine->loop, kv, &why);
 	keyvals_free(kv);
 	if (rc)
 		return qmp_fail(err, QMP_GENERIC, "Failed to add chardev '%s': %s", id, why.text);

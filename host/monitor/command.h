@@ -68,6 +68,11 @@ const struct qmp_type *qmp_type_find(const char *name); /* not for arrays */
 int qmp_check_arguments(
 	const struct qmp_command *command, const json_t *args, struct qmp_error *err);
 
+/* The same for an object with these members and no others; `path` is what it is called.  For what
+ * the type "any" stands for. */
+int qmp_check_object(const struct qmp_member *members, const json_t *object, const char *path,
+	struct qmp_error *err);
+
 /* Runs it, and is where commands that act are recorded, or refused while the log rules. */
 json_t *qmp_command_run(struct machine *machine, const struct qmp_command *command,
 	const json_t *args, struct qmp_error *err);

@@ -23,6 +23,8 @@ struct hmp_command {
 	void (*run)(struct machine *machine, const char *argument, FILE *out);
 };
 
+#define NOT_UTF8 "Error: the line is not UTF-8\r\n"
+
 /* Calls a QMP command and prints its error, if any.  Returns the result for the caller to free. */
 static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *out)
 {
@@ -40,6 +42,15 @@ static json_t *call(struct machine *machine, qmp_run *run, json_t *args, FILE *o
 		fprintf(out, "Error: %s\r\n", err.text.text);
 	/* cppcheck-suppress returnDanglingLifetime ; the result never points to err */
 	return result;
+}
+
+/* The same for the arguments that json_pack() made, if it could: a word cut short is not UTF-8. */
+static void call_with(struct machine *machine, qmp_run *run, json_t *args, FILE *out)
+{
+	if (args)
+		json_decref(call(machine, run, args, out));
+	else
+		fputs(NOT_UTF8, out);
 }
 
 #define FORWARD(name, command)                                                     \
@@ -66,8 +77,7 @@ static void with_icount(struct machine *machine, qmp_run *run, const char *argum
 	if (sscanf(argument, "%llu %c", &icount, &rest) != 1)
 		fprintf(out, "an instruction count is expected\r\n");
 	else
-		json_decref(
-			call(machine, run, json_pack("{s:I}", "icount", (json_int_t)icount), out));
+		call_with(machine, run, json_pack("{s:I}", "icount", (json_int_t)icount), out);
 }
 
 static void do_replay_break(struct machine *machine, const char *argument, FILE *out)
@@ -94,8 +104,8 @@ static void do_block_resize(struct machine *machine, const char *argument, FILE 
 		fprintf(out, "Error: %s\r\n", why.text);
 		return;
 	}
-	json_decref(call(machine, run_block_resize,
-		json_pack("{s:s,s:I}", "device", device, "size", (json_int_t)bytes), out));
+	call_with(machine, run_block_resize,
+		json_pack("{s:s,s:I}", "device", device, "size", (json_int_t)bytes), out);
 }
 
 /* "device_add DRIVER,KEY=VALUE,...", as -device has it. */
@@ -105,14 +115,15 @@ static void do_device_add(struct machine *machine, const char *argument, FILE *o
 	struct keyvals *kv = keyvals_parse("device_add", argument, "driver", &why);
 	json_t *args = json_object();
 	struct list *pos;
+	int rc = 0;
 
 	if (kv && keyvals_get(kv, "driver")) {
 		list_for_each (pos, &kv->pairs) {
 			struct keyval *pair = container_of(pos, struct keyval, link);
 
-			json_object_set_new(args, pair->key, json_string(pair->value));
+			rc |= json_object_set_new(args, pair->key, json_string(pair->value));
 		}
-		json_decref(call(machine, run_device_add, json_incref(args), out));
+		call_with(machine, run_device_add, rc ? NULL : json_incref(args), out);
 	} else {
 		fprintf(out, "Error: %s\r\n", kv ? "Parameter 'driver' is missing" : why.text);
 	}
@@ -125,7 +136,7 @@ static void call_with_id(
 	struct machine *machine, const char *name, qmp_run *run, const char *argument, FILE *out)
 {
 	if (*argument)
-		json_decref(call(machine, run, json_pack("{s:s}", "id", argument), out));
+		call_with(machine, run, json_pack("{s:s}", "id", argument), out);
 	else
 		fprintf(out, "%s: string expected\r\n", name);
 }
@@ -145,12 +156,12 @@ static void do_migrate(struct machine *machine, const char *argument, FILE *out)
 {
 	if (!strncmp(argument, "-d ", 3))
 		argument += 3 + strspn(argument + 3, " ");
-	json_decref(call(machine, run_migrate, json_pack("{s:s}", "uri", argument), out));
+	call_with(machine, run_migrate, json_pack("{s:s}", "uri", argument), out);
 }
 
 static void do_migrate_incoming(struct machine *machine, const char *argument, FILE *out)
 {
-	json_decref(call(machine, run_migrate_incoming, json_pack("{s:s}", "uri", argument), out));
+	call_with(machine, run_migrate_incoming, json_pack("{s:s}", "uri", argument), out);
 }
 
 static void info_migrate(struct machine *machine, const char *argument, FILE *out)
@@ -379,6 +390,7 @@ static void do_info(struct machine *machine, const char *argument, FILE *out)
 {
 	size_t length = strcspn(argument, " \t");
 	const struct hmp_command *info;
+	const char *word = argument;
 	char name[64];
 
 	snprintf(name, sizeof(name), "%.*s", (int)length, argument);
@@ -389,7 +401,7 @@ static void do_info(struct machine *machine, const char *argument, FILE *out)
 	else if (info)
 		info->run(machine, argument + strspn(argument, " \t"), out);
 	else
-		fprintf(out, "unknown command: 'info %s'\r\n", name);
+		fprintf(out, "unknown command: 'info %.*s'\r\n", (int)length, word);
 }
 
 static void do_help(struct machine *machine, const char *argument, FILE *out);
@@ -424,6 +436,15 @@ static void do_help(struct machine *machine, const char *argument, FILE *out)
 	print_table(commands, "", out);
 }
 
+static bool is_utf8(const char *line)
+{
+	json_t *text = json_string(line);
+	bool good = text != NULL;
+
+	json_decref(text);
+	return good;
+}
+
 char *hmp_run(struct machine *machine, const char *line)
 {
 	const struct hmp_command *command;
@@ -438,10 +459,13 @@ char *hmp_run(struct machine *machine, const char *line)
 	snprintf(name, sizeof(name), "%.*s", (int)length, line + start);
 	argument += strspn(argument, " \t");
 	command = find(commands, name);
-	if (command)
+	/* What has no place in JSON cannot be an argument, nor stand in an answer. */
+	if (!is_utf8(line))
+		fputs(NOT_UTF8, out);
+	else if (command)
 		command->run(machine, argument, out);
 	else if (length)
-		fprintf(out, "unknown command: '%s'\r\n", name);
+		fprintf(out, "unknown command: '%.*s'\r\n", (int)length, line + start);
 	fclose(out);
 	return text;
 }
@@ -473,23 +497,34 @@ static void end_of_line(struct monitor *mon)
 	say(mon, PROMPT);
 }
 
+/* Takes back one character, which may be several bytes; false: there is none. */
+static bool rub_out(struct monitor *mon)
+{
+	if (!mon->line_length)
+		return false;
+	while (--mon->line_length && ((uint8_t)mon->line[mon->line_length] & 0xc0) == 0x80)
+		;
+	say(mon, "\b \b");
+	return true;
+}
+
 void hmp_session_receive(struct monitor *mon, const uint8_t *data, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
-		char c = (char)data[i];
+		uint8_t byte = data[i];
+		char c = (char)byte;
 
 		if (c == '\r' || (c == '\n' && mon->last != '\r')) {
 			end_of_line(mon);
-		} else if ((c == '\b' || c == 0x7f) && mon->line_length) {
-			mon->line_length--;
-			say(mon, "\b \b");
-		} else if (c == 0x15) { /* Ctrl-U */
-			while (mon->line_length && mon->line_length--)
-				say(mon, "\b \b");
-		} else if (c >= ' ' && c < 0x7f && mon->line_length < HMP_LINE_MAX - 1) {
+		} else if (byte == '\b' || byte == 0x7f) {
+			rub_out(mon);
+		} else if (byte == 0x15) { /* Ctrl-U */
+			while (rub_out(mon))
+				;
+		} else if (byte >= ' ' && mon->line_length < HMP_LINE_MAX - 1) {
 			mon->line[mon->line_length++] = c;
 			monitor_send(mon, &c, 1);
 		}
-		mon->last = (uint8_t)c;
+		mon->last = byte;
 	}
 }

@@ -242,9 +242,7 @@ static int check_value(
 		return check_builtin(type, value, path, err);
 	if (type->meta == META_ENUM)
 		return check_enum(type, value, path, err);
-	if (!json_is_object(value))
-		return wrong_type(err, path, "object");
-	return check_members(type->members, value, false, err);
+	return qmp_check_object(type->members, value, path, err);
 }
 
 static int check_members(
@@ -286,6 +284,14 @@ int qmp_check_arguments(
 	rc = check_members(command->arguments, args, command->more, err);
 	json_decref(none);
 	return rc;
+}
+
+int qmp_check_object(const struct qmp_member *members, const json_t *object, const char *path,
+	struct qmp_error *err)
+{
+	if (!json_is_object(object))
+		return wrong_type(err, path, "object");
+	return check_members(members, object, false, err);
 }
 
 /* Introspection. */
