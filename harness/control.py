@@ -87,6 +87,14 @@ def unplug(control, words):
     control.unplug(f"port{words[0]}")
 
 
+def replug(control, words):
+    """replug CHARDEV NR NAME: unplugged, and another plugged in, while the VM is stopped"""
+    control.qmp().command("stop")
+    unplug(control, words[1:2])
+    plug(control, words)
+    control.qmp().command("cont")
+
+
 def size(port, words):
     """size ID COLS ROWS: the terminal behind that chardev has another size"""
     name, cols, rows = words
@@ -108,6 +116,7 @@ VERBS = {
     "port": port,
     "plug": plug,
     "unplug": unplug,
+    "replug": replug,
     "size": size,
     "migrate": unsupported,
     "next": unsupported,

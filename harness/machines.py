@@ -184,13 +184,13 @@ def rng_mmio(build, parameters):
 
 def ports(build, parameters):
     """console=N (1) consoles, plain=N (2) other ports behind the last virtio-serial; their other ends are
-    sockets con0, con1, ... for the control port's verbs.  One more is free, for a port that is plugged in."""
+    sockets con0, con1, ... for the control port's verbs.  Two more are free, for ports that are plugged in."""
     consoles, plain = int(parameters.get("console", "1")), int(parameters.get("plain", "2"))
-    for number in range(consoles + plain + 1):
+    for number in range(consoles + plain + 2):
         path = f"{build.sockets}/con{number}"
         build.args += ["-chardev", f"socket,id=con{number},path={path},server=on,wait=off"]
-        if number == consoles + plain:
-            break
+        if number >= consoles + plain:
+            continue
         kind = "virtconsole" if number < consoles else f"virtserialport,name=assay.{number}"
         build.args += ["-device", f"{kind},chardev=con{number}"]
 

@@ -208,6 +208,8 @@ bool console_next(struct virtio_console *con, struct console_message *message, u
 	memcpy(message, con->messages + slot * CONSOLE_MESSAGE, length);
 	message->bytes = length;
 	note_message(con, message);
+	if (con->keeps)
+		return true;
 	give_message(con, virtqueue_get(&con->control_rx));
 	virtqueue_kick(&con->control_rx);
 	return true;

@@ -73,6 +73,7 @@ struct virtio_console {
 	unsigned ports;
 	struct console_port port[CONSOLE_SPARE + 1];
 	struct virtqueue control_rx, control_tx;
+	bool keeps;	   /* buffers of messages, until console_give_control() */
 	uint8_t *messages; /* CONSOLE_BUFFERS of CONSOLE_MESSAGE bytes, guarded */
 	/* Messages for ports that cannot be, REMOVEs of ports that are not. */
 	uint32_t unknown;

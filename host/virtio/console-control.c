@@ -5,7 +5,8 @@
  * What the driver has to be told stands as bits with each port, not in a queue: so it is bounded,
  * however slowly the driver gives buffers, and a state that came and went meanwhile is not told.
  * The end of a port is told before what there is to say of another that has its number now; until
- * then what the driver says and sends is meant for the old one, and goes nowhere.
+ * then what the driver says is meant for the old one, and goes nowhere.  So does what it sends until
+ * PORT_READY: it may have stood in the queue when the driver had not read of the end yet.
  *
  * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned
  * round later (docs/differences.md).
@@ -43,7 +44,7 @@ static uint32_t next_owed(const struct console *console)
 {
 	uint32_t i = 0;
 
-	while (i < console->max_ports && !console->gone[i] &&
+	while (i < console->max_ports && console->gone[i] != GONE_UNTOLD &&
 		!(console->ports[i] && console->ports[i]->owed))
 		i++;
 	return i;
@@ -99,9 +100,9 @@ static size_t compose(struct console *console, uint8_t *out)
 {
 	uint32_t nr = next_owed(console);
 
-	if (!console->gone[nr])
+	if (console->gone[nr] != GONE_UNTOLD)
 		return compose_of_port(console->ports[nr], out);
-	console->gone[nr] = false;
+	console->gone[nr] = GONE_TOLD;
 	*(struct control *)out = (struct control){.id = nr, .event = PORT_REMOVE, .value = 1};
 	return CONTROL_SIZE;
 }
@@ -134,7 +135,7 @@ void control_port_removed(struct console_port *port)
 {
 	if (!port->added)
 		return;
-	port->console->gone[port->nr] = true;
+	port->console->gone[port->nr] = GONE_UNTOLD;
 	control_look(port->console);
 }
 
@@ -160,6 +161,7 @@ static void port_ready(struct console_port *port, uint16_t value)
 		return;
 	}
 	port->ready = true;
+	port->console->gone[port->nr] = 0;
 	if (port->is_console)
 		port->owed |= OWED_CONSOLE;
 	if (port->is_console && port->console->vdev.features & FEATURE(VIRTIO_CONSOLE_F_SIZE))

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "virtio/mmio.h"
 #include "virtio/pci.h"
 #include "virtio/virtio-types.h"
@@ -76,9 +77,20 @@ static void console_config_write(
 
 /* --- queues --- */
 
+/* Is what the driver sends by that number perhaps meant for a port that has gone? */
+static bool is_of_the_past(const struct console *console, uint32_t nr)
+{
+	uint64_t gone = console->gone[nr];
+
+	fault_value("console-gone", &gone);
+	return gone;
+}
+
 static struct console_port *port_of_queue(const struct console *console, unsigned index)
 {
-	return console_port(console, index < 2 ? 0 : index / 2 - 1);
+	uint32_t nr = index < 2 ? 0 : index / 2 - 1;
+
+	return index % 2 && is_of_the_past(console, nr) ? NULL : console_port(console, nr);
 }
 
 static bool console_willing(struct virtio_device *vdev, struct virtio_queue *vq)
@@ -269,20 +281,23 @@ static unsigned port_count(const void *state)
 	return ((const struct console *)state)->max_ports;
 }
 
-static bool owes_an_end(const void *state)
+static bool has_gone(const void *state)
 {
 	const struct console *console = state;
 
-	return memchr(console->gone, 1, console->max_ports);
+	for (uint32_t i = 0; i < console->max_ports; i++)
+		if (console->gone[i])
+			return true;
+	return false;
 }
 
 static const struct state_field gone_fields[] = {
-	STATE_POINTED(struct console, gone, STATE_FLAG, port_count),
+	STATE_POINTED(struct console, gone, STATE_NUMBER, port_count, .max = GONE_UNTOLD),
 	STATE_END,
 };
 
 static const struct state_table gone_table = {
-	.name = "removed", .version = 1, .fields = gone_fields, .needed = owes_an_end};
+	.name = "removed", .version = 1, .fields = gone_fields, .needed = has_gone};
 
 static const struct state_table *const console_subsections[] = {&gone_table, NULL};
 

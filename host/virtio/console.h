@@ -33,6 +33,12 @@ enum console_owed {
 };
 #define OWED_ALL 31
 
+/* A number whose port, which the driver knew, has gone. */
+enum console_gone {
+	GONE_TOLD = 1, /* but what it sends may still be the old port's, until PORT_READY of another */
+	GONE_UNTOLD,
+};
+
 struct console_port {
 	struct device dev; /* first */
 	struct console *console;
@@ -67,7 +73,7 @@ struct console {
 
 	struct bus bus;
 	struct console_port **ports; /* max_ports; NULL: no such port */
-	bool *gone;		     /* max_ports: it was added, and its end was not told yet */
+	uint8_t *gone;		     /* max_ports: enum console_gone, or 0 */
 	bool driver_ready;	     /* DEVICE_READY 1 came */
 };
 
@@ -84,7 +90,9 @@ static inline bool console_multiport(const struct console *console)
 /* The port that the driver means by this number; NULL: none that it knows of. */
 static inline struct console_port *console_port(const struct console *console, uint32_t nr)
 {
-	return nr < console->max_ports && !console->gone[nr] ? console->ports[nr] : NULL;
+	if (nr >= console->max_ports || console->gone[nr] == GONE_UNTOLD)
+		return NULL;
+	return console->ports[nr];
 }
 
 /* A port's queues: 0 and 1 are port 0's, 2 and 3 the control queues. */

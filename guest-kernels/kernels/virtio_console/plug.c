@@ -209,11 +209,19 @@ TEST(plugging_waits_for_a_buffer, "",
 	expect_carried(con, 24);
 }
 
-/* Each opening and each closing is told, and the driver takes no message meanwhile. */
+/* Each opening and each closing has been told, or could not be, before the next one comes. */
 static void use_up_buffers(struct virtio_console *con)
 {
-	for (unsigned i = 0; i < CONSOLE_BUFFERS; i++)
-		con_host(1, i % 2 ? "close" : "open");
+	struct console_message m;
+
+	con->keeps = true;
+	for (bool open = true; con->control_rx.free_count < CONSOLE_BUFFERS; open = !open) {
+		con_host(1, open ? "open" : "close");
+		while (con->port[1].host_open != open &&
+			con->control_rx.free_count < CONSOLE_BUFFERS)
+			ASSERT_TRUE(console_next(con, &m, CONSOLE_WAIT_US));
+	}
+	con->keeps = false;
 }
 
 TEST(removal_waits_for_a_buffer, "CON-DEV-04",
@@ -228,6 +236,7 @@ TEST(removal_waits_for_a_buffer, "CON-DEV-04",
 	use_up_buffers(con);
 	unplug();
 	checkpoint();
+	console_give_control(con);
 	expect_message(con, CONSOLE_DEVICE_REMOVE);
 	EXPECT_EQ(con->unknown, 0);
 	plug();
@@ -283,6 +292,36 @@ TEST(unplugged_while_buffers_wait, "",
 	if (raw_strict())
 		EXPECT_TRUE(console_wait(&con->port[SPARE].tx, &length, CONSOLE_WAIT_US) >= 0);
 	EXPECT_EQ(virtio_status(&con->dev), virtio_running(&con->dev));
+}
+
+/* The VM stops, so that the driver hears of both ports when the device has its requests back. */
+TEST(output_of_the_port_before, "",
+	"what waits for a slow reader when its port is unplugged never comes out of the next port "
+	"with that number, which carries what is sent after its PORT_READY",
+	NEEDS("ctl"))
+{
+	struct virtio_console *con = started();
+	uint32_t bytes = 1u << 20, length;
+	uint8_t *data = arena_alloc_raw(bytes, 64);
+
+	plug();
+	open_spare(con);
+	con_host(SPARE, "open");
+	con_host(SPARE + 1, "open");
+	memset(data, '~', bytes);
+	ASSERT_TRUE(console_submit(&con->port[SPARE].tx,
+			    &(struct console_buffer){data, bytes, false}, 1) >= 0);
+	con_host(0, "open");
+	con_serves(con, 0);
+	if (!ctl_request("replug", "con%u %u " NAME, SPARE + 1, SPARE))
+		FAIL("replug: %s", ctl_reason());
+	expect_message(con, CONSOLE_DEVICE_REMOVE);
+	if (raw_strict())
+		EXPECT_TRUE(console_wait(&con->port[SPARE].tx, &length, CONSOLE_WAIT_US) >= 0);
+	open_spare(con);
+	ASSERT_TRUE(console_submit(&con->port[SPARE].tx,
+			    &(struct console_buffer){"[after]", 7, false}, 1) >= 0);
+	EXPECT_EQ(strcmp(con_host(SPARE + 1, "until [after]"), "0"), 0);
 }
 
 TEST(messages_for_an_unplugged_port, "",
