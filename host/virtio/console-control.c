@@ -5,8 +5,8 @@
  * What the driver has to be told stands as bits with each port, not in a queue: so it is bounded,
  * however slowly the driver gives buffers, and a state that came and went meanwhile is not told.
  * The end of a port is told before what there is to say of another that has its number now; until
- * then what the driver says is meant for the old one, and goes nowhere.  So does what it sends until
- * PORT_READY: it may have stood in the queue when the driver had not read of the end yet.
+ * then what the driver says is meant for the old one, and goes nowhere.  So does what it sends
+ * until PORT_READY: it may have stood in the queue when the driver had not read of the end yet.
  *
  * RESIZE carries the columns first, as the text has it and Linux 6.1 reads it; both were turned
  * round later (docs/differences.md).

@@ -35,7 +35,7 @@ enum console_owed {
 
 /* A number whose port, which the driver knew, has gone. */
 enum console_gone {
-	GONE_TOLD = 1, /* but what it sends may still be the old port's, until PORT_READY of another */
+	GONE_TOLD = 1, /* what the driver sends may still be the old one's, until PORT_READY */
 	GONE_UNTOLD,
 };
 
