@@ -39,7 +39,7 @@ def start(vmm, tmp_path):
 @pytest.fixture
 def ours(vmm):
     if vmm.is_qemu:
-        pytest.skip("what is each VMM's own, and where QEMU waits")
+        pytest.skip("each VMM's own: states, recorded runs, lines for people; and where QEMU waits")
     return vmm
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Character devices: what reaches the host, back-pressure, connections, and Ctrl-A. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -75,20 +77,41 @@ static void turn(void)
 	loop_run(loop);
 }
 
+typedef int maker(struct loop *loop, struct keyvals *kv, struct error *err);
+
+static int make(maker *how, const char *format, va_list args)
+{
+	struct keyvals *kv;
+	char text[256];
+	int rc;
+
+	vsnprintf(text, sizeof(text), format, args);
+	kv = keyvals_parse("-chardev", text, "backend", &err);
+	err.text[0] = '\0';
+	rc = how(loop, kv, &err);
+	keyvals_free(kv);
+	return rc;
+}
+
 static int create(const char *format, ...)
 {
-	char text[256];
 	va_list args;
-	struct keyvals *kv;
 	int rc;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	rc = make(chardev_create, format, args);
 	va_end(args);
-	kv = keyvals_parse("-chardev", text, "backend", &err);
-	err.text[0] = '\0';
-	rc = chardev_create(loop, kv, &err);
-	keyvals_free(kv);
+	return rc;
+}
+
+static int plug(const char *format, ...)
+{
+	va_list args;
+	int rc;
+
+	va_start(args, format);
+	rc = make(chardev_plug, format, args);
+	va_end(args);
 	return rc;
 }
 
@@ -380,6 +403,66 @@ static void test_a_wrong_pipe_and_a_pty(void **state)
 	assert_int_equal(put("t", "nobody looks"), 12);
 }
 
+/* A listener on this host whose queue is full: who comes next is not answered.  Its port. */
+static unsigned full_listener(int *listener, int waiting[3])
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+
+	*listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(*listener, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(listen(*listener, 0), 0);
+	getsockname(*listener, (struct sockaddr *)&address, &length);
+	for (unsigned i = 0; i < 3; i++) {
+		waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (connect(waiting[i], (struct sockaddr *)&address, length))
+			assert_int_equal(errno, EINPROGRESS);
+	}
+	return ntohs(address.sin_port);
+}
+
+/* What is made while the machine runs does not wait, and nothing is left of what was begun. */
+static void test_nothing_that_is_plugged_waits(void **state)
+{
+	int listener, waiting[3], rc;
+	unsigned port = full_listener(&listener, waiting);
+	struct probe p;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_not_equal(plug("file,id=f,path=%s", path), 0);
+	assert_int_not_equal(plug("null,id=f,logfile=%s", path), 0);
+	assert_null(chardev_find("f"));
+	assert_int_not_equal(plug("null,id=m,mux=on"), 0);
+	assert_string_equal(err.text, "Invalid parameter 'mux'");
+	assert_int_equal(plug("socket,id=c,host=127.0.0.1,port=%u", port), 0);
+	attach(&p, "c", 4);
+	turn();
+	assert_int_equal(p.opened, 0);
+	assert_int_equal(put("c", "lost"), 4);
+	chardev_detach(chardev_find("c"), &p.user);
+	assert_int_equal(chardev_remove("c"), 0); /* in the midst of connecting */
+	for (unsigned i = 0; i < 3; i++)
+		close(waiting[i]);
+	while ((rc = accept(listener, NULL, NULL)) >= 0)
+		close(rc);
+	/* Of two addresses of a name the first refuses: nobody listens there by IPv6. */
+	assert_int_equal(plug("socket,id=d,host=localhost,port=%u", port), 0);
+	attach(&p, "d", 4);
+	turn();
+	rc = accept(listener, NULL, NULL);
+	assert_true(rc >= 0);
+	close(rc);
+	turn();
+	assert_int_equal(p.closed, 1);
+	close(listener);
+	assert_int_not_equal(plug("socket,id=e,host=127.0.0.1,port=%u", port), 0);
+	assert_non_null(strstr(err.text, "Connection refused"));
+	assert_int_equal(plug("socket,id=e,host=127.0.0.1,port=%u,reconnect=1", port), 0);
+}
+
 static int remove_dir(void **state)
 {
 	char command[64];
@@ -402,6 +485,7 @@ int main(void)
 		TEST_IN_LOOP(test_mux),
 		TEST_IN_LOOP(test_one_user),
 		TEST_IN_LOOP(test_a_wrong_pipe_and_a_pty),
+		TEST_IN_LOOP(test_nothing_that_is_plugged_waits),
 	};
 
 	if (!mkdtemp(dir))
